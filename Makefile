@@ -1,0 +1,57 @@
+# Every target sets itself up from a bare Python >= 3.11, in a private .venv.
+#
+# Another interpreter:          make demo PYTHON=python3.12
+# Linux without the CUDA build: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench clean FORCE
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/demo.stamp  ## watch lifelong learning: fifty cart-poles, a table, a plot, an animation
+	$(BIN)/lifelong demo
+
+test: $(VENV)/test.stamp  ## lint, types, doctests, tests and examples
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: $(VENV)/bench.stamp  ## measure the speed, side by side with others
+	$(BIN)/pytest benchmarks -o addopts=--strict-markers --benchmark-only
+
+clean:  ## remove .venv, caches and build output, but no results
+	rm -rf $(VENV) build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp says that an installation went to its end. All stamps are removed before pip starts, so an interrupted
+# installation leaves none, and an environment without any is built anew. So is one that was moved or has lost its
+# interpreter: it no longer finds the package here. Each stamp includes those before it (demo, test, bench).
+ifneq ($(shell cd / && "$(CURDIR)/$(BIN)/python" -c "from importlib.util import find_spec; print(find_spec('lifelong_gym').origin)" 2>/dev/null),$(CURDIR)/lifelong_gym/__init__.py)
+UNSOUND := FORCE
+endif
+
+define install
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	  { echo "lifelong_gym needs Python 3.11 or newer: make $(basename $(notdir $@)) PYTHON=/path/to/python3"; exit 1; }
+	@if [ -n "$(UNSOUND)" ] || [ -z "$$(ls $(VENV)/*.stamp 2>/dev/null)" ]; then \
+	  $(PYTHON) -m venv --clear $(VENV); fi
+	@rm -f $(VENV)/*.stamp
+	$(PIP) install -c constraints.txt -e "$(1)"
+	@touch $(2)
+endef
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt $(UNSOUND)
+	$(call install,.,$@)
+
+$(VENV)/test.stamp: pyproject.toml constraints.txt $(UNSOUND)
+	$(call install,.[test],$(VENV)/demo.stamp $@)
+
+$(VENV)/bench.stamp: pyproject.toml constraints.txt $(UNSOUND)
+	$(call install,.[test,benchmarks],$(VENV)/demo.stamp $(VENV)/test.stamp $@)

@@ -1,0 +1,257 @@
+"""Who may know whom: the package's imports, read with `ast`, against three tables.
+
+Modules are named relative to `lifelong_gym`, itself ``.``; a pattern stands for a module and all below it.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.util import resolve_name
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "lifelong_gym"
+
+# Downward only. A module may also import from its own pattern: `envs.control.quadrotor` from `envs.control`,
+# but not from `envs.tabular`. Strings like "module:Class", resolved at run time, are no imports: the registry
+# lives by them.
+ROOMS = """
+    room      | modules                      | may import from
+    benchmark | benchmark                    | front testing agents wrappers adapters core registry ground
+    testing   | testing                      | front wrappers adapters core registry ground
+    agents    | agents                       | front wrappers adapters core registry ground
+    wrappers  | wrappers                     | adapters core registry ground
+    front     | . envs                       | adapters registry ground
+    adapters  | envs.single envs.vector      | adapters core registry viewers ground
+    adapters  | envs.parallel envs.rollout   | adapters core registry viewers ground
+    adapters  | envs.adapter                 | adapters core registry viewers ground
+    core      | envs.core                    | ground
+    registry  | registry                     | ground
+    viewers   | envs.viewers                 | ground
+    engines   | envs.physics                 | families ground scalar
+    families  | envs.control envs.tabular    | protocol scalar
+    families  | envs.allocation envs.arcade  | protocol scalar
+    families  | envs.navigation              | protocol scalar
+    protocol  | envs.family tasks errors     | protocol backends
+    protocol  | schedule imports             | protocol backends
+    backends  | envs.backends                | protocol scalar
+    scalar    | envs.backends.scalar         |
+""".replace("ground", "protocol backends")
+
+# Where a heavy library may be imported as soon as a module is; elsewhere, inside the function that needs it.
+AT_MODULE_LEVEL = """
+    library                                 | modules
+    numba llvmlite                          | envs.backends.numba*
+    torch stable_baselines3                 | agents wrappers.vec_env
+    scipy                                   | agents benchmark
+    matplotlib                              | benchmark.plots
+    mujoco pybullet                         | envs.physics
+    ale_py                                  | envs.arcade
+    pygame                                  | envs.viewers
+    pandas cvxpy ray                        |
+"""
+
+# What a room may not import anywhere, not even inside a function.
+NEVER = """
+    room      | libraries                                  | except
+    families  | gymnasium pettingzoo torch pygame numba    | gymnasium.spaces
+"""
+
+
+def rows(table: str) -> list[list[list[str]]]:
+    """The rows of a table below its heading; each cell is a list of words."""
+    return [[cell.split() for cell in line.split("|")] for line in table.strip().splitlines()[1:]]
+
+
+def matching(name: str, patterns: Iterable[str]) -> list[str]:
+    """The patterns that stand for a dotted name, the most specific last."""
+    return sorted((p for p in patterns if fnmatchcase(name, p) or fnmatchcase(name, f"{p}.*")), key=len)
+
+
+PATTERN_ROOM = {pattern: room for (room,), patterns, _ in rows(ROOMS) for pattern in patterns}
+MAY_IMPORT_FROM = {room: below for (room,), _, below in rows(ROOMS)}
+HOMES = {library: homes for libraries, homes in rows(AT_MODULE_LEVEL) for library in libraries}
+
+
+def pattern_of(name: str) -> str | None:
+    """The pattern that decides a module's room; those of the front stand for themselves only."""
+    exact = [p for p, room in PATTERN_ROOM.items() if room == "front"]
+    found = [name] if name in exact else matching(name, PATTERN_ROOM.keys() - exact)
+    return found[-1] if found else None
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name, such as ``numpy.linalg.norm``.
+
+    Attributes:
+        target: absolute dotted name.
+        line: line of the statement.
+        deferred: not carried out when the module is imported.
+    """
+
+    target: str
+    line: int
+    deferred: bool
+
+
+def imports(node: ast.AST, package: str, deferred: bool = False) -> Iterator[Import]:
+    """All imports below a node of a module that lies in ``package``."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (Import(alias.name, child.lineno, deferred) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            base = resolve_name("." * child.level + (child.module or ""), package)
+            for alias in child.names:
+                yield Import(base if alias.name == "*" else f"{base}.{alias.name}", child.lineno, deferred)
+        else:
+            yield from imports(child, package, deferred or defers(child))
+
+
+def defers(node: ast.AST) -> bool:
+    """A function's body runs later, and what stands under ``if TYPE_CHECKING`` never."""
+    only_types = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+    return only_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def relative(name: str) -> str | None:
+    """A dotted name relative to the package, or None for another package's."""
+    top, _, rest = name.partition(".")
+    return (rest or ".") if top == SOURCE.name else None
+
+
+def fault(module: str, pattern: str, found: Import) -> str | None:
+    """What is wrong with an import in a module, or None."""
+    room = PATTERN_ROOM[pattern]
+    target = relative(found.target)
+    if target is not None:
+        known = pattern_of(target)
+        target_room = PATTERN_ROOM[known] if known else "front"  # a name that the front exports
+        if known != pattern and target_room not in MAY_IMPORT_FROM[room]:
+            return f"{room} may not import from {target_room}"
+        return None
+    for (limited,), libraries, exceptions in rows(NEVER):
+        if room == limited and matching(found.target, libraries) and not matching(found.target, exceptions):
+            return f"{room} never import {found.target}"
+    homes = HOMES.get(found.target.split(".")[0])
+    if homes is not None and not found.deferred and not matching(module, homes):
+        return f"{found.target} is too heavy to be imported at module level here"
+    return None
+
+
+def violations(source: Path) -> Iterator[str]:
+    """Every import under a source tree that breaks a rule, and every module that no room claims."""
+    for path in sorted(source.rglob("*.py")):
+        place = path.relative_to(source.parent)
+        parts = place.with_suffix("").parts
+        package = ".".join(parts[:-1])
+        module = relative(package if path.name == "__init__.py" else ".".join(parts))
+        assert module is not None
+        pattern = pattern_of(module)
+        if pattern is None:
+            yield f"{place}: belongs to no room; add it to the table"
+            continue
+        for found in imports(ast.parse(path.read_text(encoding="utf-8")), package):
+            problem = fault(module, pattern, found)
+            if problem is not None:
+                yield f"{place}:{found.line}: {problem} ({found.target})"
+
+
+def test_the_package_keeps_the_rules() -> None:
+    """No module knows one that it may not know."""
+    assert list(violations(SOURCE)) == []
+
+
+def found_in(tree: Path, place: str, text: str) -> list[str]:
+    """The violations in a package that consists of one module."""
+    path = tree / SOURCE.name / place
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    return list(violations(tree / SOURCE.name))
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "problem"),
+    [
+        ("envs/core.py", "from lifelong_gym.envs import single", "core may not import from adapters"),
+        ("envs/core.py", "from . import vector", "core may not import from adapters"),
+        ("envs/core.py", "from ..agents import PGELLA", "core may not import from agents"),
+        ("envs/vector.py", "import lifelong_gym.envs.control.ch47", "adapters may not import from families"),
+        (
+            "envs/vector.py",
+            "def f():\n    from .control import ch47",
+            "adapters may not import from families",
+        ),
+        (
+            "envs/control/ch47.py",
+            "from lifelong_gym.envs.tabular import maze",
+            "families may not import from families",
+        ),
+        (
+            "envs/control/ch47.py",
+            "from lifelong_gym.envs.backends import bind",
+            "families may not import from backends",
+        ),
+        ("envs/control/ch47.py", "from lifelong_gym import rollout", "families may not import from front"),
+        ("envs/control/ch47.py", "import gymnasium as gym", "families never import gymnasium"),
+        ("envs/control/ch47.py", "from gymnasium import Env, spaces", "families never import gymnasium.Env"),
+        ("envs/control/ch47.py", "def f():\n    import numba", "families never import numba"),
+        ("wrappers/topology.py", "from lifelong_gym.agents import *", "wrappers may not import from agents"),
+        (
+            "agents/enac.py",
+            "from lifelong_gym.envs.control import ch47",
+            "agents may not import from families",
+        ),
+        (
+            "registry.py",
+            "from lifelong_gym.envs.control import ch47",
+            "registry may not import from families",
+        ),
+        ("wrappers/topology.py", "import torch", "torch is too heavy"),
+        ("envs/backends/philox.py", "if True:\n    from numba import njit", "numba.njit is too heavy"),
+        ("benchmark/cli.py", "import matplotlib.pyplot as plt", "matplotlib.pyplot is too heavy"),
+        ("tasks.py", "import pandas", "pandas is too heavy"),
+        ("surprise.py", "", "belongs to no room"),
+    ],
+)
+def test_a_violation_is_found(tmp_path: Path, place: str, text: str, problem: str) -> None:
+    """The rules catch what they forbid, and name the place."""
+    (message,) = found_in(tmp_path, place, text)
+    assert message.startswith(f"lifelong_gym/{place}")
+    assert problem in message
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        (
+            "envs/control/ch47.py",
+            "from gymnasium import spaces\nfrom lifelong_gym.envs.backends.scalar import clip",
+        ),
+        (
+            "envs/control/ch47.py",
+            "from lifelong_gym.envs.control import helpers\nfrom .helpers import inertia",
+        ),
+        ("envs/backends/numba_lanes.py", "import numba"),
+        ("wrappers/vec_env.py", "from stable_baselines3.common.vec_env import VecEnv"),
+        ("tasks.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas"),
+        ("tasks.py", "def to_frame():\n    import pandas"),
+        ("agents/enac.py", "import torch\nfrom lifelong_gym import __version__, rollout"),
+    ],
+)
+def test_what_is_allowed_passes(tmp_path: Path, place: str, text: str) -> None:
+    """The rules catch nothing else."""
+    assert found_in(tmp_path, place, text) == []
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    """``import lifelong_gym`` registers every id and yet costs about what ``import gymnasium`` costs."""
+    code = "import sys, lifelong_gym; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert HOMES.keys() & set(done.stdout.split()) == set()

@@ -1,0 +1,36 @@
+"""Every example runs to its end, silently: what a reader copies must not begin with a warning.
+
+An example that takes longer than seconds shortens itself where ``LIFELONG_GYM_QUICK=1`` is set.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+TIME_LIMIT = 300  # seconds; most of it is compilation on a machine that has no cache yet
+
+# Python's own filters stay on: this is what a user would see. Progress bars use stderr too.
+WARNING = re.compile(r"\w*Warning\b|\bWARN(ING)?\b")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs_without_warnings(example: Path, tmp_path: Path) -> None:
+    """Exit code 0, and no warning on stderr."""
+    done = subprocess.run(
+        [sys.executable, str(example)],
+        cwd=tmp_path,  # what it writes goes there
+        env=os.environ | {"LIFELONG_GYM_QUICK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not WARNING.search(done.stderr), done.stderr
