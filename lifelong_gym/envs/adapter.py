@@ -1,0 +1,138 @@
+"""What the three adapters share: a spec that survives JSON, infos, and rendering."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lifelong_gym.envs.core import Core, Settings
+from lifelong_gym.errors import unknown
+from lifelong_gym.registry import family
+from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+
+RENDER_MODES = ["human", "rgb_array"]
+
+
+def json_native(value: Any) -> Any:
+    """The same value in the types JSON knows."""
+    if isinstance(value, TaskSet):
+        return value.to_dict()
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(key): json_native(item) for key, item in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        return [json_native(item) for item in value]
+    return value
+
+
+class NativeSpec:
+    """An env whose ``spec`` holds JSON-native keyword arguments, whatever it was made with."""
+
+    _spec: Any = None
+
+    @property
+    def spec(self) -> Any:
+        """The EnvSpec, or None."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: Any) -> None:
+        if spec is not None:
+            spec.kwargs = json_native(spec.kwargs)
+        self._spec = spec
+
+
+def make_core(family_id: str, n_rows: int | None, arguments: Mapping[str, Any]) -> Core:
+    """A core for a family id; ``n_rows=None``: one row a task."""
+    settings = Settings.of(arguments)
+    kind = family(family_id)
+    if n_rows is None:
+        tasks = settings.task_set(kind)
+        settings = Settings.of({**arguments, "tasks": tasks, "n_tasks": None, "preset": None})
+        n_rows = len(tasks)
+    return Core(kind, n_rows, settings)
+
+
+def metadata(core: Core) -> dict[str, Any]:
+    """Render modes and frames per second of this family."""
+    return {"render_modes": RENDER_MODES, "render_fps": round(1 / core.family.time_step)}
+
+
+class Canvas:
+    """Draws rows of a core."""
+
+    def __init__(self, core: Core, render_mode: str | None) -> None:
+        """Nothing is imported or opened before the first frame.
+
+        Raises:
+            ValueError: unknown render mode, or a family that can't be drawn.
+        """
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise unknown("render_mode", render_mode, RENDER_MODES)
+        if render_mode is not None and core.family.viewer is None:
+            raise ValueError(f"`render_mode` must be None: {type(core.family).__name__} has no viewer")
+        self._core = core
+        self._mode = render_mode
+        self._screen: Any = None
+        self._actions: FloatArray | None = None
+        self._failed = np.zeros(core.n_rows, bool)
+        self._returns = np.zeros(core.n_rows)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether frames are wanted at all."""
+        return self._mode is not None
+
+    def began(self, rows: IntArray) -> None:
+        """Episodes began in these rows."""
+        if self.is_on:
+            self._actions = None
+            self._failed[rows], self._returns[rows] = False, 0.0
+
+    def stepped(self, actions: Any, rewards: Any, failed: Any, active: Any = True) -> None:
+        """A step was taken."""
+        if self.is_on:
+            self._actions = np.asarray(actions, np.float64).reshape(self._core.n_rows, -1)
+            self._failed[:] = failed
+            self._returns += np.where(active, rewards, 0.0)
+
+    def show(self, rows: Iterable[int]) -> npt.NDArray[np.uint8] | None:
+        """One picture of the given rows: an array, or shown in a window."""
+        from lifelong_gym.envs.viewers.screen import Screen
+
+        assert self._core.family.viewer is not None
+        if self._mode is None:
+            raise ValueError('`render` needs `render_mode="rgb_array"` or "human". Received None')
+        if self._screen is None:
+            fps = metadata(self._core)["render_fps"]
+            self._screen = Screen(self._core.family.viewer, self._mode, fps)
+        states = self._core.states()
+        image: npt.NDArray[np.uint8] | None = self._screen.show([self._scene(row, states) for row in rows])
+        return image
+
+    def _scene(self, row: int, states: FloatArray) -> Any:
+        from lifelong_gym.envs.viewers.screen import Scene
+
+        task = int(self._core.task_of_row[row])
+        return Scene(
+            state=tuple(states[row].tolist()),
+            action=None if self._actions is None else tuple(self._actions[row].tolist()),
+            task=self._core.tasks[task],
+            label=f"task {task}",
+            failed=bool(self._failed[row]),
+            step=int(self._core.clock.steps[row]),
+            episode_return=float(self._returns[row]),
+        )
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._screen is not None:
+            self._screen.close()
+            self._screen = None

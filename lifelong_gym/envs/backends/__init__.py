@@ -1,0 +1,1 @@
+"""How the same kernel source runs: Python floats (the reference), NumPy rows, numba blocks; and Philox streams."""

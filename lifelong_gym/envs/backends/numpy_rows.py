@@ -1,0 +1,87 @@
+"""The kernels on NumPy: one array per number of the state, a row an element."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lifelong_gym.envs.backends import numpy_math, philox
+from lifelong_gym.envs.backends.kernels import bind_family
+from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results
+from lifelong_gym.envs.family import Constants, KernelFamily
+from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+
+
+class NumpyRows:
+    """All rows of a kernel family as arrays."""
+
+    def __init__(
+        self, family: KernelFamily, tasks: TaskSet, n_rows: int, reward: str | None, terminate_on_failure: bool
+    ) -> None:
+        """Bind the family and allocate the rows."""
+        self._family = family
+        self._constants = Constants.of(family, tasks.values)
+        self._kernels = bind_family(family, self._constants.groups, numpy_math.binder(), reward, terminate_on_failure)
+        self._state = np.zeros((len(family.state), n_rows))
+        self._k = np.zeros((self._constants.table.shape[1], n_rows))
+        self._failed = np.zeros(n_rows, bool)
+        self._uids, self._visits = np.zeros(n_rows, np.int64), np.zeros(n_rows, np.int64)
+        self._keys = np.zeros((n_rows, 2), np.uint64)
+
+    def restart(self, episodes: Episodes, observations: npt.NDArray[Any]) -> None:
+        """See `Rows`."""
+        rows = episodes.rows
+        self._k[:, rows] = self._constants.table[episodes.tasks].T
+        self._uids[rows], self._visits[rows], self._keys[rows] = episodes.uids, episodes.visits, episodes.keys
+        self._failed[rows] = False
+        n = self._family.n_initial_noise
+        key = episodes.keys[:, 0], episodes.keys[:, 1]
+        noise = numpy_math.uniforms(n, 0, episodes.uids, episodes.visits, philox.INITIAL, key)
+        state = self._kernels.initial(noise, tuple(self._k[:, rows]))
+        for i, column in enumerate(state):
+            self._state[i, rows] = column
+        if episodes.states is not None:
+            self._state[:, rows] = episodes.states.T
+        self._observe(rows, observations)
+
+    def step(self, actions: FloatArray, active: BoolArray, clock: Clock, results: Results) -> int:
+        """See `Rows`."""
+        noise = numpy_math.uniforms(
+            self._family.n_noise,
+            clock.steps,
+            self._uids,
+            self._visits,
+            philox.TRANSITION,
+            (self._keys[:, 0], self._keys[:, 1]),
+        )
+        state, reward, terminated, failed = self._kernels.advance(
+            tuple(self._state), tuple(actions.T), noise, tuple(self._k), self._failed
+        )
+        for i, column in enumerate(state):
+            self._state[i] = np.where(active, column, self._state[i])
+        self._failed = np.where(active, failed, self._failed)
+        clock.steps += active
+        results.rewards[:], results.terminated[:], results.failed[:] = reward, terminated, self._failed
+        results.truncated[:] = clock.steps >= clock.horizon
+        self._observe(np.arange(self._state.shape[1]), results.observations)
+        return int(np.count_nonzero(active & (results.terminated | results.truncated)))
+
+    def _observe(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
+        columns = self._kernels.observation(tuple(self._state[:, rows]), tuple(self._k[:, rows]))
+        for i, column in enumerate(columns):
+            observations[rows, i] = column
+
+    def states(self) -> FloatArray:
+        """See `Rows`."""
+        return self._state.T.copy()
+
+    def set_state(self, row: int, state: FloatArray, observations: npt.NDArray[Any]) -> None:
+        """See `Rows`."""
+        self._state[:, row] = state
+        self._failed[row] = False
+        self._observe(np.array([row]), observations)
+
+    def close(self) -> None:
+        """Nothing to release."""

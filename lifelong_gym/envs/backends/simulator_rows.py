@@ -1,0 +1,186 @@
+"""Rows of objects: an external simulator per row, or the kernels on plain Python floats (the reference backend)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lifelong_gym.envs.backends import philox
+from lifelong_gym.envs.backends.bind import Binder
+from lifelong_gym.envs.backends.kernels import Kernels, bind_family
+from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results
+from lifelong_gym.envs.backends.scalar import Vector
+from lifelong_gym.envs.family import Constants, KernelFamily
+from lifelong_gym.tasks import FloatArray, TaskSet
+
+
+@dataclass(frozen=True)
+class EpisodeStream:
+    """The random numbers of one episode.
+
+    Attributes:
+        uid: of the task.
+        visit: the row's earlier episodes in that task.
+        key: of the row.
+    """
+
+    uid: int
+    visit: int
+    key: tuple[int, int]
+
+    def uniforms(self, n: int, stream: int, step: int = 0) -> Vector:
+        """The first ``n`` uniforms in [0, 1) of a stream at one step."""
+        draws: Vector = ()
+        for pair in range((n + 1) // 2):
+            draws += philox.uniform_pair(step, self.uid, self.visit, stream + pair, *self.key)
+        return draws[:n]
+
+    def generator(self) -> np.random.Generator:
+        """A NumPy generator for a simulator that draws its own noise."""
+        words = philox.philox(0, self.uid, self.visit, philox.SIMULATOR, *self.key)
+        return np.random.default_rng(words)
+
+
+class Simulator(Protocol):
+    """One task's simulation as an object."""
+
+    state: Vector
+
+    def reset(self, stream: EpisodeStream) -> None:
+        """Begin an episode."""
+        ...
+
+    def step(self, action: Vector, step: int) -> tuple[float, bool, bool]:
+        """Take the ``step``-th action u of the episode: ``(reward, terminated, failed)``."""
+        ...
+
+    def observe(self) -> Vector:
+        """The observation, without task features."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held."""
+        ...
+
+
+class KernelSimulator:
+    """A kernel family's task on plain Python floats."""
+
+    def __init__(self, family: KernelFamily, kernels: Kernels, k: Vector) -> None:
+        """Bind one task's constants."""
+        self._family = family
+        self._kernels = kernels
+        self._k = k
+        self._failed = False
+        self._state: Vector = ()
+
+    @property
+    def state(self) -> Vector:
+        """The physical state; setting it ends a failure."""
+        return self._state
+
+    @state.setter
+    def state(self, state: Vector) -> None:
+        self._state = state
+        self._failed = False
+
+    def reset(self, stream: EpisodeStream) -> None:
+        """See `Simulator`."""
+        self._stream = stream
+        self.state = self._kernels.initial(stream.uniforms(self._family.n_initial_noise, philox.INITIAL), self._k)
+
+    def step(self, action: Vector, step: int) -> tuple[float, bool, bool]:
+        """See `Simulator`."""
+        noise = self._stream.uniforms(self._family.n_noise, philox.TRANSITION, step)
+        self._state, reward, terminated, self._failed = self._kernels.advance(
+            self._state, action, noise, self._k, self._failed
+        )
+        return reward, terminated, self._failed
+
+    def observe(self) -> Vector:
+        """See `Simulator`."""
+        observation: Vector = self._kernels.observation(self._state, self._k)
+        return observation
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def kernel_simulator(
+    family: KernelFamily, tasks: TaskSet, reward: str | None, terminate_on_failure: bool
+) -> Callable[[int], Simulator]:
+    """Makes a `KernelSimulator` for a task index."""
+    constants = Constants.of(family, tasks.values)
+    kernels = bind_family(family, constants.groups, Binder({}), reward, terminate_on_failure)
+    return lambda task: KernelSimulator(family, kernels, tuple(constants.table[task].tolist()))
+
+
+class SimulatorRows:
+    """One simulator a row, made anew when the row's task changes."""
+
+    def __init__(self, n_rows: int, make: Callable[[int], Simulator]) -> None:
+        """``make(task)`` builds the simulator of a task index."""
+        self._make = make
+        self._simulators: list[Simulator | None] = [None] * n_rows
+        self._tasks = np.full(n_rows, -1, np.int64)
+
+    def _row(self, row: int) -> Simulator:
+        simulator = self._simulators[row]
+        assert simulator is not None
+        return simulator
+
+    def restart(self, episodes: Episodes, observations: npt.NDArray[Any]) -> None:
+        """See `Rows`."""
+        for i, (row, task) in enumerate(zip(episodes.rows.tolist(), episodes.tasks.tolist(), strict=True)):
+            if self._tasks[row] != task:
+                self._release(row)
+                self._simulators[row] = self._make(task)
+                self._tasks[row] = task
+            key = int(episodes.keys[i, 0]), int(episodes.keys[i, 1])
+            simulator = self._row(row)
+            simulator.reset(EpisodeStream(int(episodes.uids[i]), int(episodes.visits[i]), key))
+            if episodes.states is not None:
+                simulator.state = tuple(episodes.states[i].tolist())
+            self._observe(row, observations)
+
+    def step(self, actions: FloatArray, active: BoolArray, clock: Clock, results: Results) -> int:
+        """See `Rows`."""
+        n_ended = 0
+        for row in np.flatnonzero(active).tolist():
+            action = tuple(actions[row].tolist())
+            reward, terminated, failed = self._row(row).step(action, int(clock.steps[row]))
+            clock.steps[row] += 1
+            truncated = bool(clock.steps[row] >= clock.horizon)
+            results.rewards[row], results.failed[row] = reward, failed
+            results.terminated[row], results.truncated[row] = terminated, truncated
+            n_ended += bool(terminated) or truncated
+            self._observe(row, results.observations)
+        return n_ended
+
+    def _observe(self, row: int, observations: npt.NDArray[Any]) -> None:
+        observation = self._row(row).observe()
+        observations[row, : len(observation)] = observation
+
+    def states(self) -> FloatArray:
+        """See `Rows`."""
+        return np.array([self._row(row).state for row in range(len(self._simulators))])
+
+    def set_state(self, row: int, state: FloatArray, observations: npt.NDArray[Any]) -> None:
+        """See `Rows`."""
+        self._row(row).state = tuple(state.tolist())
+        self._observe(row, observations)
+
+    def close(self) -> None:
+        """See `Rows`."""
+        for row in range(len(self._simulators)):
+            self._release(row)
+
+    def _release(self, row: int) -> None:
+        simulator = self._simulators[row]
+        if simulator is not None:
+            simulator.close()
+            self._simulators[row], self._tasks[row] = None, -1

@@ -1,0 +1,317 @@
+"""The batched state machine over one family: rows, tasks, seeds, schedules, horizon. The only step loop there is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from lifelong_gym.envs.backends import philox
+from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results, Rows
+from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
+from lifelong_gym.envs.family import Bounded, Discrete, KernelFamily, reward_of
+from lifelong_gym.errors import unknown
+from lifelong_gym.imports import load
+from lifelong_gym.schedule import Schedule
+from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+
+BACKENDS = ("numba", "numpy", "python")
+TASK_OBSERVATIONS = ("hide", "append", "one_hot")
+DEFAULT_N_TASKS = 10
+
+ScheduleSpec = str | Mapping[str, int] | Sequence[int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The arguments that all interfaces share.
+
+    Attributes:
+        tasks: a `TaskSet`, its JSON form, or dicts of parameters (what is left out is nominal); None: drawn.
+        n_tasks: number of tasks to draw; default 10.
+        task_seed: seed of that draw.
+        preset: what to draw from; default ``"default"``.
+        schedule: see `Schedule`.
+        task_observation: ``"hide"``, ``"append"`` (parameters scaled by their bounds to [0, 1]) or ``"one_hot"``.
+        hide_task_id: leave ``task_id`` out of the infos.
+        reward: name of the family's reward; default: the preset's, or else the family's first.
+        physics: ``"kernel"`` or one of the family's simulators.
+        terminate_on_failure: end the episode at a failure rather than freeze it at a constant cost.
+        horizon: steps after which an episode is truncated; default: the family's.
+        backend: ``"numba"``, ``"numpy"`` or ``"python"``; the results are the same to the bit.
+    """
+
+    tasks: TaskSet | Mapping[str, Any] | Iterable[Mapping[str, float]] | None = None
+    n_tasks: int | None = None
+    task_seed: int = 0
+    preset: str | None = None
+    schedule: ScheduleSpec = None
+    task_observation: str = "hide"
+    hide_task_id: bool = False
+    reward: str | None = None
+    physics: str = "kernel"
+    terminate_on_failure: bool = False
+    horizon: int | None = None
+    backend: str = "numba"
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Settings:
+        """From keyword arguments; an unknown one raises with a suggestion."""
+        known = [field.name for field in fields(cls)]
+        for name in arguments:
+            if name not in known:
+                raise unknown("argument", name, known)
+        return cls(**arguments)
+
+    def task_set(self, family: KernelFamily) -> TaskSet:
+        """The tasks these settings name."""
+        if self.tasks is None:
+            n_tasks = DEFAULT_N_TASKS if self.n_tasks is None else self.n_tasks
+            return family.parameters.sample(n_tasks, self.task_seed, self.preset or "default")
+        if self.n_tasks is not None or self.preset is not None:
+            raise ValueError("`tasks` can't be combined with `n_tasks` or `preset`: they say how to draw tasks")
+        return TaskSet.of(family.parameters, self.tasks)
+
+
+class Visits:
+    """How often each row has been in each task; most rows never leave their first one."""
+
+    def __init__(self, n_rows: int) -> None:
+        """No row has been anywhere."""
+        self._home = np.full(n_rows, -1, np.int64)
+        self._at_home = np.zeros(n_rows, np.int64)
+        self._elsewhere: dict[tuple[int, int], int] = {}
+
+    def forget(self, rows: IntArray) -> None:
+        """Start these rows afresh."""
+        self._home[rows] = -1
+        self._at_home[rows] = 0
+        if self._elsewhere:
+            gone = set(rows.tolist())
+            self._elsewhere = {key: n for key, n in self._elsewhere.items() if key[0] not in gone}
+
+    def add(self, rows: IntArray, tasks: IntArray) -> IntArray:
+        """Earlier visits of each row to its task; this one is counted."""
+        new = self._home[rows] == -1
+        self._home[rows[new]] = tasks[new]
+        home = self._home[rows] == tasks
+        earlier = np.where(home, self._at_home[rows], 0)
+        self._at_home[rows[home]] += 1
+        for i in np.flatnonzero(~home).tolist():
+            key = int(rows[i]), int(tasks[i])
+            earlier[i] = self._elsewhere.get(key, 0)
+            self._elsewhere[key] = int(earlier[i]) + 1
+        return earlier
+
+
+class Core:
+    """Rows of one family's tasks.
+
+    Row i has a seed of its own. In its k-th episode it runs the task that the schedule names; the noise of an
+    episode depends on the row's seed, the task's uid and the number of the row's earlier visits to that task.
+
+    Attributes:
+        family: the task family.
+        tasks: the `TaskSet`.
+        n_rows: number of rows.
+        clock: steps taken in the current episodes, and the horizon.
+        reward: name of the reward, None: the family's first.
+        settings: the arguments this was made from.
+        task_of_row: int64, shape (n_rows,): the task each row is in.
+    """
+
+    def __init__(self, family: KernelFamily, n_rows: int, settings: Settings) -> None:
+        """Check the settings and allocate the rows; no episode has begun."""
+        self.family = family
+        self.settings = settings
+        self.n_rows = _at_least_one("num_envs", n_rows)
+        self.tasks = settings.task_set(family)
+        horizon = family.horizon if settings.horizon is None else _at_least_one("horizon", settings.horizon)
+        self.clock = Clock(n_rows, horizon)
+        self.terminate_on_failure = settings.terminate_on_failure
+        self.reward = settings.reward
+        if self.reward is None and self.tasks.preset in family.parameters.presets:
+            self.reward = family.parameters.presets[self.tasks.preset].reward
+        reward_of(family, self.reward)
+        self._features = self._task_features()
+        self.single_action_space = family.actions.space
+        self.single_observation_space = self._observation_space()
+        self._schedule = Schedule(settings.schedule, len(self.tasks), n_rows)
+        self._n_observation = family.observations.size + self._features.shape[1]
+        self._dtype = np.float32 if isinstance(family.observations, Bounded) else np.int64
+        self._rows: Rows = self._make_rows()
+        self._keys = np.zeros((n_rows, 2), np.uint64)
+        self._episodes = np.full(n_rows, -1, np.int64)
+        self._visits = Visits(n_rows)
+        self.task_of_row = np.zeros(n_rows, np.int64)
+        self._everybody = np.arange(n_rows)
+
+    def _make_rows(self) -> Rows:
+        physics, backend = self.settings.physics, self.settings.backend
+        arguments = (self.family, self.tasks, self.reward, self.terminate_on_failure)
+        if physics != "kernel":
+            if physics not in self.family.simulators:
+                raise unknown("physics", physics, ["kernel", *self.family.simulators])
+            return SimulatorRows(self.n_rows, load(self.family.simulators[physics]).maker(*arguments))
+        if backend not in BACKENDS:
+            raise unknown("backend", backend, BACKENDS)
+        if backend == "python":
+            return SimulatorRows(self.n_rows, kernel_simulator(*arguments))
+        kind = load(f"lifelong_gym.envs.backends.{backend}_rows:{backend.capitalize()}Rows")
+        rows: Rows = kind(self.family, self.tasks, self.n_rows, self.reward, self.terminate_on_failure)
+        return rows
+
+    def _task_features(self) -> npt.NDArray[np.float32]:
+        kind = self.settings.task_observation
+        if kind not in TASK_OBSERVATIONS:
+            raise unknown("task_observation", kind, TASK_OBSERVATIONS)
+        if kind == "hide":
+            return np.zeros((len(self.tasks), 0), np.float32)
+        if isinstance(self.family.observations, Discrete):
+            raise ValueError(f'`task_observation` must be "hide" where observations are Discrete. Received {kind!r}')
+        if kind == "one_hot":
+            return np.eye(len(self.tasks), dtype=np.float32)
+        low, high = self.family.parameters.bounds
+        return ((self.tasks.values - low) / (high - low)).astype(np.float32)
+
+    def _observation_space(self) -> spaces.Space[Any]:
+        space = self.family.observations.space
+        width = self._features.shape[1]
+        if width == 0:
+            return space
+        assert isinstance(space, spaces.Box)
+        low, high = np.zeros(width, np.float32), np.ones(width, np.float32)
+        return spaces.Box(np.concatenate([space.low, low]), np.concatenate([space.high, high]), dtype=np.float32)
+
+    def empty_observations(self) -> npt.NDArray[Any]:
+        """Room for everybody's observation, shape (n_rows, n_observation)."""
+        return np.empty((self.n_rows, self._n_observation), self._dtype)
+
+    def check_tasks(self, tasks: Any, n: int) -> IntArray | None:
+        """Task indices from ``options["task"]``: a number, or one per row; None stays None."""
+        if tasks is None:
+            return None
+        given = np.asarray(tasks)
+        if given.shape not in ((), (n,)) or not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(f"`task` must be an integer, or an array of {n}. Received {tasks!r}")
+        for task in given.reshape(-1):
+            if not 0 <= task < len(self.tasks):
+                raise unknown("task", int(task), [f"0 ... {len(self.tasks) - 1}"])
+        return np.broadcast_to(given.astype(np.int64), (n,))
+
+    def check_states(self, states: Any, n: int) -> FloatArray | None:
+        """Start states from ``options["state"]``: one, or one per row; None stays None."""
+        if states is None:
+            return None
+        given = np.atleast_2d(np.asarray(states, np.float64))
+        for state in given:
+            self.family.check_state(state)
+        if len(given) not in (1, n):
+            raise ValueError(f"`state` must be one state, or {n}. Received {len(given)}")
+        return np.broadcast_to(given, (n, given.shape[1]))
+
+    def seed(self, rows: IntArray, seeds: Iterable[int]) -> None:
+        """Give rows new seeds: their schedules and visit counts start afresh; the tasks stay."""
+        self._keys[rows] = [philox.row_key(int(seed)) for seed in seeds]
+        self._episodes[rows] = -1
+        self._visits.forget(rows)
+
+    def begin(
+        self,
+        rows: IntArray,
+        observations: npt.NDArray[Any],
+        tasks: IntArray | None = None,
+        states: FloatArray | None = None,
+    ) -> None:
+        """Begin the rows' next episodes, writing their first observations.
+
+        Args:
+            rows: which rows, shape (n,).
+            observations: shape (n_rows, n_observation), written in place.
+            tasks: overrides the schedule, which then doesn't advance; shape (n,).
+            states: start states, shape (n, n_state).
+        """
+        if tasks is None:
+            self._episodes[rows] += 1
+            tasks = self._schedule.task(rows, self._episodes[rows], self._keys)
+        visits = self._visits.add(rows, tasks)
+        self.task_of_row[rows] = tasks
+        self.clock.steps[rows] = 0
+        self._rows.restart(
+            Episodes(rows, tasks, self.tasks.uids[tasks], visits, self._keys[rows], states), observations
+        )
+        self._add_features(rows, observations)
+
+    def step(self, actions: FloatArray, active: BoolArray) -> tuple[Results, int]:
+        """Advance the active rows; an episode's end begins nothing.
+
+        Args:
+            actions: checked by `check_actions`, shape (n_rows, n_action).
+            active: shape (n_rows,).
+
+        Returns:
+            The results, in arrays of their own, and how many rows ended.
+        """
+        n = self.n_rows
+        results = Results(
+            self.empty_observations(), np.empty(n), np.empty(n, bool), np.empty(n, bool), np.empty(n, bool)
+        )
+        n_ended = self._rows.step(actions, active, self.clock, results)
+        if self._features.shape[1]:
+            self._add_features(self._everybody, results.observations)
+        return results, n_ended
+
+    @property
+    def step_one(self) -> Callable[..., tuple[bool, float, bool, bool, bool]] | None:
+        """The latency path of a single row on numba, if there is one; see `NumbaRows.step_one`."""
+        if self.n_rows > 1 or self._features.shape[1] or isinstance(self.family.actions, Discrete):
+            return None
+        return getattr(self._rows, "step_one", None)
+
+    def check_actions(self, actions: Any, n: int) -> FloatArray:
+        """Actions of ``n`` rows as float64 (n, n_action); raises `ValueError` on a wrong shape or value."""
+        size = self.family.actions.size
+        given = np.ascontiguousarray(actions, np.float64)
+        if isinstance(self.family.actions, Discrete):
+            given = given.reshape(-1, 1) if given.shape == (n,) else given
+            valid = (given >= 0) & (given < self.family.actions.n) & (given == np.floor(given))
+            if given.shape == (n, 1) and not valid.all():
+                wrong = np.asarray(actions).reshape(-1)[int(np.argmin(valid))]
+                raise ValueError(f"an action must be an integer in [0, {self.family.actions.n - 1}]. Received {wrong}")
+        elif not math.isfinite(np.add.reduce(given, axis=None)) and not np.isfinite(given).all():
+            raise ValueError(f"actions must be finite. Received {actions}")
+        if given.shape != (n, size):
+            raise ValueError(f"actions must have shape {(n, size)}. Received {np.shape(actions)}")
+        return given
+
+    def _add_features(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
+        if self._features.shape[1]:
+            observations[rows, self.family.observations.size :] = self._features[self.task_of_row[rows]]
+
+    def states(self) -> FloatArray:
+        """Physical states, a copy of shape (n_rows, n_state)."""
+        return self._rows.states()
+
+    def set_state(self, row: int, state: Any) -> npt.NDArray[Any]:
+        """Put a row into a physical state; returns the row's observation."""
+        states = self.check_states(state, 1)
+        assert states is not None
+        observations = self.empty_observations()
+        self._rows.set_state(row, states[0], observations)
+        self._add_features(np.array([row]), observations)
+        return observations[row]
+
+    def close(self) -> None:
+        """Release what simulators hold."""
+        self._rows.close()
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"`{name}` must be an integer of at least 1. Received {value!r}")
+    return int(value)

@@ -1,0 +1,209 @@
+"""What a task family declares. A family is physics and tables: it knows no interface, no backend and no learner.
+
+A *kernel family* states its physics as small pure functions on tuples of floats (static methods), in the vocabulary
+of `lifelong_gym.envs.backends.scalar`. They are never called as they stand: a backend binds them. Each names the
+arguments it needs:
+
+===============  =========================================================  ==============================
+role             arguments to choose from                                   returns
+===============  =========================================================  ==============================
+``initial``      noise, groups                                              state
+``transition``   state, action, noise, groups                               next state
+reward           state, action, next_state, noise, groups                   float
+``failed``       state, groups                                              bool; optional
+``terminated``   state, groups                                              bool; optional
+``observation``  state, groups                                              tuple, as float64
+===============  =========================================================  ==============================
+
+``noise`` are uniforms in [0, 1); ``action`` is clipped and in physical or dimensionless units (``bound * u``);
+*groups* are the named tuples that `KernelFamily.constants` derives from a task's parameters.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium import spaces
+
+from lifelong_gym.errors import FamilyError, unknown
+from lifelong_gym.tasks import FloatArray, ParameterSpace
+
+Columns = dict[str, FloatArray]
+Groups = dict[str, tuple[FloatArray | float, ...]]
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One number of a state, observation or action: its name, unit and meaning."""
+
+    name: str
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """Actions u in [-1, 1]; the family sees ``a = bound * u``."""
+
+    channels: tuple[Channel, ...]
+    bound: tuple[float, ...]
+
+    @property
+    def size(self) -> int:
+        """Numbers an action consists of."""
+        return len(self.bound)
+
+    @property
+    def space(self) -> spaces.Box:
+        """``Box(-1, 1)``."""
+        return spaces.Box(-1.0, 1.0, (self.size,), np.float32)
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """One of ``n`` actions or observations; the family sees its index as a float."""
+
+    n: int
+    names: tuple[str, ...] = ()
+    size: ClassVar[int] = 1
+
+    @property
+    def space(self) -> spaces.Discrete:
+        """``Discrete(n)``."""
+        return spaces.Discrete(self.n)
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A float32 vector of named channels within ``[-high, high]``."""
+
+    channels: tuple[Channel, ...]
+    high: tuple[float, ...]
+
+    @property
+    def size(self) -> int:
+        """Numbers an observation consists of."""
+        return len(self.high)
+
+    @property
+    def space(self) -> spaces.Box:
+        """The Box of these bounds."""
+        high = np.array(self.high, np.float32)
+        return spaces.Box(-high, high, dtype=np.float32)
+
+
+def never() -> bool:
+    """``failed`` and ``terminated`` of a family that doesn't define them."""
+    return False
+
+
+class KernelFamily(ABC):
+    """A family of tasks that differ in the parameters of one kernel.
+
+    Attributes:
+        parameters: the `ParameterSpace`, presets included.
+        state: the physical state's channels.
+        actions: `Continuous` or `Discrete`.
+        observations: `Bounded` or `Discrete`.
+        horizon: steps after which an episode is truncated.
+        time_step: seconds of one step; 1 where time has no unit.
+        n_initial_noise: uniforms that ``initial`` receives.
+        n_noise: uniforms that a step receives.
+        state_limits: the state is clipped to twice these when ``failed``; empty where failing isn't defined.
+        failure_cost: cost of every step from the failing one on.
+        rewards: reward functions by name; the first is the default.
+        simulators: other physics by name, as ``module:Class`` of a `Simulator`.
+        feature_scale: per observation, the scale c of a linear policy's features ``y / c``; empty: all 1.
+        viewer: ``module:Class`` that draws a state.
+    """
+
+    parameters: ClassVar[ParameterSpace]
+    state: ClassVar[tuple[Channel, ...]]
+    actions: ClassVar[Continuous | Discrete]
+    observations: ClassVar[Bounded | Discrete]
+    horizon: ClassVar[int]
+    time_step: ClassVar[float] = 1.0
+    n_initial_noise: ClassVar[int] = 0
+    n_noise: ClassVar[int] = 0
+    state_limits: ClassVar[tuple[float, ...]] = ()
+    failure_cost: ClassVar[float] = 0.0
+    rewards: ClassVar[Mapping[str, Callable[..., float]]]
+    simulators: ClassVar[Mapping[str, str]] = {}
+    feature_scale: ClassVar[tuple[float, ...]] = ()
+    viewer: ClassVar[str | None] = None
+
+    initial: ClassVar[Callable[..., Any]]
+    transition: ClassVar[Callable[..., Any]]
+    observation: ClassVar[Callable[..., Any]]
+
+    failed: ClassVar[Callable[..., bool]] = staticmethod(never)
+    terminated: ClassVar[Callable[..., bool]] = staticmethod(never)
+
+    @abstractmethod
+    def constants(self, parameters: Columns) -> Groups:
+        """Derive the groups of constants from the parameters, for all tasks at once.
+
+        Args:
+            parameters: per parameter an array of shape (n_tasks,).
+
+        Returns:
+            Per group a tuple of numbers or of arrays of shape (n_tasks,).
+        """
+
+    def cost_of_failing(self, reward: str | None) -> float:
+        """What every step from the failing one on costs under the reward of that name (None: the default)."""
+        return self.failure_cost
+
+    def check_state(self, state: FloatArray) -> None:
+        """Raise `ValueError` unless ``state`` is a state an episode may start from."""
+        if state.shape != (len(self.state),):
+            raise ValueError(f"`state` must have shape ({len(self.state)},). Received {state.shape}")
+        limits = np.array(self.state_limits or (np.inf,) * len(self.state))
+        for i in np.flatnonzero(~(np.abs(state) <= limits) | ~np.isfinite(state)):
+            c = self.state[i]
+            raise ValueError(f"`state`: {c.name} must be finite and within {limits[i]:g} {c.unit}. Received {state[i]}")
+
+    def describe(self, state: FloatArray) -> dict[str, float]:
+        """A state as ``{channel: value}``."""
+        return {channel.name: float(x) for channel, x in zip(self.state, state, strict=True)}
+
+
+@dataclass(frozen=True)
+class Constants:
+    """A family's constants as a table: one row a task.
+
+    Attributes:
+        table: shape (n_tasks, n_constants).
+        groups: where each named group lies.
+    """
+
+    table: FloatArray
+    groups: Mapping[str, slice]
+
+    @classmethod
+    def of(cls, family: KernelFamily, values: FloatArray) -> Constants:
+        """Evaluate ``family.constants`` on a task table of shape (n_tasks, n_parameters)."""
+        derived = family.constants(family.parameters.columns(values))
+        groups: dict[str, slice] = {}
+        columns: list[FloatArray] = []
+        for name, group in derived.items():
+            groups[name] = slice(len(columns), len(columns) + len(group))
+            columns += [np.broadcast_to(np.asarray(column, np.float64), len(values)) for column in group]
+        table = np.ascontiguousarray(np.stack(columns, axis=1)) if columns else np.zeros((len(values), 0))
+        if not np.isfinite(table).all():
+            task = int(np.argwhere(~np.isfinite(table))[0, 0])
+            raise FamilyError(f"{type(family).__name__}: constants of task {task} are not finite")
+        return cls(table, groups)
+
+
+def reward_of(family: KernelFamily, name: str | None) -> Callable[..., float]:
+    """The family's reward function of that name, or its default."""
+    if name is None:
+        name = next(iter(family.rewards))
+    if name not in family.rewards:
+        raise unknown("reward", name, family.rewards)
+    return family.rewards[name]

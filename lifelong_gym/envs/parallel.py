@@ -1,0 +1,174 @@
+"""The PettingZoo interface: one agent a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
+from pettingzoo.utils.conversions import parallel_to_aec
+from pettingzoo.utils.env import AECEnv, ParallelEnv
+
+from lifelong_gym.envs.adapter import Canvas, NativeSpec, make_core, metadata
+from lifelong_gym.errors import unknown
+from lifelong_gym.tasks import FloatArray, TaskSet
+
+Dicts = tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]
+
+
+class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
+    """Agents ``task_0``, ``task_1``, ... live each in its own task and end at different times.
+
+    Agent ``task_i`` equals the single env reset with ``seed=seed + i, options={"task": i}``, to the bit.
+
+    Args:
+        family: id of the task family.
+        max_cycles: steps after which every agent is truncated; default: the family's horizon.
+        render_mode: None, ``"rgb_array"`` or ``"human"``.
+        **settings: see `lifelong_gym.envs.core.Settings`.
+
+    ``reset(options={"state": x})``: one physical start state for all, or a dict from agent to state. Unknown
+    options are ignored.
+    """
+
+    def __init__(
+        self, family: str, max_cycles: int | None = None, render_mode: str | None = None, **settings: Any
+    ) -> None:
+        """See the class."""
+        if max_cycles is not None:
+            settings["horizon"] = max_cycles
+        self.core = make_core(family, None, settings)
+        self.metadata = {**metadata(self.core), "name": family, "is_parallelizable": True}
+        self.render_mode = render_mode
+        self.possible_agents = [f"task_{i}" for i in range(self.core.n_rows)]
+        self.agents: list[str] = []
+        self._row = {agent: i for i, agent in enumerate(self.possible_agents)}
+        self.observation_spaces = dict.fromkeys(self.possible_agents, self.core.single_observation_space)
+        self.action_spaces = {agent: self.core.family.actions.space for agent in self.possible_agents}
+        self._canvas = Canvas(self.core, render_mode)
+        self._discrete = isinstance(self.core.single_observation_space, spaces.Discrete)
+        self._np_random: np.random.Generator | None = None
+        self._begun = False
+
+    @property
+    def tasks(self) -> TaskSet:
+        """The agents' tasks, in order."""
+        return self.core.tasks
+
+    @property
+    def max_cycles(self) -> int:
+        """Steps after which every agent is truncated."""
+        return self.core.clock.horizon
+
+    @max_cycles.setter
+    def max_cycles(self, max_cycles: int) -> None:
+        self.core.clock.horizon = max_cycles
+
+    @property
+    def states(self) -> FloatArray:
+        """Physical states, a copy of shape (n_tasks, n_state)."""
+        return self.core.states()
+
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
+        """Of one agent; always the same object."""
+        return self.observation_spaces[self._known(agent)]
+
+    def action_space(self, agent: str) -> spaces.Space[Any]:
+        """Of one agent; always the same object."""
+        return self.action_spaces[self._known(agent)]
+
+    def _known(self, agent: str) -> str:
+        if agent not in self._row:
+            raise unknown("agent", agent, self.possible_agents)
+        return agent
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Begin all agents' episodes; agent ``task_i`` gets ``seed + i``."""
+        states = self._states((options or {}).get("state"))
+        if seed is not None or self._np_random is None:
+            self._np_random, _ = seeding.np_random(seed)
+            base = int(self._np_random.integers(2**62)) if seed is None else seed
+            self.core.seed(np.arange(self.core.n_rows), range(base, base + self.core.n_rows))
+        rows = np.arange(self.core.n_rows)
+        observations = self.core.empty_observations()
+        self.core.begin(rows, observations, rows, states)
+        self._canvas.began(rows)
+        self.agents = self.possible_agents[:]
+        self._begun = True
+        if self.render_mode == "human":
+            self.render()
+        infos = {agent: self._info(i, False) for i, agent in enumerate(self.agents)}
+        return {agent: self._public(observations[i]) for i, agent in enumerate(self.agents)}, infos
+
+    def _states(self, given: Any) -> FloatArray | None:
+        if isinstance(given, Mapping):
+            missing = set(self.possible_agents) - {self._known(agent) for agent in given}
+            if missing:
+                raise ValueError(f"`state` must name every agent. Missing: {', '.join(sorted(missing))}")
+            given = [given[agent] for agent in self.possible_agents]
+        return self.core.check_states(given, self.core.n_rows)
+
+    def step(self, actions: dict[str, Any]) -> Dicts:
+        """Step the agents that are still alive; those that end leave `agents`.
+
+        Raises:
+            ValueError: an agent that isn't alive, one left out, or an action that doesn't fit; nothing has changed.
+            ResetNeeded: before the first reset.
+        """
+        if not self._begun:
+            raise ResetNeeded("no episode has begun: call `reset` first")
+        if not self.agents and not actions:
+            return {}, {}, {}, {}, {}
+        rows = self._acting(actions)
+        everybody = np.zeros((self.core.n_rows, self.core.family.actions.size))
+        everybody[rows] = self.core.check_actions(np.stack([np.asarray(actions[a]) for a in self.agents]), len(rows))
+        active = np.zeros(self.core.n_rows, bool)
+        active[rows] = True
+        results, _ = self.core.step(everybody, active)
+        self._canvas.stepped(everybody, results.rewards, results.failed, active)
+        pairs = list(zip(self.agents, rows, strict=True))
+        observations = {agent: self._public(results.observations[i]) for agent, i in pairs}
+        rewards = {agent: float(results.rewards[i]) for agent, i in pairs}
+        terminations = {agent: bool(results.terminated[i]) for agent, i in pairs}
+        truncations = {agent: bool(results.truncated[i]) for agent, i in pairs}
+        infos = {agent: self._info(i, bool(results.failed[i])) for agent, i in pairs}
+        self.agents = [agent for agent, _ in pairs if not (terminations[agent] or truncations[agent])]
+        if self.render_mode == "human":
+            self.render()
+        return observations, rewards, terminations, truncations, infos
+
+    def _acting(self, actions: Mapping[str, Any]) -> list[int]:
+        alive = set(self.agents)
+        for agent in actions:
+            if agent not in alive:
+                raise unknown("agent", agent, self.agents)
+        missing = [agent for agent in self.agents if agent not in actions]
+        if missing:
+            raise ValueError(f"`actions` must hold every agent that is alive. Missing: {', '.join(missing)}")
+        return [self._row[agent] for agent in self.agents]
+
+    def _public(self, observation: Any) -> Any:
+        return np.int64(observation[0]) if self._discrete else observation.copy()
+
+    def _info(self, row: int, failed: bool) -> dict[str, Any]:
+        return {"failed": failed} if self.core.settings.hide_task_id else {"task_id": row, "failed": failed}
+
+    def render(self) -> Any:
+        """One picture in which the agents are tiled (rgb_array: uint8), or None."""
+        return None if self.render_mode is None else self._canvas.show(range(self.core.n_rows))
+
+    def close(self) -> None:
+        """Close the window and the simulators."""
+        self._canvas.close()
+        self.core.close()
+
+
+def aec_env(**kwargs: Any) -> AECEnv[str, Any, Any]:
+    """The same agents, acting one after another."""
+    env: AECEnv[str, Any, Any] = parallel_to_aec(LifelongParallelEnv(**kwargs))
+    return env

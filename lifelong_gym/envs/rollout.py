@@ -1,0 +1,230 @@
+"""Fused rollouts: all trajectories of linear-Gaussian policies on all tasks, in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lifelong_gym.envs.backends import philox
+from lifelong_gym.envs.backends.rollout_plan import Plan
+from lifelong_gym.envs.backends.rows import BoolArray
+from lifelong_gym.envs.core import DEFAULT_N_TASKS
+from lifelong_gym.envs.family import Continuous, KernelFamily, reward_of
+from lifelong_gym.errors import unknown
+from lifelong_gym.imports import load
+from lifelong_gym.registry import family as family_of
+from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+
+BACKENDS = ("numba", "numpy")
+DEFAULT_SIGMA = 0.3
+
+
+@dataclass(frozen=True)
+class RolloutStatistics:
+    """Sufficient statistics of policy search, one entry a trajectory.
+
+    Attributes:
+        returns: sum of rewards over the horizon, (n_tasks, n_trajectories).
+        steps: living steps, up to and including a failing or terminating one, (n_tasks, n_trajectories).
+        noise_features: ``sum_t w_t noise_t phi_t'``, (n_tasks, n_trajectories, n_action * n_features).
+        features_squared: packed ``sum_t w_t phi_t phi_t'``, (n_tasks, n_trajectories, n_packed).
+        sigma: standard deviation of the policy.
+    """
+
+    returns: FloatArray
+    steps: IntArray
+    noise_features: FloatArray
+    features_squared: FloatArray
+    sigma: float
+
+    @property
+    def score(self) -> FloatArray:
+        """``psi = sum_t d log pi(a_t | y_t) / d theta``, (n_tasks, n_trajectories, n_action * n_features)."""
+        return self.noise_features / self._positive_sigma()
+
+    @property
+    def fisher(self) -> FloatArray:
+        """Packed upper triangle of one action's block of F, (n_tasks, n_trajectories, n_packed)."""
+        return self.features_squared / self._positive_sigma() ** 2
+
+    def fisher_matrix(self) -> FloatArray:
+        """``F = sum_t Phi' Sigma^-1 Phi``, (n_tasks, n_trajectories, d, d), d = n_action * n_features."""
+        packed = self.fisher
+        n = int((np.sqrt(8 * packed.shape[-1] + 1) - 1) / 2)
+        i, j = np.triu_indices(n)
+        block = np.zeros((*packed.shape[:-1], n, n))
+        block[..., i, j] = block[..., j, i] = packed
+        n_action = self.noise_features.shape[-1] // n
+        full = np.zeros((*packed.shape[:-1], n_action, n, n_action, n))
+        for a in range(n_action):
+            full[..., a, :, a, :] = block
+        return full.reshape(*packed.shape[:-1], n_action * n, n_action * n)
+
+    def _positive_sigma(self) -> float:
+        if self.sigma == 0:
+            raise ValueError("a deterministic policy (`sigma=0`) has neither score nor Fisher information")
+        return self.sigma
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Everything that happened.
+
+    Attributes:
+        observations: float64, (n_tasks, n_trajectories, horizon + 1, n_observation).
+        actions: u in [-1, 1], float64, (n_tasks, n_trajectories, horizon, n_action).
+        rewards: (n_tasks, n_trajectories, horizon).
+        alive: bool, (n_tasks, n_trajectories, horizon): steps up to and including a failing or terminating one.
+    """
+
+    observations: FloatArray
+    actions: FloatArray
+    rewards: FloatArray
+    alive: BoolArray
+
+
+def rollout(
+    family: str | KernelFamily,
+    *,
+    theta: npt.ArrayLike,
+    n_trajectories: int,
+    tasks: Any = None,
+    seed: int = 0,
+    sigma: float = DEFAULT_SIGMA,
+    horizon: int | None = None,
+    initial_states: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
+    bias: bool = True,
+    reward: str | None = None,
+    first_visit: int = 0,
+    trajectories: bool = False,
+    backend: str = "numba",
+) -> Any:
+    """Run linear-Gaussian policies ``a = theta phi + sigma noise`` on every task.
+
+    Features are ``phi = (y / c, 1)`` with observation y and the family's ``feature_scale`` c. Trajectory j of task i
+    is the single env after ``reset(seed=seed, options={"task": i})`` in its (first_visit + j)-th visit, to the bit.
+    Results depend on neither thread count, batch size nor backend.
+
+    Args:
+        family: id or instance of a kernel family with continuous actions.
+        theta: gains in units of a, (n_tasks, n_action * n_features) row-major, or one row for all tasks.
+        n_trajectories: per task.
+        tasks: a `TaskSet`, dicts of parameters, or None: ten default tasks.
+        seed: of the noise.
+        sigma: standard deviation of the policy, in units of a; 0: the mean policy.
+        horizon: steps; default: the family's.
+        initial_states: physical start states, broadcast to (n_tasks, n_trajectories, n_state); default: drawn.
+        weights: of each step in the statistics, (n_tasks, n_trajectories, horizon).
+        bias: whether the features end with the constant 1.
+        reward: name of the family's reward.
+        first_visit: number of the first trajectory; successive calls with other numbers have independent noise.
+        trajectories: return `Trajectories` rather than `RolloutStatistics`.
+        backend: ``"numba"`` or ``"numpy"``.
+
+    Returns:
+        `RolloutStatistics`, or `Trajectories` where those are asked for.
+
+    Raises:
+        ValueError: an argument of the wrong shape, out of range or not finite.
+    """
+    plan = _plan(
+        family_of(family) if isinstance(family, str) else family,
+        tasks,
+        theta,
+        n_trajectories,
+        sigma=sigma,
+        horizon=horizon,
+        states=initial_states,
+        weights=weights,
+        bias=bias,
+        reward=reward,
+        seed=seed,
+        first_visit=first_visit,
+    )
+    if backend not in BACKENDS:
+        raise unknown("backend", backend, BACKENDS)
+    module = f"lifelong_gym.envs.backends.{backend}_rollout"
+    shape = len(plan.tasks), n_trajectories
+    if trajectories:
+        run = load(f"{module}:trajectories")(plan)
+        return Trajectories(*[_shaped(a, shape) for a in (run.observations, run.actions, run.rewards, run.alive)])
+    run = load(f"{module}:sums")(plan)
+    return RolloutStatistics(
+        returns=_shaped(run.returns, shape),
+        steps=_shaped(run.steps, shape),
+        noise_features=_shaped(run.noise_features, shape),
+        features_squared=_shaped(run.features_squared, shape),
+        sigma=plan.sigma,
+    )
+
+
+def _shaped(array: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
+    return array.reshape(*shape, *array.shape[1:])
+
+
+def _plan(
+    family: KernelFamily,
+    tasks: Any,
+    theta: npt.ArrayLike,
+    n_trajectories: int,
+    *,
+    sigma: float,
+    horizon: int | None,
+    states: npt.ArrayLike | None,
+    weights: npt.ArrayLike | None,
+    bias: bool,
+    reward: str | None,
+    seed: int,
+    first_visit: int,
+) -> Plan:
+    if not isinstance(family.actions, Continuous):
+        raise ValueError(f"`family` must have continuous actions. Received {type(family).__name__}")
+    task_set = family.parameters.sample(DEFAULT_N_TASKS) if tasks is None else TaskSet.of(family.parameters, tasks)
+    for name, value, least in (("n_trajectories", n_trajectories, 1), ("first_visit", first_visit, 0)):
+        if not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"`{name}` must be an integer of at least {least}. Received {value!r}")
+    if not (np.isfinite(sigma) and sigma >= 0):
+        raise ValueError(f"`sigma` must be finite and not negative. Received {sigma}")
+    horizon = family.horizon if horizon is None else horizon
+    if horizon < 1:
+        raise ValueError(f"`horizon` must be at least 1. Received {horizon}")
+    reward_of(family, reward)
+    n_tasks, n = len(task_set), len(task_set) * n_trajectories
+    d = family.actions.size * (family.observations.size + bias)
+    task = np.repeat(np.arange(n_tasks), n_trajectories)
+    if states is not None:
+        states = _broadcast("initial_states", states, (n_tasks, n_trajectories, len(family.state)), n)
+        for state in np.unique(states, axis=0):
+            family.check_state(state)
+    if weights is not None:
+        weights = _broadcast("weights", weights, (n_tasks, n_trajectories, horizon), n)
+    return Plan(
+        family=family,
+        tasks=task_set,
+        task=task,
+        uid=task_set.uids[task],
+        visit=first_visit + np.tile(np.arange(n_trajectories), n_tasks),
+        key=philox.row_key(int(seed)),
+        theta=_broadcast("theta", theta, (n_tasks, d), n_tasks),
+        states=states,
+        sigma=float(sigma),
+        horizon=horizon,
+        weights=weights,
+        bias=bias,
+        reward=reward,
+    )
+
+
+def _broadcast(name: str, given: npt.ArrayLike, shape: tuple[int, ...], n: int) -> FloatArray:
+    array = np.asarray(given, np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"`{name}` must be finite. Received {array[~np.isfinite(array)][0]}")
+    try:
+        full = np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(f"`{name}` must have shape {shape}. Received {array.shape}") from None
+    return np.ascontiguousarray(full).reshape(n, -1)

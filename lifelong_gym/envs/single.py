@@ -1,0 +1,141 @@
+"""The Gymnasium interface: one row, walking through its tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ResetNeeded
+
+from lifelong_gym.envs.adapter import RENDER_MODES, Canvas, NativeSpec, make_core, metadata
+from lifelong_gym.tasks import TaskSet
+
+ROW = np.zeros(1, np.int64)
+ACTIVE = np.ones(1, bool)
+FLOATS = "fd"  # codes of float32 and float64
+NO_EPISODE = "the episode has ended or not begun: call `reset` first"
+
+
+class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
+    """One task at a time, the next one at every reset.
+
+    Args:
+        family: id of the task family.
+        render_mode: None, ``"rgb_array"`` or ``"human"``.
+        **settings: see `lifelong_gym.envs.core.Settings`; ``gym.make(..., max_episode_steps=n)`` can only shorten
+            an episode, ``horizon=n`` sets its length.
+
+    ``reset(options={"task": i, "state": x})`` picks a task, without advancing the schedule, and a physical start
+    state. Infos hold ``task_id`` (int) and ``failed`` (bool).
+    """
+
+    metadata = {"render_modes": RENDER_MODES, "render_fps": 50}  # noqa: RUF012 (Gymnasium's own form)
+
+    def __init__(self, family: str, render_mode: str | None = None, **settings: Any) -> None:
+        """See the class."""
+        self.core = make_core(family, 1, settings)
+        self.metadata = metadata(self.core)
+        self.render_mode = render_mode
+        self.observation_space = self.core.single_observation_space
+        self.action_space = self.core.single_action_space
+        self._canvas = Canvas(self.core, render_mode)
+        self._step_one = self.core.step_one
+        self._action_shape = (self.core.family.actions.size,)
+        self._observation_shape = self.observation_space.shape
+        self._hide = self.core.settings.hide_task_id
+        self._task = 0
+        self._seeded = False
+        self._running = False
+
+    @property
+    def tasks(self) -> TaskSet:
+        """The tasks it walks through."""
+        return self.core.tasks
+
+    @property
+    def state(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The physical state, a copy of shape (n_state,); may be set within an episode."""
+        return self.core.states()[0]
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        if not self._running:
+            raise ResetNeeded(NO_EPISODE)
+        self.core.set_state(0, state)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin the next episode; a seed also restarts the schedule and the noise.
+
+        Raises:
+            ValueError: a task or state in ``options`` that doesn't exist; nothing has changed then.
+        """
+        options = options or {}
+        tasks = self.core.check_tasks(options.get("task"), 1)
+        states = self.core.check_states(options.get("state"), 1)
+        super().reset(seed=seed)
+        if seed is None and not self._seeded:
+            seed = int(self.np_random.integers(2**63))
+        if seed is not None:
+            self.core.seed(ROW, [seed])
+            self._seeded = True
+        observations = self.core.empty_observations()
+        self.core.begin(ROW, observations, tasks, states)
+        self._canvas.began(ROW)
+        self._task = int(self.core.task_of_row[0])
+        self._running = True
+        if self.render_mode == "human":
+            self.render()
+        return self._public(observations[0]), self._info(False)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take one step.
+
+        Raises:
+            ValueError: an action that isn't finite or has the wrong shape; nothing has changed then.
+            ResetNeeded: before the first reset or after an episode's end.
+        """
+        if not self._running:
+            raise ResetNeeded(NO_EPISODE)
+        if (
+            self._step_one is not None
+            and type(action) is np.ndarray
+            and action.shape == self._action_shape
+            and action.dtype.char in FLOATS
+        ):
+            observation: Any = np.empty(self._observation_shape, np.float32)
+            finite, reward, terminated, truncated, failed = self._step_one(action, self.core.clock, observation)
+            if not finite:
+                raise ValueError(f"an action must be finite. Received {action}")
+        else:
+            observation, reward, terminated, truncated, failed = self._step_rows(action)
+        self._running = not (terminated or truncated)
+        if self.render_mode is not None:
+            self._canvas.stepped(action, reward, failed)
+            if self.render_mode == "human":
+                self.render()
+        return observation, reward, terminated, truncated, self._info(failed)
+
+    def _step_rows(self, action: Any) -> tuple[Any, float, bool, bool, bool]:
+        actions = self.core.check_actions(np.asarray(action)[None], 1)
+        results, _ = self.core.step(actions, ACTIVE)
+        terminated, truncated, failed = (bool(flags[0]) for flags in results[2:])
+        return self._public(results.observations[0]), float(results.rewards[0]), terminated, truncated, failed
+
+    def _public(self, observation: Any) -> Any:
+        return observation if observation.dtype == np.float32 else np.int64(observation[0])
+
+    def _info(self, failed: bool) -> dict[str, Any]:
+        return {"failed": failed} if self._hide else {"task_id": self._task, "failed": failed}
+
+    def render(self) -> Any:
+        """A frame (rgb_array: uint8, shape (height, width, 3)), or None."""
+        if self.render_mode is None:
+            gym.logger.warn("`render` was called on an env made without `render_mode`: it shows nothing")
+            return None
+        return self._canvas.show([0])
+
+    def close(self) -> None:
+        """Close the window and the simulators."""
+        self._canvas.close()
+        self.core.close()

@@ -1,0 +1,229 @@
+"""The Gymnasium vector interface: native rows, each with parameters of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from lifelong_gym.envs.adapter import RENDER_MODES, Canvas, NativeSpec, make_core, metadata
+from lifelong_gym.envs.backends.rows import BoolArray, Results
+from lifelong_gym.tasks import IntArray, TaskSet
+
+
+class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
+    """``num_envs`` rows; row i runs task ``(i + k num_envs) mod n_tasks`` in its k-th episode.
+
+    Row i equals the single env that is reset with ``seed + i`` and follows the same tasks, to the bit.
+
+    Args:
+        family: id of the task family.
+        num_envs: number of rows.
+        max_episode_steps: steps after which an episode is truncated; default: the family's horizon.
+        autoreset_mode: an `AutoresetMode` or its value; all three are supported. SAME_STEP keeps the last
+            observation in ``infos["final_obs"]`` and its info in ``infos["final_info"]``.
+        render_mode: None, ``"rgb_array"`` or ``"human"``.
+        **settings: see `lifelong_gym.envs.core.Settings`.
+
+    ``reset(options={"task": i, "state": x, "reset_mask": mask})``: tasks and states may be arrays, one per row.
+    """
+
+    metadata = {  # noqa: RUF012 (Gymnasium's own form)
+        "render_modes": RENDER_MODES,
+        "render_fps": 50,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        family: str,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        **settings: Any,
+    ) -> None:
+        """See the class."""
+        if max_episode_steps is not None:
+            settings["horizon"] = max_episode_steps
+        self.core = make_core(family, num_envs, settings)
+        self.num_envs = num_envs
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**metadata(self.core), "autoreset_mode": self.autoreset_mode}
+        self.render_mode = render_mode
+        self.single_observation_space = self.core.single_observation_space
+        self.single_action_space = self.core.single_action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._canvas = Canvas(self.core, render_mode)
+        self._discrete = isinstance(self.single_observation_space, spaces.Discrete)
+        self._all = np.ones(num_envs, bool)
+        self._active = self._all.copy()
+        self._n_ended = 0
+        self._last = self.core.empty_observations()
+        self._seeded = False
+        self._begun = False
+
+    @property
+    def tasks(self) -> TaskSet:
+        """The tasks the rows are in."""
+        return self.core.tasks
+
+    @property
+    def state(self) -> npt.NDArray[np.float64]:
+        """Physical states, a copy of shape (num_envs, n_state); may be set row by row within episodes."""
+        return self.core.states()
+
+    @state.setter
+    def state(self, states: Any) -> None:
+        checked = self.core.check_states(states, self.num_envs)
+        assert checked is not None
+        for row in range(self.num_envs):
+            self.core.set_state(row, checked[row])
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin episodes in all rows, or in those of ``options["reset_mask"]``.
+
+        Args:
+            seed: row i gets ``seed + i``; or one seed per row, None leaving that row's noise going on.
+            options: see the class; never modified.
+
+        Raises:
+            ValueError: tasks, states, seeds or mask that don't fit; nothing has changed then.
+        """
+        options = options or {}
+        rows = self._masked(options.get("reset_mask"))
+        tasks = self.core.check_tasks(options.get("task"), self.num_envs)
+        states = self.core.check_states(options.get("state"), self.num_envs)
+        seeds = self._seeds(seed)
+        chosen = [row for row in rows.tolist() if seeds[row] is not None]
+        if isinstance(seed, int):
+            self._np_random, self._np_random_seed = seeding.np_random(seed)
+        if chosen:
+            self.core.seed(np.array(chosen), [seeds[row] for row in chosen])
+        self._seeded = True
+        observations = self.core.empty_observations() if len(rows) == self.num_envs else self._last.copy()
+        self.core.begin(
+            rows, observations, None if tasks is None else tasks[rows], None if states is None else states[rows]
+        )
+        self._canvas.began(rows)
+        self._active[rows] = True
+        self._n_ended = int(np.count_nonzero(~self._active))
+        self._begun = True
+        self._last = observations
+        mask = np.zeros(self.num_envs, bool)
+        mask[rows] = True
+        return self._public(observations), self._infos(np.zeros(self.num_envs, bool), mask)
+
+    def _masked(self, mask: Any) -> IntArray:
+        if mask is None:
+            return np.arange(self.num_envs)
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
+            raise ValueError(f"`reset_mask` must be a bool array of shape ({self.num_envs},). Received {mask!r}")
+        if not mask.any():
+            raise ValueError(f"`reset_mask` must choose at least one row. Received {mask!r}")
+        if not self._begun and not mask.all():
+            raise ResetNeeded("the first reset must begin all rows: call `reset` without `reset_mask`")
+        return np.flatnonzero(mask)
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        if seed is None:
+            if self._seeded:
+                return [None] * self.num_envs
+            seed = int(self.np_random.integers(2**62))
+        if isinstance(seed, int):
+            return [seed + i for i in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"`seed` must be an integer or {self.num_envs} of them. Received {len(seed)}")
+        return list(seed)
+
+    def step(
+        self, actions: Any
+    ) -> tuple[Any, npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]:
+        """Step every row; rows whose episode ended are begun anew as ``autoreset_mode`` says.
+
+        Raises:
+            ValueError: actions that aren't finite or have the wrong shape; nothing has changed then.
+            ResetNeeded: before the first reset, or (DISABLED) with an ended row not reset.
+        """
+        if not self._begun:
+            raise ResetNeeded("no episode has begun: call `reset` first")
+        if self._n_ended and self.autoreset_mode == AutoresetMode.DISABLED:
+            ended = np.flatnonzero(~self._active)[:5].tolist()
+            raise ResetNeeded(f"rows {ended} have ended: call `reset` with `reset_mask` first")
+        checked = self.core.check_actions(actions, self.num_envs)
+        active = self._active
+        results, n_ended = self.core.step(checked, active)
+        if self.render_mode is not None:
+            self._canvas.stepped(checked, results.rewards, results.failed, active)
+        if self._n_ended:
+            self._begin_waiting(np.flatnonzero(~active), results)
+        infos = self._infos(results.failed)
+        if n_ended and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            infos = self._begin_ended(results)
+        elif n_ended or self._n_ended:
+            self._active = ~(results.terminated | results.truncated)
+            self._n_ended = n_ended
+        self._last = results.observations
+        if self.render_mode == "human":
+            self.render()
+        return self._public(results.observations), results.rewards, results.terminated, results.truncated, infos
+
+    def _begin_waiting(self, rows: IntArray, results: Results) -> None:
+        """NEXT_STEP: rows that ended in the last step begin instead of stepping."""
+        self.core.begin(rows, results.observations)
+        self._canvas.began(rows)
+        results.rewards[rows] = 0.0
+        for flags in results[2:]:
+            flags[rows] = False
+
+    def _begin_ended(self, results: Results) -> dict[str, Any]:
+        """SAME_STEP: rows that ended begin now; what they ended with goes into the infos."""
+        done = results.terminated | results.truncated
+        rows = np.flatnonzero(done)
+        final_info = self._infos(results.failed & done, done)
+        final_obs = np.full(self.num_envs, None, object)
+        public = self._public(results.observations)
+        for row in rows.tolist():
+            final_obs[row] = public[row].copy()
+        self.core.begin(rows, results.observations)
+        self._canvas.began(rows)
+        return {
+            "final_obs": final_obs,
+            "_final_obs": done.copy(),
+            "final_info": final_info,
+            "_final_info": done.copy(),
+            **self._infos(results.failed & ~done),
+        }
+
+    def _public(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return observations[:, 0].copy() if self._discrete else observations
+
+    def _infos(self, failed: BoolArray, present: BoolArray | None = None) -> dict[str, Any]:
+        present = self._all if present is None else present
+        infos = {"failed": failed, "_failed": present.copy()}
+        if self.core.settings.hide_task_id:
+            return infos
+        return {"task_id": self.core.task_of_row * present, "_task_id": present.copy(), **infos}
+
+    def render(self) -> Any:
+        """A frame per row (rgb_array), or one window in which the rows are tiled (human)."""
+        if self.render_mode == "rgb_array":
+            return tuple(self._canvas.show([row]) for row in range(self.num_envs))
+        if self.render_mode == "human":
+            self._canvas.show(range(self.num_envs))
+        return None
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the window and the simulators."""
+        self._canvas.close()
+        self.core.close()

@@ -1,0 +1,50 @@
+"""The package's own exceptions, and the helper that suggests a name on a typo."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LifelongGymError(Exception):
+    """Base class of the package's exceptions."""
+
+
+class UnknownNameError(LifelongGymError, ValueError):
+    """An id, task, agent, parameter, preset or option that doesn't exist."""
+
+
+class FamilyError(LifelongGymError, TypeError):
+    """A task family that doesn't declare what the protocol asks for."""
+
+
+class CheckpointError(LifelongGymError, ValueError):
+    """A model file that is truncated, foreign or doesn't fit."""
+
+
+class MissingLibraryError(LifelongGymError, ImportError):
+    """A library isn't installed."""
+
+    def __init__(self, library: str, requirement: str) -> None:
+        """Name the library and what pip has to install to get it."""
+        super().__init__(f"`{library}` is not installed. Install it with: pip install {requirement}")
+
+
+class MissingExtraError(MissingLibraryError):
+    """A library of an optional extra isn't installed."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        """Name the library and the extra that brings it."""
+        super().__init__(library, f"'lifelong-gym[{extra}]'")
+
+
+def unknown(kind: str, name: object, known: Iterable[object]) -> UnknownNameError:
+    """An error that names what was asked for, the nearest existing name and all that exist.
+
+    >>> print(unknown("unit", "kgg", ["kg", "m"]))
+    unknown unit 'kgg'. Did you mean 'kg'? There are: kg, m
+    """
+    names = [str(item) for item in known]
+    close = difflib.get_close_matches(str(name), names, n=1)
+    suggestion = f" Did you mean {close[0]!r}?" if close else ""
+    return UnknownNameError(f"unknown {kind} {name!r}.{suggestion} There are: {', '.join(names)}")

@@ -1,0 +1,259 @@
+"""The bridge to Stable-Baselines3: row i of the VecEnv is agent ``task_i`` (or row i of a vector env)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from pettingzoo.utils.env import ParallelEnv
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
+
+from lifelong_gym.envs.adapter import Canvas
+from lifelong_gym.envs.core import Core
+from lifelong_gym.envs.family import Continuous
+from lifelong_gym.envs.parallel import LifelongParallelEnv
+from lifelong_gym.envs.vector import LifelongVectorEnv
+
+Indices = None | int | Iterable[int]
+
+
+def as_vec_env(env: str | ParallelEnv[Any, Any, Any] | LifelongVectorEnv | VecEnv, **settings: Any) -> VecEnv:
+    """An SB3 VecEnv from an id, one of our parallel or vector envs, or a foreign ParallelEnv.
+
+    Ours are stepped natively: the given env only says which tasks and settings, its own episodes are not touched.
+    A foreign ParallelEnv must have agents with equal spaces that all end in the same step.
+
+    Args:
+        env: see above; an SB3 VecEnv is returned as it is.
+        **settings: only with an id: as in ``pettingzoo.make``.
+
+    Raises:
+        ValueError: settings beside an env that has its own, or agents with different spaces.
+        TypeError: anything else.
+    """
+    if isinstance(env, str):
+        return CoreVecEnv.of(LifelongParallelEnv(env, **settings))
+    if settings:
+        raise ValueError(f"settings can only be given with an id. Received {', '.join(settings)}")
+    if isinstance(env, VecEnv):
+        return env
+    if isinstance(env, (LifelongParallelEnv, LifelongVectorEnv)):
+        return CoreVecEnv.of(env)
+    if isinstance(env, ParallelEnv):
+        return ParallelVecEnv(env)
+    raise TypeError(f"`env` must be an id, a ParallelEnv, a vector env of ours or a VecEnv. Received {type(env)}")
+
+
+class _Rows(VecEnv):
+    """What both bridges share: episode statistics, attributes of rows, seeds."""
+
+    def __init__(self, num_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+        super().__init__(num_envs, observation_space, action_space)
+        self._actions: Any = None
+        self._returns = np.zeros(num_envs)
+        self._lengths = np.zeros(num_envs, np.int64)
+        self._began = time.monotonic()
+
+    def step_async(self, actions: npt.NDArray[Any]) -> None:
+        """Remember the actions, shape (num_envs, ...)."""
+        self._actions = actions
+
+    def _count(self, rewards: npt.NDArray[Any]) -> None:
+        self._returns += rewards
+        self._lengths += 1
+
+    def _episode(self, row: int) -> dict[str, float]:
+        """SB3's statistics of the episode that ended in this row."""
+        seconds = round(time.monotonic() - self._began, 6)
+        episode = {"r": float(self._returns[row]), "l": int(self._lengths[row]), "t": seconds}
+        self._returns[row], self._lengths[row] = 0.0, 0
+        return episode
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Indices = None) -> list[bool]:
+        """True for Monitor, whose statistics these rows carry."""
+        return [issubclass(wrapper_class, Monitor)] * len(list(self._get_indices(indices)))
+
+    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
+        """The attribute once per row."""
+        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
+        """Rows have no attributes of their own to set."""
+        raise AttributeError(f"rows have no attribute {attr_name!r} of their own; make the env with other settings")
+
+    def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
+        """Rows have no methods of their own to call."""
+        raise AttributeError(f"rows have no method {method_name!r} of their own; call the VecEnv instead")
+
+
+class CoreVecEnv(_Rows):
+    """Rows of our core, stepped natively; an episode's end begins the next one in the same step.
+
+    Infos carry ``task_id``, ``failed`` and, at an episode's end, SB3's ``terminal_observation``,
+    ``TimeLimit.truncated`` and ``episode``.
+    """
+
+    def __init__(self, core: Core, render_mode: str | None = None) -> None:
+        """Take a core of any number of rows."""
+        self.core = core
+        self.render_mode = render_mode
+        self._canvas = Canvas(core, render_mode)
+        super().__init__(core.n_rows, core.single_observation_space, core.single_action_space)
+        self._discrete = isinstance(core.single_observation_space, spaces.Discrete)
+        self._everybody = np.arange(core.n_rows)
+        self._active = np.ones(core.n_rows, bool)
+        self._seeded = False
+
+    @classmethod
+    def of(cls, env: LifelongParallelEnv | LifelongVectorEnv) -> CoreVecEnv:
+        """The same tasks and settings as one of our envs."""
+        return cls(Core(env.core.family, env.core.n_rows, env.core.settings), env.render_mode)
+
+    @property
+    def can_rollout(self) -> bool:
+        """Whether `lifelong_gym.rollout` simulates exactly these rows."""
+        settings = self.core.settings
+        return (
+            isinstance(self.core.family.actions, Continuous)
+            and settings.physics == "kernel"
+            and settings.task_observation == "hide"
+            and not settings.terminate_on_failure
+        )
+
+    def reset(self) -> Any:
+        """Begin all rows' next episodes; seeds from `seed` and options from `set_options` are used once."""
+        tasks, states = self._chosen("task"), self._chosen("state")
+        rows = self._everybody
+        checked_tasks = self.core.check_tasks(tasks, self.num_envs)
+        checked_states = self.core.check_states(states, self.num_envs)
+        seeds = self._seeds
+        if not self._seeded and any(seed is None for seed in seeds):
+            base = int(np.random.SeedSequence().generate_state(1)[0])
+            seeds = [base + i if seed is None else seed for i, seed in enumerate(seeds)]
+        chosen = [row for row, seed in enumerate(seeds) if seed is not None]
+        if chosen:
+            self.core.seed(np.array(chosen), [int(seeds[row]) for row in chosen])  # type: ignore[arg-type]
+        self._seeded = True
+        observations = self.core.empty_observations()
+        self.core.begin(rows, observations, checked_tasks, checked_states)
+        self._returns[:], self._lengths[:] = 0.0, 0
+        self._canvas.began(rows)
+        self.reset_infos = self._infos(np.zeros(self.num_envs, bool))
+        self._reset_seeds()
+        self._reset_options()
+        return self._public(observations)
+
+    def _chosen(self, option: str) -> Any:
+        """An option of `set_options`: of all rows, or of none."""
+        given = [options.get(option) for options in self._options]
+        if all(value is None for value in given):
+            return None
+        if any(value is None for value in given):
+            raise ValueError(f"option `{option}` must be given for every row or for none")
+        return np.array(given)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step all rows."""
+        actions = self.core.check_actions(self._actions, self.num_envs)
+        results, n_ended = self.core.step(actions, self._active)
+        self._count(results.rewards)
+        self._canvas.stepped(actions, results.rewards, results.failed)
+        infos = self._infos(results.failed)
+        done = results.terminated | results.truncated
+        if n_ended:
+            rows = np.flatnonzero(done)
+            last = self._public(results.observations)
+            for row in rows.tolist():
+                infos[row]["terminal_observation"] = last[row].copy()
+                infos[row]["TimeLimit.truncated"] = bool(results.truncated[row] and not results.terminated[row])
+                infos[row]["episode"] = self._episode(row)
+            self.core.begin(rows, results.observations)
+            self._canvas.began(rows)
+        return self._public(results.observations), results.rewards.astype(np.float32), done, infos
+
+    def _infos(self, failed: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
+        if self.core.settings.hide_task_id:
+            return [{"failed": flag} for flag in failed.tolist()]
+        tasks = self.core.task_of_row.tolist()
+        return [{"task_id": task, "failed": flag} for task, flag in zip(tasks, failed.tolist(), strict=True)]
+
+    def _public(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return observations[:, 0].copy() if self._discrete else observations
+
+    def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
+        """A frame per row."""
+        return [self._canvas.show([row]) for row in range(self.num_envs)]
+
+    def close(self) -> None:
+        """Close the window and the simulators."""
+        self._canvas.close()
+        self.core.close()
+
+
+class ParallelVecEnv(_Rows):
+    """A foreign ParallelEnv whose agents have equal spaces and all end in the same step."""
+
+    def __init__(self, env: ParallelEnv[Any, Any, Any]) -> None:
+        """Check the spaces.
+
+        Raises:
+            ValueError: agents with different spaces.
+        """
+        self.env = env
+        self.agents = list(env.possible_agents)
+        first = self.agents[0]
+        for agent in self.agents[1:]:
+            for kind in ("observation_space", "action_space"):
+                if getattr(env, kind)(agent) != getattr(env, kind)(first):
+                    raise ValueError(f"agents must have equal spaces; {agent!r} and {first!r} differ in {kind}")
+        self.render_mode = getattr(env.unwrapped, "render_mode", None)
+        super().__init__(len(self.agents), env.observation_space(first), env.action_space(first))
+
+    def reset(self) -> Any:
+        """Begin an episode of all agents; the first row's seed seeds the env."""
+        observations, infos = self.env.reset(seed=self._seeds[0], options=self._options[0] or None)
+        self._reset_seeds()
+        self._reset_options()
+        self._returns[:], self._lengths[:] = 0.0, 0
+        self.reset_infos = [infos.get(agent, {}) for agent in self.agents]
+        return self._stack(observations)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step all agents.
+
+        Raises:
+            ValueError: some agents ended and others did not.
+        """
+        actions = {agent: self._actions[i] for i, agent in enumerate(self.agents)}
+        observations, rewards, terminated, truncated, agent_infos = self.env.step(actions)
+        done = np.array([terminated[agent] or truncated[agent] for agent in self.agents])
+        if done.any() and not done.all():
+            ended = [agent for agent, flag in zip(self.agents, done, strict=True) if flag]
+            raise ValueError(f"agents must all end in the same step; only {', '.join(map(str, ended))} did")
+        row_rewards = np.array([rewards[agent] for agent in self.agents], np.float32)
+        self._count(row_rewards)
+        infos = [dict(agent_infos.get(agent, {})) for agent in self.agents]
+        stacked = self._stack(observations)
+        if done.all():
+            for i, agent in enumerate(self.agents):
+                infos[i]["terminal_observation"] = stacked[i]
+                infos[i]["TimeLimit.truncated"] = truncated[agent] and not terminated[agent]
+                infos[i]["episode"] = self._episode(i)
+            stacked = self.reset()
+        return stacked, row_rewards, done, infos
+
+    def _stack(self, observations: dict[Any, Any]) -> npt.NDArray[Any]:
+        return np.stack([observations[agent] for agent in self.agents])
+
+    def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
+        """The env's one frame."""
+        return [self.env.render()]
+
+    def close(self) -> None:
+        """Close the env."""
+        self.env.close()
