@@ -48,7 +48,7 @@ ROOMS = """
 AT_MODULE_LEVEL = """
     library                                 | modules
     numba llvmlite                          | envs.backends.numba*
-    torch stable_baselines3                 | agents wrappers.vec_env
+    torch stable_baselines3                 | agents wrappers.vec_env benchmark.demo
     scipy                                   | agents benchmark
     matplotlib                              | benchmark.plots
     mujoco pybullet                         | envs.physics

@@ -62,7 +62,8 @@ def make_core(family_id: str, n_rows: int | None, arguments: Mapping[str, Any]) 
 
 def metadata(core: Core) -> dict[str, Any]:
     """Render modes and frames per second of this family."""
-    return {"render_modes": RENDER_MODES, "render_fps": round(1 / core.family.time_step)}
+    fps = core.family.render_fps or round(1 / core.family.time_step)
+    return {"render_modes": RENDER_MODES, "render_fps": fps}
 
 
 class Canvas:

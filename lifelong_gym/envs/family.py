@@ -119,6 +119,7 @@ class KernelFamily(ABC):
         simulators: other physics by name, as ``module:Class`` of a `Simulator`.
         feature_scale: per observation, the scale c of a linear policy's features ``y / c``; empty: all 1.
         viewer: ``module:Class`` that draws a state.
+        render_fps: frames per second of a window; None: real time.
     """
 
     parameters: ClassVar[ParameterSpace]
@@ -135,6 +136,7 @@ class KernelFamily(ABC):
     simulators: ClassVar[Mapping[str, str]] = {}
     feature_scale: ClassVar[tuple[float, ...]] = ()
     viewer: ClassVar[str | None] = None
+    render_fps: ClassVar[int | None] = None
 
     initial: ClassVar[Callable[..., Any]]
     transition: ClassVar[Callable[..., Any]]

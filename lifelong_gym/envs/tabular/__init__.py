@@ -1,0 +1,1 @@
+"""Families of finitely many states and actions."""

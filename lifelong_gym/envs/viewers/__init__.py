@@ -1,0 +1,1 @@
+"""Drawing, imported only when a frame is asked for."""
