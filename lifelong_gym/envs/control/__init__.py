@@ -1,0 +1,1 @@
+"""Control families: mechanical systems to be held at a goal."""

@@ -1,0 +1,1 @@
+"""Other physics engines for families whose kernel can be replaced."""
