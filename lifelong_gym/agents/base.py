@@ -1,0 +1,348 @@
+"""What all our learners share: Stable-Baselines3's contract, for many tasks at once."""
+
+from __future__ import annotations
+
+import sys
+import time
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
+from stable_baselines3.common.utils import check_for_correct_spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+from lifelong_gym.agents import checkpoint, persistence
+from lifelong_gym.agents.checks import integer, number
+from lifelong_gym.agents.environment import n_tasks_of, tasks_of, to_vec_env
+from lifelong_gym.errors import unknown
+from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+
+MOST_SEED = 2**32 - 1  # what NumPy's global generator takes, which SB3 seeds too
+
+
+class Rollouts(Protocol):
+    """What is logged of one sweep."""
+
+    @property
+    def returns(self) -> FloatArray:
+        """Sums of rewards, (n_tasks, n_trajectories)."""
+
+    @property
+    def steps(self) -> IntArray:
+        """Living steps, (n_tasks, n_trajectories)."""
+
+
+class SweepProgressBar(ProgressBarCallback):
+    """SB3's progress bar, which would count one step a row and call."""
+
+    def _on_step(self) -> bool:
+        done = self.num_timesteps - self.model._num_timesteps_at_start
+        self.pbar.update(min(done, self.pbar.total) - self.pbar.n)
+        return True
+
+
+class MultiTaskAlgorithm(BaseAlgorithm):
+    """Learns many tasks in sweeps: in each sweep every task is observed once, then the policies are trained.
+
+    A sweep is whole: callbacks' ``on_step`` is called once after each, when training on it is done, so what they
+    evaluate or save is a state that learning can go on from. Frequencies such as ``eval_freq`` count sweeps;
+    ``num_timesteps`` counts environment steps of all tasks together.
+
+    A subclass stores every constructor argument under its own name, implements the methods under "what a learner
+    adds", and keeps all it learns in the float64 tensors of the modules that `_module_names` lists.
+
+    Args:
+        policy: name of a policy, or its class.
+        env: an id, a PettingZoo ParallelEnv, a vector env of ours, or any SB3 VecEnv; None only in `load`.
+        learning_rate: a number, or a function of the remaining progress (1 to 0).
+        tensorboard_log: folder for TensorBoard; None: no logging.
+        verbose: 0: silent, 1: the log, 2: more.
+        seed: decides everything that is random; None: different every time.
+        device: part of SB3's signature; see the policy for what it computes with.
+
+    Attributes:
+        n_tasks: number of tasks.
+        tasks: the `TaskSet`, None where each row of the VecEnv is a task of its own.
+        noise_seed: ``seed``, or what was drawn in its place.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: Any,
+        learning_rate: float | Schedule,
+        *,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        """See the class."""
+        if not callable(learning_rate):
+            learning_rate = number("learning_rate", learning_rate, open_at_low=True)
+        if seed is not None:
+            seed = integer("seed", seed, at_least=0, at_most=MOST_SEED)
+        if env is None and _init_setup_model:
+            raise ValueError("`env` is needed: an id, a ParallelEnv or a VecEnv. Received None")
+        self.policy_name = self._alias(policy)
+        super().__init__(
+            self.policy_name,
+            None if env is None else to_vec_env(env),
+            learning_rate,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            support_multi_env=True,
+            monitor_wrapper=False,
+            seed=seed,
+        )
+        self.noise_seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self.tasks: TaskSet | None = None
+        self._saved_tasks: dict[str, Any] | None = None  # of a model that was loaded without an environment
+        self.n_tasks = 0
+        self._rollouts: Rollouts | None = None
+        self._setup_lr_schedule()
+        if self.env is not None:
+            self._adopt_tasks(self.env)
+        if _init_setup_model:
+            self.set_random_seed(seed)
+            self._setup_model()
+
+    def _adopt_tasks(self, env: VecEnv) -> None:
+        self.tasks, self.n_tasks = tasks_of(env), n_tasks_of(env)
+        self._saved_tasks = None
+
+    def _alias(self, policy: str | type[BasePolicy]) -> str:
+        for name, kind in self.policy_aliases.items():
+            if policy == name or policy is kind:
+                return name
+        raise unknown("policy", policy, self.policy_aliases)
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        del verbose, monitor_wrapper
+        return to_vec_env(env)
+
+    # What a learner adds.
+
+    @abstractmethod
+    def _policy_arguments(self) -> dict[str, Any]:
+        """Constructor arguments of the policy, besides its spaces; JSON-native."""
+
+    @abstractmethod
+    def _setup_model(self, policy_arguments: dict[str, Any] | None = None) -> None:
+        """Create ``self.policy`` and other modules; the policy's arguments are given when a file says them."""
+
+    @abstractmethod
+    def collect_rollouts(self) -> tuple[Rollouts, int]:
+        """Observe every task once; returns what happened and the number of environment steps."""
+
+    @abstractmethod
+    def train(self) -> None:
+        """Learn from ``self._rollouts``."""
+
+    @abstractmethod
+    def _policy_of(self, task: int) -> BasePolicy:
+        """A copy of one task's policy."""
+
+    def _module_names(self) -> tuple[str, ...]:
+        """Attributes (`torch.nn.Module`) that hold what was learned."""
+        return ("policy",)
+
+    def _counters(self) -> dict[str, int]:
+        """Whole numbers that learning depends on; a learner with more of them extends this."""
+        names = ("n_tasks", "noise_seed", "num_timesteps", "_n_updates")
+        return {name: getattr(self, name) for name in names}
+
+    # Acting and learning.
+
+    def for_task(self, task: int) -> BasePolicy:
+        """The policy of one task as it is now, a copy; `evaluate_policy` accepts it.
+
+        Raises:
+            UnknownNameError: no such task.
+        """
+        if isinstance(task, bool) or not isinstance(task, (int, np.integer)) or not 0 <= task < self.n_tasks:
+            raise unknown("task", task, [f"0 ... {self.n_tasks - 1}"])
+        return self._policy_of(int(task))
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int | None = 1,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learn in whole sweeps until at least ``total_timesteps`` environment steps were taken.
+
+        Args:
+            total_timesteps: of all tasks together.
+            callback: SB3 callbacks; see the class for when they are called. One that returns False stops.
+            log_interval: sweeps between two log entries; None: never.
+            tb_log_name: name of the run in TensorBoard; default: the class's.
+            reset_num_timesteps: count from 0 again; what was learned stays.
+            progress_bar: show one.
+        """
+        if self.env is None:
+            raise ValueError("the model was loaded without an environment: pass `env` to `load`, or call `set_env`")
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name or type(self).__name__, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        iteration, go_on = 0, True
+        while go_on and self.num_timesteps < total_timesteps:
+            callback.on_rollout_start()
+            self._rollouts, n_steps = self.collect_rollouts()
+            dones = np.ones(self._rollouts.returns.size, bool)
+            callback.update_locals(locals())
+            callback.on_rollout_end()
+            self.num_timesteps += n_steps
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            self.train()
+            self._n_updates += 1
+            iteration += 1
+            if log_interval is not None and iteration % log_interval == 0:
+                self.dump_logs(iteration)
+            callback.update_locals({"iteration": iteration, "dones": dones})
+            go_on = callback.on_step()
+        callback.on_training_end()
+        return self
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        if progress_bar:
+            callbacks = callback if isinstance(callback, list) else [callback]
+            converted = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in callbacks]
+            callback = CallbackList([*converted, SweepProgressBar()])
+        return super()._init_callback(callback)
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write the log of the last sweep."""
+        elapsed = max((time.time_ns() - self.start_time) / 1e9, sys.float_info.epsilon)
+        record = self.logger.record
+        if self._rollouts is not None:
+            of_task = self._rollouts.returns.mean(axis=1)
+            record("rollout/ep_rew_mean", float(of_task.mean()))
+            record("rollout/ep_rew_worst_task", float(of_task.min()))
+            record("rollout/ep_len_mean", float(self._rollouts.steps.mean()))
+        if iteration > 0:
+            record("time/iterations", iteration, exclude="tensorboard")
+        record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
+        record("time/time_elapsed", int(elapsed), exclude="tensorboard")
+        record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.dump(step=self.num_timesteps)
+
+    def _step_size(self) -> float:
+        step = self.lr_schedule(self._current_progress_remaining)
+        self.logger.record("train/learning_rate", step)
+        return step
+
+    # Parameters and files.
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Go on in another environment with the same tasks.
+
+        Raises:
+            ValueError: other spaces or other tasks; nothing has changed then.
+        """
+        venv = to_vec_env(env)
+        self._check_env(venv)
+        self.n_envs = venv.num_envs
+        super().set_env(venv, force_reset)
+        self._adopt_tasks(venv)
+
+    def _check_env(self, env: VecEnv) -> None:
+        check_for_correct_spaces(env, self.observation_space, self.action_space)
+        if n_tasks_of(env) != self.n_tasks:
+            raise ValueError(f"`env` must have {self.n_tasks} tasks. Received {n_tasks_of(env)}")
+        tasks, own = tasks_of(env), self._tasks_hash()
+        if tasks is not None and own is not None and tasks.hash != own:
+            raise ValueError(f"`env` must have the tasks with hash {own}. Received {tasks.hash}")
+
+    def _tasks_hash(self) -> str | None:
+        if self._saved_tasks is not None:
+            return str(self._saved_tasks["hash"])
+        return None if self.tasks is None else self.tasks.hash
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return list(self._module_names()), []
+
+    def set_parameters(
+        self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
+    ) -> None:
+        """Replace what was learned by a model file's contents or by `get_parameters` of another model.
+
+        Args:
+            load_path_or_dict: path of a model file, or tensors by module and name.
+            exact_match: everything must be there; else only what is given is replaced.
+            device: not used: tensors stay where they are.
+
+        Raises:
+            CheckpointError: names, shapes or values that don't fit; nothing has changed then.
+        """
+        del device
+        if isinstance(load_path_or_dict, dict):
+            arrays = persistence.flattened(load_path_or_dict)
+        else:
+            arrays = persistence.arrays_for(type(self), load_path_or_dict)
+        persistence.replace_arrays(self, arrays, exact_match)
+
+    def save(
+        self,
+        path: checkpoint.Target,  # type: ignore[override]  # any path, not only SB3's kinds
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Write a model file from which learning goes on exactly as if it had not been interrupted.
+
+        Args:
+            path: where; ``.zip`` is added where there is no suffix, missing folders are made.
+            exclude: must be None: a model file holds exactly what learning needs.
+            include: must be None.
+        """
+        if exclude is not None or include is not None:
+            raise ValueError("`exclude` and `include` must be None: a model file holds exactly what learning needs")
+        checkpoint.write(path, persistence.describe(self), persistence.flattened(self.get_parameters()))
+
+    @classmethod
+    def load(  # type: ignore[override]  # any path, and any env that the constructor takes
+        cls,
+        path: checkpoint.Target,
+        env: Any = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """Read a model file. Nothing in it is executed.
+
+        Args:
+            path: where, with or without ``.zip``.
+            env: to go on learning in, with the same tasks; None: for acting only.
+            device: see the class.
+            custom_objects: must be None: nothing is unpickled that could be replaced.
+            print_system_info: print the versions that wrote the file.
+            force_reset: not used: every sweep begins with new episodes.
+            **kwargs: constructor arguments that replace the saved ones.
+
+        Raises:
+            FileNotFoundError: no such file.
+            CheckpointError: truncated, foreign, of another learner, or it doesn't fit ``env``.
+        """
+        del force_reset
+        if custom_objects is not None:
+            raise ValueError("`custom_objects` must be None: nothing is unpickled that could be replaced")
+        venv = None if env is None else to_vec_env(env)
+        return persistence.load(cls, path, venv, device, kwargs, print_system_info)

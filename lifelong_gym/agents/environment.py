@@ -1,0 +1,97 @@
+"""What a learner may know of the environment it was given: which tasks there are and which row is in which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+
+from lifelong_gym.envs.core import Core
+from lifelong_gym.envs.family import Bounded, Continuous, KernelFamily
+from lifelong_gym.registry import family
+from lifelong_gym.tasks import IntArray, TaskSet
+from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
+
+
+def to_vec_env(env: Any) -> VecEnv:
+    """Whatever a learner accepts as ``env``, as a VecEnv: see `as_vec_env`; a single Gymnasium env is one row."""
+    if isinstance(env, gym.Env):
+        from stable_baselines3.common.vec_env import DummyVecEnv
+
+        return DummyVecEnv([lambda: env])
+    return as_vec_env(env)
+
+
+def core_of(env: VecEnv) -> Core | None:
+    """The core that a VecEnv of ours drives, through wrappers; None for any other."""
+    inner = env.unwrapped
+    return inner.core if isinstance(inner, CoreVecEnv) else None
+
+
+def tasks_of(env: VecEnv) -> TaskSet | None:
+    """The tasks that all rows share, as infos name them; None where each row is a task of its own."""
+    core = core_of(env)
+    if core is not None:
+        return None if core.settings.hide_task_id else core.tasks
+    if not env.has_attr("tasks"):
+        return None
+    first, *others = env.get_attr("tasks")
+    return first if isinstance(first, TaskSet) and all(tasks == first for tasks in others) else None
+
+
+def n_tasks_of(env: VecEnv) -> int:
+    """Number of tasks."""
+    tasks = tasks_of(env)
+    return env.num_envs if tasks is None else len(tasks)
+
+
+def task_of_rows(env: VecEnv) -> IntArray:
+    """The task of each row's current episode, shape (num_envs,).
+
+    Raises:
+        ValueError: several tasks share the rows, but the infos hide which.
+    """
+    core = core_of(env)
+    tasks = tasks_of(env)
+    if tasks is None:
+        return np.arange(env.num_envs)
+    if core is not None:
+        return core.task_of_row.copy()
+    found = [info.get("task_id") for info in env.unwrapped.reset_infos]
+    if None in found:
+        raise ValueError("the environment's rows change their task but `hide_task_id=True` hides which it is")
+    return np.array(found, np.int64)
+
+
+def fused_core(env: VecEnv) -> Core | None:
+    """The core, if `lifelong_gym.rollout` simulates exactly what stepping ``env`` would; else None.
+
+    Wrappers may change anything, and a list as schedule may leave tasks out: those are stepped.
+    """
+    if not isinstance(env, CoreVecEnv) or not env.can_rollout or tasks_of(env) is None:
+        return None
+    plain = env.core.settings.backend in ("numba", "numpy")
+    return env.core if plain and isinstance(env.core.settings.schedule, str | None) else None
+
+
+def units_of(env: VecEnv) -> dict[str, tuple[float, ...]]:
+    """The family's ``feature_scale`` and ``action_bound``; empty where observations are not the family's own."""
+    kind = _family_of(env)
+    if kind is None or not isinstance(kind.actions, Continuous) or not isinstance(kind.observations, Bounded):
+        return {}
+    if env.observation_space != kind.observations.space or unwrap_vec_normalize(env) is not None:
+        return {}
+    return {"feature_scale": kind.feature_scale, "action_bound": kind.actions.bound}
+
+
+def _family_of(env: VecEnv) -> KernelFamily | None:
+    core = core_of(env)
+    if core is not None:
+        return core.family
+    if tasks_of(env) is None:
+        return None
+    spec = env.get_attr("spec")[0]
+    name = None if spec is None else spec.kwargs.get("family")
+    return None if name is None else family(name)

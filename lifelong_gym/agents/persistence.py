@@ -1,0 +1,106 @@
+"""Learners to and from model files."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch as th
+from stable_baselines3.common.vec_env import VecEnv
+
+from lifelong_gym.agents import checkpoint
+from lifelong_gym.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from lifelong_gym.agents.base import MultiTaskAlgorithm
+
+Model = TypeVar("Model", bound="MultiTaskAlgorithm")
+
+NOT_SAVED = ("self", "policy", "env", "device", "tensorboard_log", "verbose", "_init_setup_model")
+
+
+def _argument_names(kind: type[Any]) -> list[str]:
+    return [name for name in inspect.signature(kind.__init__).parameters if name not in NOT_SAVED]
+
+
+def describe(model: MultiTaskAlgorithm) -> checkpoint.Description:
+    """What a model file says of this model. A learning rate that is a function becomes None."""
+    arguments = {name: getattr(model, name) for name in _argument_names(type(model))}
+    if callable(arguments["learning_rate"]):
+        arguments["learning_rate"] = None
+    spaces = {name: checkpoint.encode_space(getattr(model, name)) for name in checkpoint.SPACES}
+    policy = {"name": model.policy_name, **spaces, **model._policy_arguments()}
+    tasks = model._saved_tasks if model.tasks is None else model.tasks.to_dict()
+    return checkpoint.Description(type(model).__name__, policy, arguments, tasks, model._counters())
+
+
+def flattened(parameters: Mapping[str, Mapping[str, Any]]) -> checkpoint.Arrays:
+    """Tensors by module and name, as arrays by dotted name."""
+    tensors = {f"{module}.{name}": value for module, state in parameters.items() for name, value in state.items()}
+    return {name: th.as_tensor(value).detach().cpu().numpy() for name, value in tensors.items()}
+
+
+def arrays_for(kind: type[Any], source: checkpoint.Target) -> checkpoint.Arrays:
+    """The arrays of a model file of this class."""
+    description, arrays = checkpoint.read(source)
+    checkpoint.check_class(description, kind.__name__)
+    return arrays
+
+
+def replace_arrays(model: MultiTaskAlgorithm, arrays: checkpoint.Arrays, exact_match: bool = True) -> None:
+    """Write arrays into a model's tensors, all or, if they don't fit, none."""
+    tensors = {
+        f"{module}.{name}": tensor
+        for module, state in model.get_parameters().items()
+        for name, tensor in state.items()
+        if exact_match or f"{module}.{name}" in arrays
+    }
+    checkpoint.check_arrays(arrays, {name: tensor.cpu().numpy() for name, tensor in tensors.items()})
+    for name, array in arrays.items():
+        tensors[name].copy_(th.from_numpy(array))
+
+
+def load(
+    kind: type[Model],
+    source: checkpoint.Target,
+    env: VecEnv | None,
+    device: Any,
+    changes: Mapping[str, Any],
+    print_versions: bool,
+) -> Model:
+    """A model from a file; see `MultiTaskAlgorithm.load`."""
+    description, arrays = checkpoint.read(source)
+    if print_versions:
+        print("\n".join(f"{name} {version}" for name, version in description.versions.items()))
+    checkpoint.check_class(description, kind.__name__)
+    arguments = {**description.arguments, **changes}
+    if arguments.get("learning_rate") is None:
+        raise CheckpointError("the learning rate was a function, which no file holds: pass `learning_rate` to `load`")
+    policy = dict(description.policy)
+    try:
+        spaces = {name: checkpoint.decode_space(policy.pop(name)) for name in checkpoint.SPACES}
+        model = kind(policy.pop("name"), env, device=device, _init_setup_model=False, **arguments)
+        for name, value in spaces.items():
+            setattr(model, name, value)
+        _restore_counters(model, description.counters)
+        if "seed" in changes and model.seed is not None:
+            model.noise_seed = model.seed
+        model._saved_tasks = description.tasks
+        if env is not None:
+            model._check_env(env)
+            model._adopt_tasks(env)
+        model.set_random_seed(model.seed)
+        model._setup_model(policy)
+    except (KeyError, TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise CheckpointError(f"the model file doesn't fit: {error}") from error
+    replace_arrays(model, arrays)
+    return model
+
+
+def _restore_counters(model: MultiTaskAlgorithm, counters: Mapping[str, int]) -> None:
+    known = model._counters().keys()
+    for name in sorted(known ^ counters.keys()):
+        raise CheckpointError(f"counter {name!r} is {'missing' if name in known else 'not known here'}")
+    for name, value in counters.items():
+        setattr(model, name, value)

@@ -1,0 +1,192 @@
+"""Trajectories of linear-Gaussian policies in every task: fused on our own families, stepped on any other VecEnv."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.vec_env import VecEnv
+
+from lifelong_gym.agents.environment import fused_core, n_tasks_of, task_of_rows
+from lifelong_gym.agents.policies import LinearGaussianPolicy
+from lifelong_gym.envs.core import Core
+from lifelong_gym.envs.rollout import RolloutStatistics, rollout
+from lifelong_gym.tasks import FloatArray, IntArray
+
+BoolArray = npt.NDArray[np.bool_]
+Credit = Callable[[FloatArray, BoolArray], FloatArray]
+
+STATISTICS = ("returns", "steps", "noise_features", "features_squared")
+MOST_STEPS_AT_ONCE = 2**22  # whose rewards, observations and weights are held in memory together
+MOST_IDLE = 50  # episodes a row and task that nobody wants, before the tasks still missing count as out of reach
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one sweep over all tasks gave.
+
+    Attributes:
+        statistics: of every trajectory; score and Fisher information are weighted if credit was asked for.
+        n_steps: environment steps it took, all tasks together.
+    """
+
+    statistics: RolloutStatistics
+    n_steps: int
+
+
+def sample(
+    env: VecEnv,
+    policy: LinearGaussianPolicy,
+    n_trajectories: int,
+    *,
+    seed: int,
+    first_visit: int,
+    credit: Credit | None = None,
+) -> Sample:
+    """Run ``n_trajectories`` whole episodes in every task.
+
+    Args:
+        env: its episodes are begun anew unless it is one of ours that can be simulated in one call.
+        policy: one theta for all tasks, or one each.
+        n_trajectories: per task.
+        seed: with ``first_visit`` it decides all noise.
+        first_visit: number of the first trajectory; other numbers have independent noise.
+        credit: from rewards and living steps, both (n_tasks, n_trajectories, horizon), to the weight of each step
+            in the statistics; tasks don't mix. None: all weights are 1.
+    """
+    core = fused_core(env)
+    if core is None:
+        return _Stepping(env, policy, n_trajectories, seed, first_visit).run(credit)
+    n_tasks = len(core.tasks)
+    n_steps = n_trajectories * core.horizon
+    at_once = n_tasks if credit is None else max(1, MOST_STEPS_AT_ONCE // n_steps)
+    parts = [
+        _fused(core, policy, slice(first, first + at_once), n_trajectories, seed, first_visit, credit)
+        for first in range(0, n_tasks, at_once)
+    ]
+    return Sample(_joined(parts), n_tasks * n_steps)
+
+
+def _fused(
+    core: Core,
+    policy: LinearGaussianPolicy,
+    part: slice,
+    n_trajectories: int,
+    seed: int,
+    first_visit: int,
+    credit: Credit | None,
+) -> RolloutStatistics:
+    thetas = policy.thetas
+    arguments: dict[str, Any] = {
+        "tasks": core.tasks[part],
+        "theta": thetas if len(thetas) == 1 else thetas[part],
+        "n_trajectories": n_trajectories,
+        "seed": seed,
+        "sigma": policy.sigma,
+        "horizon": core.horizon,
+        "bias": policy.bias,
+        "reward": core.reward,
+        "first_visit": first_visit,
+        "backend": core.settings.backend,
+    }
+    if credit is None:
+        return rollout(core.family, **arguments)
+    # Noise is counted, not drawn: the second pass repeats the same trajectories instead of storing them.
+    run = rollout(core.family, trajectories=True, **arguments)
+    return rollout(core.family, weights=credit(run.rewards, run.alive), **arguments)
+
+
+def _joined(parts: list[RolloutStatistics]) -> RolloutStatistics:
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in STATISTICS}
+    return replace(parts[0], **arrays)
+
+
+class _Stepping:
+    """Whole episodes by stepping a VecEnv.
+
+    An episode belongs to the sample if it was among the first ``n_trajectories`` of its task to *begin*: choosing
+    by who ends first would favour short ones. Its slot is ``task * n_trajectories + j``; other episodes have -1.
+    """
+
+    def __init__(
+        self, env: VecEnv, policy: LinearGaussianPolicy, n_trajectories: int, seed: int, first_visit: int
+    ) -> None:
+        self._env, self._policy, self._n_trajectories = env, policy, n_trajectories
+        self._n_tasks = n_tasks_of(env)
+        entropy = np.random.SeedSequence([seed, first_visit])
+        self._env_seed = int(entropy.generate_state(1)[0] >> 1)  # room for one seed a row
+        self._noise = np.random.default_rng(entropy)
+        self._begun = np.zeros(self._n_tasks, np.int64)
+        self._n_idle = 0
+        self._slot = np.full(env.num_envs, -1)
+        self._position = np.zeros(env.num_envs, np.int64)
+        self._task = np.zeros(env.num_envs, np.int64)
+        self._steps: list[tuple[npt.NDArray[Any], ...]] = []
+
+    def run(self, credit: Credit | None) -> Sample:
+        """Step until every slot has ended."""
+        env, policy = self._env, self._policy
+        env.seed(self._env_seed)
+        observations = env.reset()
+        self._begin(np.arange(env.num_envs))
+        wanted = self._n_tasks * self._n_trajectories
+        alive = np.ones(env.num_envs, bool)
+        n_ended = n_calls = 0
+        while n_ended < wanted:
+            features = policy.features(np.asarray(observations))
+            noise = self._noise.standard_normal((env.num_envs, policy.n_actions))
+            means = policy.means(features, self._task % policy.n_policies)
+            observations, rewards, done, infos = env.step(policy.for_environment(means + policy.sigma * noise))
+            self._keep(rewards, alive, noise, features)
+            alive = (alive & ~np.array([info.get("failed", False) for info in infos])) | done
+            n_ended += int(np.count_nonzero(done & (self._slot >= 0)))
+            n_calls += 1
+            self._position += 1
+            self._begin(np.flatnonzero(done))
+        return Sample(self._statistics(credit), n_calls * env.num_envs)
+
+    def _begin(self, rows: IntArray) -> None:
+        if len(rows) == 0:
+            return
+        self._task[rows] = task_of_rows(self._env)[rows]
+        self._position[rows] = 0
+        for row in rows.tolist():
+            task = self._task[row]
+            is_wanted = self._begun[task] < self._n_trajectories
+            self._slot[row] = task * self._n_trajectories + self._begun[task] if is_wanted else -1
+            self._begun[task] += 1
+        self._n_idle = 0 if (self._slot >= 0).any() else self._n_idle + len(rows)
+        if self._n_idle > MOST_IDLE * (self._env.num_envs + self._n_tasks):
+            missing = np.flatnonzero(self._begun < self._n_trajectories).tolist()
+            raise ValueError(f"in {self._n_idle} episodes the environment has not come to the tasks {missing}")
+
+    def _keep(self, rewards: FloatArray, alive: BoolArray, noise: FloatArray, features: FloatArray) -> None:
+        rows = np.flatnonzero(self._slot >= 0)
+        kept = (self._slot, self._position, rewards, alive, noise, features)
+        self._steps.append(tuple(array[rows] for array in kept))
+
+    def _statistics(self, credit: Credit | None) -> RolloutStatistics:
+        slot, position, reward, alive, noise, features = map(np.concatenate, zip(*self._steps, strict=True))
+        shape = self._n_tasks, self._n_trajectories, int(position.max()) + 1
+        rewards, living = np.zeros(shape), np.zeros(shape, bool)
+        at = np.unravel_index(slot, shape[:2])
+        rewards[*at, position], living[*at, position] = reward, alive
+        weights = living.astype(np.float64) if credit is None else credit(rewards, living) * living
+        weight = weights[*at, position][:, None]
+        i, j = np.triu_indices(features.shape[1])
+        products = (noise[:, :, None] * features[:, None, :]).reshape(len(slot), -1)
+        return RolloutStatistics(
+            rewards.sum(axis=2),
+            living.sum(axis=2),
+            self._sum(slot, weight * products),
+            self._sum(slot, weight * features[:, i] * features[:, j]),
+            self._policy.sigma,
+        )
+
+    def _sum(self, slot: IntArray, values: FloatArray) -> FloatArray:
+        total = np.zeros((self._n_tasks * self._n_trajectories, values.shape[1]))
+        np.add.at(total, slot, values)
+        return total.reshape(self._n_tasks, self._n_trajectories, -1)
