@@ -1,8 +1,32 @@
-"""The tests run without a screen: this is set before anything imports pygame or matplotlib."""
+"""What must be set before anything imports pygame, matplotlib or torch: no screen, and no thread per core."""
 
 import os
+from collections.abc import Callable, Iterator
+
+import pytest
 
 os.environ["SDL_VIDEODRIVER"] = "dummy"
 os.environ["SDL_AUDIODRIVER"] = "dummy"
 os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["OMP_NUM_THREADS"] = "1"  # workers and subprocesses share the cores; ours are set by set_num_threads
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[[str], str]]:
+    """Registers a family of `tests.broken_families` by its name, until the test ends; returns its id."""
+    import gymnasium as gym
+    import pettingzoo
+
+    from lifelong_gym.registry import FAMILIES, register_family
+
+    ids = []
+
+    def register_one(name: str) -> str:
+        ids.append(f"{name}-v0")
+        register_family(ids[-1], f"tests.broken_families:{name}")
+        return ids[-1]
+
+    yield register_one
+    for id in ids:
+        del FAMILIES[id], gym.registry[id], pettingzoo.parallel_registry[id], pettingzoo.aec_registry[id]

@@ -1,0 +1,1 @@
+"""Evidence: protocols, metrics, statistics, figures, and the command line."""

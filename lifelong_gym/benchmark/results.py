@@ -1,0 +1,91 @@
+"""Result files: what was run, with what, and what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SCHEMA = 1
+PACKAGES = ("lifelong-gym", "numpy", "scipy", "numba", "gymnasium", "pettingzoo", "stable-baselines3", "torch")
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that results depend on."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def machine() -> dict[str, Any]:
+    """What a reader needs to judge timings."""
+    return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()}
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """Of a JSON-native mapping (16 hex digits)."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _native(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a result must be JSON-native. Received {type(value).__name__}")
+
+
+def write_result(path: Path, settings: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    """Write a result file, all of it or nothing.
+
+    Args:
+        path: of the JSON file; its folder must exist.
+        settings: what reproduces the run: tasks, seeds, budgets, arguments.
+        figures: what came out; arrays become lists.
+    """
+    content = {
+        "schema": SCHEMA,
+        "versions": versions(),
+        "machine": machine(),
+        "settings": settings,
+        "figures": figures,
+    }
+    native = json.loads(json.dumps(content, default=_native))
+    hashes = {name: content_hash(native[name]) for name in ("settings", "figures")}
+    write_atomically(path, json.dumps({**native, "hashes": hashes}, indent=1) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old one or the whole new one."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, suffix=".part", delete=False) as part:
+        try:
+            part.write(text)
+            part.close()
+            os.replace(part.name, path)
+        except BaseException:
+            os.unlink(part.name)
+            raise
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Read a result file.
+
+    Raises:
+        ValueError: truncated, of another schema, or edited since it was written.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is truncated or not a result file: {error}") from None
+    if content.get("schema") != SCHEMA:
+        raise ValueError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA}")
+    for name, expected in content["hashes"].items():
+        if content_hash(content[name]) != expected:
+            raise ValueError(f"{path}: `{name}` was edited: its hash is not {expected}")
+    return content
