@@ -15,6 +15,7 @@ from lifelong_gym.errors import MissingExtraError
 from lifelong_gym.tasks import TaskSet
 
 Frame = npt.NDArray[np.uint8]
+MOST_PIXELS = 720  # of an animation's longer side
 SUFFIXES = (".gif", ".webp", ".mp4")
 
 
@@ -36,7 +37,10 @@ def write_film(path: Path, frames: Sequence[Frame], fps: float) -> None:
         return
     from PIL import Image
 
-    first, *rest = [Image.fromarray(frame) for frame in frames]
+    images = [Image.fromarray(frame) for frame in frames]
+    for image in images:
+        image.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    first, *rest = images
     arguments: dict[str, Any] = {"optimize": True} if path.suffix == ".gif" else {"quality": 80}
     first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, **arguments)
 

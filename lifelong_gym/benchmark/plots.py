@@ -46,7 +46,7 @@ def learning_curves(
     for name, level in (levels or {}).items():
         axes.axhline(level, color="#555555", lw=1, ls="--")
         axes.annotate(
-            name, (1, level), (-4, 3), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right"
+            name, (1, level), (-4, -12), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right"
         )
     for marker in markers:
         axes.axvline(marker, color="#bbbbbb", lw=1, ls=":")

@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,14 +62,12 @@ def write_result(path: Path, settings: Mapping[str, Any], figures: Mapping[str, 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old one or the whole new one."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, suffix=".part", delete=False) as part:
-        try:
-            part.write(text)
-            part.close()
-            os.replace(part.name, path)
-        except BaseException:
-            os.unlink(part.name)
-            raise
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -1,0 +1,273 @@
+"""The command ``lifelong``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.markup import escape
+from rich.table import Table
+
+from lifelong_gym import registry
+from lifelong_gym.benchmark.learners import first_line, learner_class, registered
+from lifelong_gym.errors import LifelongGymError
+from lifelong_gym.tasks import RandomSign, SameAs
+
+console = Console()
+app = typer.Typer(
+    help="Environments and methods for lifelong, multi-task, decentralised and federated reinforcement learning.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+EnvArgument = Annotated[str, typer.Argument(help="Id of an environment; `lifelong list` shows them.")]
+RESULT, MODEL = "run.json", "model.zip"
+
+
+def _readable_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """A user's mistake ends in one line and exit code 2, not in a traceback."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (LifelongGymError, ValueError, FileNotFoundError, FileExistsError) as error:
+            Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            Console(stderr=True).print("interrupted: nothing half-written is left")
+            raise typer.Exit(130) from None
+
+    return wrapped
+
+
+@app.command()
+@_readable_errors
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where to write plot, animation and result file.")] = Path("runs/demo"),
+    seeds: Annotated[int, typer.Option(min=2, help="Independent runs of each method.")] = 10,
+    sweeps: Annotated[int, typer.Option(min=21, help="How often every task is observed.")] = 100,
+) -> None:
+    """Watch lifelong learning: fifty different cart-poles, five trajectories a task.
+
+    PG-ELLA, which shares three basis vectors between the tasks, against learning each task from scratch and against
+    one policy for all. Ends with a table, a plot, an animation and a result file.
+
+    Example: `lifelong demo --seeds 5`
+    """
+    from lifelong_gym.benchmark.demo import Budget, run
+
+    run(folder, Budget(n_seeds=seeds, n_sweeps=sweeps), console)
+
+
+@app.command("list")
+@_readable_errors
+def list_(
+    name: Annotated[str | None, typer.Argument(help="Id of an environment, or name of an agent.")] = None,
+    references: Annotated[bool, typer.Option(help="Also compute the reference returns of ten tasks.")] = False,
+) -> None:
+    """Show what there is: environments and agents, or one of them with parameters and presets.
+
+    Examples: `lifelong list`, `lifelong list LifelongCartPole-v0 --references`, `lifelong list PGELLA`
+    """
+    if name is None:
+        console.print(_environments())
+        console.print(_agents())
+        console.print("Next: [bold]lifelong list LifelongCartPole-v0[/bold], or [bold]lifelong demo[/bold].")
+    elif name in registry.FAMILIES:
+        _describe_environment(name, references)
+    elif name in registered() or ":" in name:
+        kind = learner_class(name)
+        console.print(Markdown(f"# {name}\n\n{inspect.getdoc(kind)}"))
+    else:
+        from lifelong_gym.errors import unknown
+
+        raise unknown("environment or agent", name, [*registry.FAMILIES, *registered()])
+
+
+def _environments() -> Table:
+    table = Table(title="Environments")
+    for column in ("id", "what it is", "observations", "actions", "presets"):
+        table.add_column(column, overflow="fold")
+    for id in registry.FAMILIES:
+        family = registry.family(id)
+        presets = ", ".join(family.parameters.presets)
+        spaces = [_space(kind.space) for kind in (family.observations, family.actions)]
+        table.add_row(id, first_line(type(family)), *spaces, presets)
+    return table
+
+
+def _space(space: Any) -> str:
+    return f"Box{space.shape}" if hasattr(space, "low") else str(space)
+
+
+def _agents() -> Table:
+    table = Table(title="Agents")
+    table.add_column("name")
+    table.add_column("what it is")
+    for name in registered():
+        table.add_row(name, first_line(learner_class(name)))
+    return table
+
+
+def _describe_environment(id: str, references: bool) -> None:
+    family = registry.family(id)
+    console.print(Markdown(f"# {id}\n\n{inspect.getdoc(type(family))}"))
+    parameters = Table(title="Parameters")
+    for column in ("name", "unit", "nominal", "bounds", "meaning"):
+        parameters.add_column(column)
+    for p in family.parameters:
+        parameters.add_row(p.name, p.unit, f"{p.nominal:.4g}", f"{p.bounds[0]:g} to {p.bounds[1]:g}", p.meaning)
+    console.print(parameters)
+    presets = Table(title="Presets")
+    for column in ("name", "meaning", "draws"):
+        presets.add_column(column)
+    for name, preset in family.parameters.presets.items():
+        draws = "; ".join(f"{parameter} {_draws(d)}" for parameter, d in preset.draws.items())
+        presets.add_row(name, escape(preset.meaning), draws or "nothing")
+    console.print(presets)
+    if references:
+        _print_references(id)
+
+
+def _draws(distribution: Any) -> str:
+    if isinstance(distribution, SameAs):
+        return f"= {distribution.parameter}"
+    low, high = distribution.support
+    if low == high:
+        return f"{low:g}"
+    return f"±{high:g}" if isinstance(distribution, RandomSign) else f"{low:.3g} to {high:.3g}"
+
+
+def _print_references(id: str) -> None:
+    from lifelong_gym.benchmark.references import REFERENCE_VERSION, reference_returns
+
+    family = registry.family(id)
+    tasks = family.parameters.sample(10)
+    with console.status("optimising the reference controllers"):
+        returns = reference_returns(family, tasks)
+    listed = ", ".join(f"{value:.4g}" for value in returns)
+    console.print(f"Reference returns (version {REFERENCE_VERSION}) of the ten default tasks: {listed}")
+
+
+@app.command()
+@_readable_errors
+def train(
+    agent: Annotated[str, typer.Argument(help="Name of an agent, or `module:Class`.")],
+    env: EnvArgument,
+    n_tasks: Annotated[int, typer.Option(min=1, help="How many tasks to draw.")] = 10,
+    task_seed: Annotated[int, typer.Option(help="Seed of the draw of the tasks.")] = 0,
+    preset: Annotated[str, typer.Option(help="What to draw the tasks from.")] = "default",
+    seed: Annotated[int, typer.Option(help="Seed of the learning.")] = 0,
+    total_timesteps: Annotated[int, typer.Option(min=1, help="Environment steps, all tasks together.")] = 1_000_000,
+    argument: Annotated[
+        list[str] | None, typer.Option("--argument", "-a", help="Constructor argument `name=value` (value as JSON).")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to write; default: `runs/AGENT-ENV-seedN`.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier run in that folder.")] = False,
+) -> None:
+    """Train an agent on an environment's tasks and save the model.
+
+    Example: `lifelong train PGELLA LifelongCartPole-v0 --preset hetero --n-tasks 50 -a n_basis=3`
+    """
+    from lifelong_gym.benchmark.results import write_result
+
+    kind = learner_class(agent)
+    tasks = registry.sample_tasks(env, n_tasks, task_seed, preset)
+    arguments = dict(_argument(text) for text in argument or [])
+    folder = folder or Path("runs") / f"{agent.rpartition(':')[2]}-{env}-seed{seed}"
+    if (folder / RESULT).exists() and not overwrite:
+        raise FileExistsError(f"{folder} holds a run already: pass --overwrite, or another --folder")
+    learner = kind("LinearGaussianPolicy", _parallel_env(env, tasks), seed=seed, verbose=0, **arguments)
+    learner.learn(total_timesteps, progress_bar=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    learner.save(folder / MODEL)
+    settings = {
+        "agent": agent,
+        "arguments": arguments,
+        "env": env,
+        "tasks": tasks.to_dict(),
+        "seed": seed,
+        "total_timesteps": total_timesteps,
+    }
+    returns = _mean_returns(learner, env, tasks)
+    write_result(folder / RESULT, settings, {"return_per_task": returns, "num_timesteps": learner.num_timesteps})
+    console.print(f"Mean return of the learned policies: {sum(returns) / len(returns):.2f}")
+    console.print(f"Written: [bold]{folder / MODEL}[/bold] and [bold]{folder / RESULT}[/bold]")
+    console.print(f"Next: [bold]lifelong play {folder} {env} --task 0[/bold]")
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise ValueError(f"an argument must be `name=value`. Received {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _parallel_env(env: str, tasks: Any) -> Any:
+    import pettingzoo
+
+    return pettingzoo.make("parallel", env, tasks=tasks)
+
+
+def _mean_returns(learner: Any, env: str, tasks: Any, n_episodes: int = 8) -> list[float]:
+    import gymnasium as gym
+
+    from lifelong_gym.benchmark.animation import play as play_episode
+
+    single = gym.make(env, tasks=tasks)
+    return [
+        sum(play_episode(single, learner.for_task(task), task, seed) for seed in range(n_episodes)) / n_episodes
+        for task in range(len(tasks))
+    ]
+
+
+@app.command()
+@_readable_errors
+def play(
+    run: Annotated[Path, typer.Argument(help="Folder that `lifelong train` wrote.")],
+    env: EnvArgument,
+    task: Annotated[int, typer.Option(min=0, help="Index of the task.")] = 0,
+    video: Annotated[Path | None, typer.Option(help="Write a film (.gif, .webp, .mp4) instead of a window.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the start.")] = 0,
+) -> None:
+    """Show a trained agent in one of its tasks, in a window or as a film.
+
+    Example: `lifelong play runs/PGELLA-LifelongCartPole-v0-seed0 LifelongCartPole-v0 --task 3 --video out.gif`
+    """
+    import gymnasium as gym
+
+    from lifelong_gym.benchmark import animation
+    from lifelong_gym.benchmark.results import read_result
+
+    settings = read_result(run / RESULT)["settings"]
+    if settings["env"] != env:
+        raise ValueError(f"`env` must be {settings['env']}, which {run} was trained on. Received {env}")
+    if video is not None:
+        animation.check_suffix(video)
+    learner = learner_class(settings["agent"]).load(run / MODEL)
+    policy = learner.for_task(task)
+    single = gym.make(env, tasks=settings["tasks"], render_mode="human" if video is None else "rgb_array")
+    if video is None:
+        total = animation.play(single, policy, task, seed)
+    else:
+        total = animation.film_episode(video, single, policy, task, seed)
+        console.print(f"Written: [bold]{video}[/bold]")
+    single.close()
+    console.print(f"Sum of rewards in task {task}: {total:.2f}")
+    console.print(f"Next: another task with [bold]--task N[/bold] (of {len(settings['tasks']['uids'])})")
+
+
+if __name__ == "__main__":
+    app()
