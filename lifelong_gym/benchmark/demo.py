@@ -136,12 +136,13 @@ def table(rows: Mapping[str, Mapping[str, Interval]]) -> Table:
     result = Table(
         title="Normalised performance: 0 is doing nothing, 1 the best linear policy of each task",
         caption="jump-start: after the first sweep, above scratch. In brackets 95% bootstrap intervals over seeds.",
+        show_lines=True,
     )
-    result.add_column("")
+    result.add_column("", no_wrap=True)
     for name in rows:
         result.add_column(name, justify="right", no_wrap=True)
     for column in COLUMNS:
-        result.add_row(column, *[str(row[column]) for row in rows.values()])
+        result.add_row(column, *[str(row[column]).replace(" ", "\n", 1) for row in rows.values()])
     return result
 
 
