@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Iterable
 
 
@@ -36,6 +37,17 @@ class MissingExtraError(MissingLibraryError):
     def __init__(self, library: str, extra: str) -> None:
         """Name the library and the extra that brings it."""
         super().__init__(library, f"'lifelong-gym[{extra}]'")
+
+
+def integer(name: str, value: object, least: int = 1) -> int:
+    """``value`` as an int, or a `ValueError` that names the argument.
+
+    >>> integer("n_tasks", 3)
+    3
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"`{name}` must be an integer of at least {least}. Received {value!r}")
+    return int(value)
 
 
 def unknown(kind: str, name: object, known: Iterable[object]) -> UnknownNameError:

@@ -42,7 +42,6 @@ def register_family(id: str, entry_point: str) -> None:
         raise ValueError(f"{id!r} is already registered with Gymnasium; choose another id or version")
     if entry_point.count(":") != 1:
         raise ValueError(f'`entry_point` must be "module:Class". Received {entry_point!r}')
-    FAMILIES[id] = entry_point
     if id in gym.registry:
         return
     kwargs = {"family": id}
@@ -54,6 +53,7 @@ def register_family(id: str, entry_point: str) -> None:
     )
     pettingzoo.register("parallel", id, f"{_ADAPTERS}.parallel:LifelongParallelEnv", kwargs=kwargs)
     pettingzoo.register("aec", id, f"{_ADAPTERS}.parallel:aec_env", kwargs=kwargs)
+    FAMILIES[id] = entry_point
 
 
 def register_all() -> None:

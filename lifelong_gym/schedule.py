@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.envs.backends import numpy_math, philox
-from lifelong_gym.errors import unknown
+from lifelong_gym.errors import integer, unknown
 from lifelong_gym.tasks import IntArray
 
 Keys = Any  # uint64 array of shape (n_rows, 2): the halves of each row's Philox key
-NAMES = ("sequential", "random", "blocked")
+NAMES = ("sequential", "random")
 
 
 class Schedule:
@@ -37,13 +37,13 @@ class Schedule:
         self._list: IntArray | None = None
         self._kind = "rows"
         if isinstance(spec, str):
-            if spec not in ("sequential", "random"):
-                raise unknown("schedule", spec, NAMES)
+            if spec not in NAMES:
+                raise unknown("schedule", spec, [*NAMES, '{"blocked": k}', "a list of tasks"])
             self._kind = spec
         elif isinstance(spec, Mapping):
-            if set(spec) != {"blocked"} or not isinstance(spec["blocked"], int) or spec["blocked"] < 1:
-                raise ValueError(f'`schedule` must be {{"blocked": k}} with k >= 1. Received {dict(spec)}')
-            self._kind, self._block = "sequential", spec["blocked"]
+            if set(spec) != {"blocked"}:
+                raise ValueError(f'`schedule` must be {{"blocked": k}}. Received {dict(spec)}')
+            self._kind, self._block = "sequential", integer("blocked", spec["blocked"])
         elif spec is not None:
             self._kind, self._list = "sequential", _task_list(spec, n_tasks)
 

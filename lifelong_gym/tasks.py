@@ -6,6 +6,7 @@ import functools
 import hashlib
 import itertools
 import json
+import numbers
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.backends import numpy_math, philox
-from lifelong_gym.errors import unknown
+from lifelong_gym.errors import integer, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,7 @@ class LogUniform:
 
     def quantile(self, u: FloatArray) -> FloatArray:
         """Map uniforms in [0, 1) to this distribution."""
-        result: FloatArray = self.low * (self.high / self.low) ** u
+        result: FloatArray = self.low * numpy_math.exp(u * numpy_math.log(self.high / self.low))
         return result
 
     @property
@@ -267,15 +268,15 @@ class ParameterSpace:
 
         Args:
             n_tasks: at least 1.
-            seed: any integer.
+            seed: an integer from 0 on.
             preset: a key of `presets`.
 
         Raises:
-            ValueError: unknown preset, or ``n_tasks`` not positive.
+            ValueError: unknown preset, ``n_tasks`` not positive, or ``seed`` negative.
         """
         if preset not in self.presets:
             raise unknown("preset", preset, self.presets)
-        n_tasks = _positive("n_tasks", n_tasks)
+        n_tasks, seed = integer("n_tasks", n_tasks), integer("seed", seed, 0)
         values = np.tile(self.nominal, (n_tasks, 1))
         draws = self.presets[preset].draws
         for name, distribution in draws.items():
@@ -287,14 +288,25 @@ class ParameterSpace:
         return TaskSet(self, values, seed=seed, preset=preset)
 
     def tasks(self, tasks: Iterable[Mapping[str, float]]) -> TaskSet:
-        """Explicit tasks; what a task leaves out is nominal."""
-        rows = []
-        for task in tasks:
-            row = self.nominal
-            for name, value in task.items():
-                row[self.index(name)] = value
-            rows.append(row)
+        """Explicit tasks; what a task leaves out is nominal.
+
+        Raises:
+            ValueError: not dicts, an unknown parameter, or a value that is no number or out of its bounds.
+        """
+        if not isinstance(tasks, Iterable):
+            raise ValueError(f"`tasks` must be a list of dicts of parameters. Received {tasks!r}")
+        rows = [self._row(task) for task in tasks]
         return TaskSet(self, np.array(rows, np.float64).reshape(len(rows), len(self)))
+
+    def _row(self, task: Mapping[str, float]) -> FloatArray:
+        if not isinstance(task, Mapping):
+            raise ValueError(f"a task must be a dict of parameters. Received {task!r}")
+        row = self.nominal
+        for name, value in task.items():
+            if not isinstance(value, numbers.Real):
+                raise ValueError(f"parameter {name!r} must be a number. Received {value!r}")
+            row[self.index(name)] = value
+        return row
 
     def grid(self, **values: Sequence[float]) -> TaskSet:
         """Every combination of the given parameter values; the rest is nominal. The last parameter varies fastest."""
@@ -302,13 +314,9 @@ class ParameterSpace:
         return self.tasks([dict(zip(values, row, strict=True)) for row in combinations])
 
 
-def _positive(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1. Received {value!r}")
-    return int(value)
-
-
 def _draw(distribution: Distribution, name: str, n: int, seed: int) -> FloatArray:
+    if isinstance(distribution, Constant):
+        return distribution.quantile(np.empty(n))
     rows = np.arange(n, dtype=np.uint64)
     key = philox.row_key(int(seed))
     value, sign = numpy_math.uniform_pair(zlib.crc32(name.encode()), rows, 0, philox.TASKS, *key)
@@ -377,11 +385,7 @@ class TaskSet(Sequence[Task]):
         if len(self.values) == 0:
             raise ValueError("a TaskSet needs at least one task. Received none")
         self._check_bounds()
-        self.uids: IntArray = np.arange(len(self.values)) if uids is None else np.array(uids, np.int64)
-        if self.uids.shape != (len(self.values),) or len(np.unique(self.uids)) != len(self.values):
-            raise ValueError(f"`uids` must be {len(self.values)} different integers. Received shape {self.uids.shape}")
-        if self.uids.min() < 0 or self.uids.max() > MAX_UID:
-            raise ValueError(f"`uids` must be in [0, {MAX_UID}]. Received {self.uids.min()} to {self.uids.max()}")
+        self.uids: IntArray = np.arange(len(self.values)) if uids is None else _uids(uids, len(self.values))
         self.values.setflags(write=False)
         self.uids.setflags(write=False)
         self.seed = seed
@@ -389,10 +393,11 @@ class TaskSet(Sequence[Task]):
 
     def _check_bounds(self) -> None:
         low, high = self.space.bounds
-        fraction = self.space.integer & (self.values != np.floor(self.values))
-        wrong = np.argwhere(~((self.values >= low) & (self.values <= high)) | fraction)
-        if len(wrong):
-            row, column = wrong[0]
+        inside = (self.values >= low) & (self.values <= high)
+        integers = self.space.integer
+        inside[:, integers] &= self.values[:, integers] == np.floor(self.values[:, integers])
+        if not inside.all():
+            row, column = np.argwhere(~inside)[0]
             try:
                 self.space.parameters[column].check(self.values[row, column])
             except ValueError as error:
@@ -461,7 +466,7 @@ class TaskSet(Sequence[Task]):
 
     def split(self, n_first: int, seed: int = 0) -> tuple[TaskSet, TaskSet]:
         """Two disjoint sets, of ``n_first`` tasks and the rest, chosen at random; tasks keep their uids."""
-        if not 0 < n_first < len(self):
+        if not 0 < integer("n_first", n_first) < len(self):
             raise ValueError(f"`n_first` must be in [1, {len(self) - 1}]. Received {n_first}")
         order = np.random.default_rng(seed).permutation(len(self))
         return self[np.sort(order[:n_first])], self[np.sort(order[n_first:])]
@@ -508,6 +513,13 @@ class TaskSet(Sequence[Task]):
         Raises:
             ValueError: another format, other units, or contents that don't match the hash.
         """
+        try:
+            return cls._parsed(data, space)
+        except (TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"not a TaskSet: {error}") from error
+
+    @classmethod
+    def _parsed(cls, data: Mapping[str, Any], space: ParameterSpace) -> TaskSet:
         missing = {"format", "units", "values", "uids", "hash"} - set(data)
         if missing:
             raise ValueError(f"not a TaskSet: {', '.join(sorted(missing))} missing. Received keys {sorted(data)}")
@@ -517,6 +529,10 @@ class TaskSet(Sequence[Task]):
         for name, column in data["values"].items():
             if space[name].unit != data["units"].get(name):
                 raise ValueError(f"parameter {name!r} is in {space[name].unit}. Received {data['units'].get(name)}")
+            if len(column) != len(values):
+                raise ValueError(
+                    f"parameter {name!r} must have {len(values)} values, one a uid. Received {len(column)}"
+                )
             values[:, space.index(name)] = column
         result = cls(space, values, data["uids"], data.get("seed"), data.get("preset"))
         if result.hash != data["hash"]:
@@ -531,6 +547,15 @@ class TaskSet(Sequence[Task]):
     def from_json(cls, text: str, space: ParameterSpace) -> TaskSet:
         """The inverse of `to_json`."""
         return cls.from_dict(json.loads(text), space)
+
+
+def _uids(uids: npt.ArrayLike, n: int) -> IntArray:
+    given = np.array(uids)
+    if given.shape != (n,) or given.dtype.kind not in "iu" or len(np.unique(given)) != n:
+        raise ValueError(f"`uids` must be {n} different integers. Received {uids!r}")
+    if given.min() < 0 or given.max() > MAX_UID:
+        raise ValueError(f"`uids` must be in [0, {MAX_UID}]. Received {given.min()} to {given.max()}")
+    return given.astype(np.int64)
 
 
 def _interval(draws: Uniform | Integer | None) -> str:

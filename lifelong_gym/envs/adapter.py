@@ -35,6 +35,7 @@ def json_native(value: Any) -> Any:
 class NativeSpec:
     """An env whose ``spec`` holds JSON-native keyword arguments, whatever it was made with."""
 
+    core: Core
     _spec: Any = None
 
     @property
@@ -45,8 +46,16 @@ class NativeSpec:
     @spec.setter
     def spec(self, spec: Any) -> None:
         if spec is not None:
-            spec.kwargs = json_native(spec.kwargs)
+            # Whoever passed a generator has no tasks left in it.
+            tasks = {} if spec.kwargs.get("tasks") is None else {"tasks": self.core.tasks}
+            spec.kwargs = json_native({**spec.kwargs, **tasks})
         self._spec = spec
+
+
+def check_seed(seed: Any) -> None:
+    """Raise `ValueError` unless ``seed`` is None or what Gymnasium takes for a seed."""
+    if seed is not None and not (isinstance(seed, int) and seed >= 0):
+        raise ValueError(f"`seed` must be a Python integer of at least 0, or None. Received {seed!r}")
 
 
 def make_core(family_id: str, n_rows: int | None, arguments: Mapping[str, Any]) -> Core:
@@ -85,6 +94,9 @@ class Canvas:
         self._actions: FloatArray | None = None
         self._failed = np.zeros(core.n_rows, bool)
         self._returns = np.zeros(core.n_rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_screen": None}
 
     @property
     def is_on(self) -> bool:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 
 from lifelong_gym.envs.backends import philox
 from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results, Rows
 from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
-from lifelong_gym.envs.family import Bounded, Discrete, KernelFamily, reward_of
-from lifelong_gym.errors import unknown
+from lifelong_gym.envs.family import Bounded, Discrete, KernelFamily, reward_name
+from lifelong_gym.errors import integer, unknown
 from lifelong_gym.imports import load
 from lifelong_gym.schedule import Schedule
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
@@ -120,24 +121,22 @@ class Core:
         tasks: the `TaskSet`.
         n_rows: number of rows.
         clock: steps taken in the current episodes, and the horizon.
-        reward: name of the reward, None: the family's first.
-        settings: the arguments this was made from.
+        reward: name of the reward.
+        settings: the arguments this was made from, with the tasks in place of how to draw them.
+        begun: whether any episode has begun.
         task_of_row: int64, shape (n_rows,): the task each row is in.
     """
 
     def __init__(self, family: KernelFamily, n_rows: int, settings: Settings) -> None:
         """Check the settings and allocate the rows; no episode has begun."""
         self.family = family
-        self.settings = settings
-        self.n_rows = _at_least_one("num_envs", n_rows)
+        self.n_rows = integer("num_envs", n_rows)
         self.tasks = settings.task_set(family)
-        horizon = family.horizon if settings.horizon is None else _at_least_one("horizon", settings.horizon)
+        self.settings = replace(settings, tasks=self.tasks, n_tasks=None, preset=None)
+        horizon = family.horizon if settings.horizon is None else integer("horizon", settings.horizon)
         self.clock = Clock(n_rows, horizon)
         self.terminate_on_failure = settings.terminate_on_failure
-        self.reward = settings.reward
-        if self.reward is None and self.tasks.preset in family.parameters.presets:
-            self.reward = family.parameters.presets[self.tasks.preset].reward
-        reward_of(family, self.reward)
+        self.reward = reward_name(family, self.tasks.preset, settings.reward)
         self._features = self._task_features()
         self.single_action_space = family.actions.space
         self.single_observation_space = self._observation_space()
@@ -148,6 +147,7 @@ class Core:
         self._keys = np.zeros((n_rows, 2), np.uint64)
         self._episodes = np.full(n_rows, -1, np.int64)
         self._visits = Visits(n_rows)
+        self.begun = False
         self.task_of_row = np.zeros(n_rows, np.int64)
         self._everybody = np.arange(n_rows)
 
@@ -157,11 +157,11 @@ class Core:
         if physics != "kernel":
             if physics not in self.family.simulators:
                 raise unknown("physics", physics, ["kernel", *self.family.simulators])
-            return SimulatorRows(self.n_rows, load(self.family.simulators[physics]).maker(*arguments))
+            return SimulatorRows(self.n_rows, load(self.family.simulators[physics]).maker, *arguments)
         if backend not in BACKENDS:
             raise unknown("backend", backend, BACKENDS)
         if backend == "python":
-            return SimulatorRows(self.n_rows, kernel_simulator(*arguments))
+            return SimulatorRows(self.n_rows, kernel_simulator, *arguments)
         kind = load(f"lifelong_gym.envs.backends.{backend}_rows:{backend.capitalize()}Rows")
         rows: Rows = kind(self.family, self.tasks, self.n_rows, self.reward, self.terminate_on_failure)
         return rows
@@ -188,6 +188,11 @@ class Core:
         low, high = np.zeros(width, np.float32), np.ones(width, np.float32)
         return spaces.Box(np.concatenate([space.low, low]), np.concatenate([space.high, high]), dtype=np.float32)
 
+    @property
+    def horizon(self) -> int:
+        """Steps after which an episode is truncated."""
+        return self.clock.horizon
+
     def empty_observations(self) -> npt.NDArray[Any]:
         """Room for everybody's observation, shape (n_rows, n_observation)."""
         return np.empty((self.n_rows, self._n_observation), self._dtype)
@@ -202,7 +207,7 @@ class Core:
         for task in given.reshape(-1):
             if not 0 <= task < len(self.tasks):
                 raise unknown("task", int(task), [f"0 ... {len(self.tasks) - 1}"])
-        return np.broadcast_to(given.astype(np.int64), (n,))
+        return np.broadcast_to(given.astype(np.int64), (n,)).copy()  # numba would compile anew for a read-only array
 
     def check_states(self, states: Any, n: int) -> FloatArray | None:
         """Start states from ``options["state"]``: one, or one per row; None stays None."""
@@ -213,7 +218,7 @@ class Core:
             self.family.check_state(state)
         if len(given) not in (1, n):
             raise ValueError(f"`state` must be one state, or {n}. Received {len(given)}")
-        return np.broadcast_to(given, (n, given.shape[1]))
+        return np.broadcast_to(given, (n, given.shape[1])).copy()
 
     def seed(self, rows: IntArray, seeds: Iterable[int]) -> None:
         """Give rows new seeds: their schedules and visit counts start afresh; the tasks stay."""
@@ -246,6 +251,7 @@ class Core:
             Episodes(rows, tasks, self.tasks.uids[tasks], visits, self._keys[rows], states), observations
         )
         self._add_features(rows, observations)
+        self.begun = True
 
     def step(self, actions: FloatArray, active: BoolArray) -> tuple[Results, int]:
         """Advance the active rows; an episode's end begins nothing.
@@ -273,10 +279,20 @@ class Core:
             return None
         return getattr(self._rows, "step_one", None)
 
+    def check_action(self, action: Any) -> npt.NDArray[Any]:
+        """One row's action, shape (n_action,); raises `ValueError` on a wrong shape, values are not looked at."""
+        given, shape = np.asarray(action), self.single_action_space.shape
+        if given.shape not in (shape, (self.family.actions.size,)):
+            raise ValueError(f"an action must have shape {shape}. Received {action!r}")
+        return given.reshape(-1)
+
     def check_actions(self, actions: Any, n: int) -> FloatArray:
         """Actions of ``n`` rows as float64 (n, n_action); raises `ValueError` on a wrong shape or value."""
         size = self.family.actions.size
-        given = np.ascontiguousarray(actions, np.float64)
+        try:
+            given = np.ascontiguousarray(actions, np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"actions must be numbers. Received {actions!r}") from None
         if isinstance(self.family.actions, Discrete):
             given = given.reshape(-1, 1) if given.shape == (n,) else given
             valid = (given >= 0) & (given < self.family.actions.n) & (given == np.floor(given))
@@ -284,10 +300,10 @@ class Core:
                 wrong = np.asarray(actions).reshape(-1)[int(np.argmin(valid))]
                 raise ValueError(f"an action must be an integer in [0, {self.family.actions.n - 1}]. Received {wrong}")
         elif not math.isfinite(np.add.reduce(given, axis=None)) and not np.isfinite(given).all():
-            raise ValueError(f"actions must be finite. Received {actions}")
+            raise ValueError(f"actions must be finite. Received {given[~np.isfinite(given)][0]} in {actions!r}")
         if given.shape != (n, size):
             raise ValueError(f"actions must have shape {(n, size)}. Received {np.shape(actions)}")
-        return given
+        return given if given.flags.writeable else given.copy()
 
     def _add_features(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
         if self._features.shape[1]:
@@ -295,23 +311,24 @@ class Core:
 
     def states(self) -> FloatArray:
         """Physical states, a copy of shape (n_rows, n_state)."""
+        if not self.begun:
+            raise ResetNeeded("there is no state before the first episode: call `reset` first")
         return self._rows.states()
 
-    def set_state(self, row: int, state: Any) -> npt.NDArray[Any]:
-        """Put a row into a physical state; returns the row's observation."""
-        states = self.check_states(state, 1)
-        assert states is not None
-        observations = self.empty_observations()
-        self._rows.set_state(row, states[0], observations)
-        self._add_features(np.array([row]), observations)
-        return observations[row]
+    def set_states(self, states: Any) -> None:
+        """Put every row into a physical state, not failed: one for all, or one per row."""
+        if not self.begun:
+            raise ResetNeeded("there is no state before the first episode: call `reset` first")
+        checked = self.check_states(states, self.n_rows)
+        assert checked is not None
+        for row in range(self.n_rows):
+            self._rows.set_state(row, checked[row])
+
+    def observe(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
+        """Write the rows' observations, in place as in `begin`."""
+        self._rows.observe(rows, observations)
+        self._add_features(rows, observations)
 
     def close(self) -> None:
         """Release what simulators hold."""
         self._rows.close()
-
-
-def _at_least_one(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1. Received {value!r}")
-    return int(value)

@@ -202,6 +202,15 @@ class Constants:
         return cls(table, groups)
 
 
+def reward_name(family: KernelFamily, preset: str | None, name: str | None) -> str:
+    """``name``, or where it is None the reward of the preset that tasks were drawn from, or the family's first."""
+    if name is None and preset in family.parameters.presets:
+        name = family.parameters.presets[preset].reward
+    name = next(iter(family.rewards)) if name is None else name
+    reward_of(family, name)
+    return name
+
+
 def reward_of(family: KernelFamily, name: str | None) -> Callable[..., float]:
     """The family's reward function of that name, or its default."""
     if name is None:

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from pettingzoo.utils.conversions import parallel_to_aec
 from pettingzoo.utils.env import AECEnv, ParallelEnv
 
-from lifelong_gym.envs.adapter import Canvas, NativeSpec, make_core, metadata
-from lifelong_gym.errors import unknown
+from lifelong_gym.envs.adapter import Canvas, NativeSpec, check_seed, make_core, metadata
+from lifelong_gym.errors import integer, unknown
 from lifelong_gym.tasks import FloatArray, TaskSet
 
 Dicts = tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]
@@ -51,7 +52,6 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         self._canvas = Canvas(self.core, render_mode)
         self._discrete = isinstance(self.core.single_observation_space, spaces.Discrete)
         self._np_random: np.random.Generator | None = None
-        self._begun = False
 
     @property
     def tasks(self) -> TaskSet:
@@ -65,7 +65,7 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
 
     @max_cycles.setter
     def max_cycles(self, max_cycles: int) -> None:
-        self.core.clock.horizon = max_cycles
+        self.core.clock.horizon = integer("max_cycles", max_cycles)
 
     @property
     def states(self) -> FloatArray:
@@ -88,7 +88,12 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Begin all agents' episodes; agent ``task_i`` gets ``seed + i``."""
+        """Begin all agents' episodes; agent ``task_i`` gets ``seed + i``.
+
+        Raises:
+            ValueError: states or a seed that don't fit; nothing has changed then.
+        """
+        check_seed(seed)
         states = self._states((options or {}).get("state"))
         if seed is not None or self._np_random is None:
             self._np_random, _ = seeding.np_random(seed)
@@ -99,7 +104,6 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         self.core.begin(rows, observations, rows, states)
         self._canvas.began(rows)
         self.agents = self.possible_agents[:]
-        self._begun = True
         if self.render_mode == "human":
             self.render()
         infos = {agent: self._info(i, False) for i, agent in enumerate(self.agents)}
@@ -120,13 +124,14 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
             ValueError: an agent that isn't alive, one left out, or an action that doesn't fit; nothing has changed.
             ResetNeeded: before the first reset.
         """
-        if not self._begun:
+        if not self.core.begun:
             raise ResetNeeded("no episode has begun: call `reset` first")
         if not self.agents and not actions:
             return {}, {}, {}, {}, {}
         rows = self._acting(actions)
         everybody = np.zeros((self.core.n_rows, self.core.family.actions.size))
-        everybody[rows] = self.core.check_actions(np.stack([np.asarray(actions[a]) for a in self.agents]), len(rows))
+        given = [self._shaped(agent, actions[agent]) for agent in self.agents]
+        everybody[rows] = self.core.check_actions(np.stack(given), len(rows))
         active = np.zeros(self.core.n_rows, bool)
         active[rows] = True
         results, _ = self.core.step(everybody, active)
@@ -151,6 +156,12 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         if missing:
             raise ValueError(f"`actions` must hold every agent that is alive. Missing: {', '.join(missing)}")
         return [self._row[agent] for agent in self.agents]
+
+    def _shaped(self, agent: str, action: Any) -> npt.NDArray[Any]:
+        try:
+            return self.core.check_action(action)
+        except ValueError as error:
+            raise ValueError(f"{agent}: {error}") from None
 
     def _public(self, observation: Any) -> Any:
         return np.int64(observation[0]) if self._discrete else observation.copy()

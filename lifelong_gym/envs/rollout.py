@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,8 @@ from lifelong_gym.envs.backends import philox
 from lifelong_gym.envs.backends.rollout_plan import Plan
 from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.core import DEFAULT_N_TASKS
-from lifelong_gym.envs.family import Continuous, KernelFamily, reward_of
-from lifelong_gym.errors import unknown
+from lifelong_gym.envs.family import Continuous, KernelFamily, reward_name
+from lifelong_gym.errors import integer, unknown
 from lifelong_gym.imports import load
 from lifelong_gym.registry import family as family_of
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
@@ -120,7 +121,7 @@ def rollout(
         initial_states: physical start states, broadcast to (n_tasks, n_trajectories, n_state); default: drawn.
         weights: of each step in the statistics, (n_tasks, n_trajectories, horizon).
         bias: whether the features end with the constant 1.
-        reward: name of the family's reward.
+        reward: name of the family's reward; default: that of the tasks' preset, or the family's first.
         first_visit: number of the first trajectory; successive calls with other numbers have independent noise.
         trajectories: return `Trajectories` rather than `RolloutStatistics`.
         backend: ``"numba"`` or ``"numpy"``.
@@ -184,15 +185,10 @@ def _plan(
     if not isinstance(family.actions, Continuous):
         raise ValueError(f"`family` must have continuous actions. Received {type(family).__name__}")
     task_set = family.parameters.sample(DEFAULT_N_TASKS) if tasks is None else TaskSet.of(family.parameters, tasks)
-    for name, value, least in (("n_trajectories", n_trajectories, 1), ("first_visit", first_visit, 0)):
-        if not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"`{name}` must be an integer of at least {least}. Received {value!r}")
-    if not (np.isfinite(sigma) and sigma >= 0):
+    n_trajectories, first_visit = integer("n_trajectories", n_trajectories), integer("first_visit", first_visit, 0)
+    if not isinstance(sigma, numbers.Real) or not 0 <= sigma < np.inf:
         raise ValueError(f"`sigma` must be finite and not negative. Received {sigma}")
-    horizon = family.horizon if horizon is None else horizon
-    if horizon < 1:
-        raise ValueError(f"`horizon` must be at least 1. Received {horizon}")
-    reward_of(family, reward)
+    horizon = family.horizon if horizon is None else integer("horizon", horizon)
     n_tasks, n = len(task_set), len(task_set) * n_trajectories
     d = family.actions.size * (family.observations.size + bias)
     task = np.repeat(np.arange(n_tasks), n_trajectories)
@@ -208,14 +204,14 @@ def _plan(
         task=task,
         uid=task_set.uids[task],
         visit=first_visit + np.tile(np.arange(n_trajectories), n_tasks),
-        key=philox.row_key(int(seed)),
+        key=philox.row_key(integer("seed", seed, 0)),
         theta=_broadcast("theta", theta, (n_tasks, d), n_tasks),
         states=states,
         sigma=float(sigma),
         horizon=horizon,
         weights=weights,
         bias=bias,
-        reward=reward,
+        reward=reward_name(family, task_set.preset, reward),
     )
 
 

@@ -8,12 +8,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from lifelong_gym.envs.adapter import RENDER_MODES, Canvas, NativeSpec, make_core, metadata
+from lifelong_gym.envs.adapter import RENDER_MODES, Canvas, NativeSpec, check_seed, make_core, metadata
 from lifelong_gym.tasks import TaskSet
 
 ROW = np.zeros(1, np.int64)
 ACTIVE = np.ones(1, bool)
-FLOATS = "fd"  # codes of float32 and float64
+FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 NO_EPISODE = "the episode has ended or not begun: call `reset` first"
 
 
@@ -62,14 +62,15 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
     def state(self, state: Any) -> None:
         if not self._running:
             raise ResetNeeded(NO_EPISODE)
-        self.core.set_state(0, state)
+        self.core.set_states(state)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin the next episode; a seed also restarts the schedule and the noise.
 
         Raises:
-            ValueError: a task or state in ``options`` that doesn't exist; nothing has changed then.
+            ValueError: a task or state in ``options`` that doesn't exist, or no seed; nothing has changed then.
         """
+        check_seed(seed)
         options = options or {}
         tasks = self.core.check_tasks(options.get("task"), 1)
         states = self.core.check_states(options.get("state"), 1)
@@ -101,7 +102,7 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
             self._step_one is not None
             and type(action) is np.ndarray
             and action.shape == self._action_shape
-            and action.dtype.char in FLOATS
+            and action.dtype in FLOATS
         ):
             observation: Any = np.empty(self._observation_shape, np.float32)
             finite, reward, terminated, truncated, failed = self._step_one(action, self.core.clock, observation)
@@ -117,7 +118,7 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
         return observation, reward, terminated, truncated, self._info(failed)
 
     def _step_rows(self, action: Any) -> tuple[Any, float, bool, bool, bool]:
-        actions = self.core.check_actions(np.asarray(action)[None], 1)
+        actions = self.core.check_actions(self.core.check_action(action)[None], 1)
         results, _ = self.core.step(actions, ACTIVE)
         terminated, truncated, failed = (bool(flags[0]) for flags in results[2:])
         return self._public(results.observations[0]), float(results.rewards[0]), terminated, truncated, failed

@@ -13,7 +13,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from lifelong_gym.envs.adapter import RENDER_MODES, Canvas, NativeSpec, make_core, metadata
+from lifelong_gym.envs.adapter import RENDER_MODES, Canvas, NativeSpec, check_seed, make_core, metadata
 from lifelong_gym.envs.backends.rows import BoolArray, Results
 from lifelong_gym.tasks import IntArray, TaskSet
 
@@ -54,22 +54,20 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         if max_episode_steps is not None:
             settings["horizon"] = max_episode_steps
         self.core = make_core(family, num_envs, settings)
-        self.num_envs = num_envs
+        self.num_envs = self.core.n_rows
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**metadata(self.core), "autoreset_mode": self.autoreset_mode}
         self.render_mode = render_mode
         self.single_observation_space = self.core.single_observation_space
         self.single_action_space = self.core.single_action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._canvas = Canvas(self.core, render_mode)
         self._discrete = isinstance(self.single_observation_space, spaces.Discrete)
-        self._all = np.ones(num_envs, bool)
+        self._all = np.ones(self.num_envs, bool)
         self._active = self._all.copy()
         self._n_ended = 0
-        self._last = self.core.empty_observations()
         self._seeded = False
-        self._begun = False
 
     @property
     def tasks(self) -> TaskSet:
@@ -83,10 +81,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
 
     @state.setter
     def state(self, states: Any) -> None:
-        checked = self.core.check_states(states, self.num_envs)
-        assert checked is not None
-        for row in range(self.num_envs):
-            self.core.set_state(row, checked[row])
+        self.core.set_states(states)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -111,15 +106,15 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         if chosen:
             self.core.seed(np.array(chosen), [seeds[row] for row in chosen])
         self._seeded = True
-        observations = self.core.empty_observations() if len(rows) == self.num_envs else self._last.copy()
+        observations = self.core.empty_observations()
+        if len(rows) < self.num_envs:
+            self.core.observe(np.arange(self.num_envs), observations)
         self.core.begin(
             rows, observations, None if tasks is None else tasks[rows], None if states is None else states[rows]
         )
         self._canvas.began(rows)
         self._active[rows] = True
         self._n_ended = int(np.count_nonzero(~self._active))
-        self._begun = True
-        self._last = observations
         mask = np.zeros(self.num_envs, bool)
         mask[rows] = True
         return self._public(observations), self._infos(np.zeros(self.num_envs, bool), mask)
@@ -131,20 +126,26 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
             raise ValueError(f"`reset_mask` must be a bool array of shape ({self.num_envs},). Received {mask!r}")
         if not mask.any():
             raise ValueError(f"`reset_mask` must choose at least one row. Received {mask!r}")
-        if not self._begun and not mask.all():
+        if not self.core.begun and not mask.all():
             raise ResetNeeded("the first reset must begin all rows: call `reset` without `reset_mask`")
         return np.flatnonzero(mask)
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
-            if self._seeded:
-                return [None] * self.num_envs
-            seed = int(self.np_random.integers(2**62))
-        if isinstance(seed, int):
-            return [seed + i for i in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise ValueError(f"`seed` must be an integer or {self.num_envs} of them. Received {len(seed)}")
-        return list(seed)
+            seeds: list[int | None] = [None] * self.num_envs
+        elif isinstance(seed, Sequence):
+            seeds = list(seed)
+        else:
+            check_seed(seed)
+            seeds = [seed + i for i in range(self.num_envs)]
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"`seed` must be an integer or {self.num_envs} of them. Received {len(seeds)}")
+        for one in seeds:
+            check_seed(one)
+        if self._seeded:
+            return seeds
+        base = int(self.np_random.integers(2**62))
+        return [base + i if one is None else one for i, one in enumerate(seeds)]
 
     def step(
         self, actions: Any
@@ -155,7 +156,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
             ValueError: actions that aren't finite or have the wrong shape; nothing has changed then.
             ResetNeeded: before the first reset, or (DISABLED) with an ended row not reset.
         """
-        if not self._begun:
+        if not self.core.begun:
             raise ResetNeeded("no episode has begun: call `reset` first")
         if self._n_ended and self.autoreset_mode == AutoresetMode.DISABLED:
             ended = np.flatnonzero(~self._active)[:5].tolist()
@@ -173,7 +174,6 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         elif n_ended or self._n_ended:
             self._active = ~(results.terminated | results.truncated)
             self._n_ended = n_ended
-        self._last = results.observations
         if self.render_mode == "human":
             self.render()
         return self._public(results.observations), results.rewards, results.terminated, results.truncated, infos

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 from pettingzoo.utils.env import ParallelEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
@@ -112,7 +114,8 @@ class CoreVecEnv(_Rows):
     @classmethod
     def of(cls, env: LifelongParallelEnv | LifelongVectorEnv) -> CoreVecEnv:
         """The same tasks and settings as one of our envs."""
-        return cls(Core(env.core.family, env.core.n_rows, env.core.settings), env.render_mode)
+        settings = replace(env.core.settings, horizon=env.core.horizon)
+        return cls(Core(env.core.family, env.core.n_rows, settings), env.render_mode)
 
     @property
     def can_rollout(self) -> bool:
@@ -158,7 +161,14 @@ class CoreVecEnv(_Rows):
         return np.array(given)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step all rows."""
+        """Step all rows.
+
+        Raises:
+            ValueError: actions that aren't finite or have the wrong shape; nothing has changed then.
+            ResetNeeded: before the first reset.
+        """
+        if not self.core.begun:
+            raise ResetNeeded("no episode has begun: call `reset` first")
         actions = self.core.check_actions(self._actions, self.num_envs)
         results, n_ended = self.core.step(actions, self._active)
         self._count(results.rewards)

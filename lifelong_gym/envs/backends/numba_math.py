@@ -252,6 +252,12 @@ def mantissa_exponent(x: Any) -> Any:
 
 
 @njit(**INLINE)
+def power_of_two(n: Any) -> Any:
+    """See `scalar.power_of_two`."""
+    return np.int64((np.int64(n) + np.int64(1023)) << np.int64(52)).view(np.float64)
+
+
+@njit(**INLINE)
 def unit_interval(high: Any, low: Any) -> Any:
     """See `philox.unit_interval`; the bits of a float in [1, 2), less one, are the same number."""
     word = (high << np.uint64(32)) | low
@@ -275,6 +281,7 @@ NAMES: dict[Any, Any] = {
     scalar.matvec: matvec,
     scalar.outer: outer,
     scalar.packed_square: packed_square,
+    scalar.power_of_two: power_of_two,
     philox.unit_interval: unit_interval,
 }
 

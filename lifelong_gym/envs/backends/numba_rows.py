@@ -21,7 +21,7 @@ from lifelong_gym.envs.backends.philox import uniform_pair
 from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results
 from lifelong_gym.envs.backends.threads import in_chunks
 from lifelong_gym.envs.family import Constants, KernelFamily
-from lifelong_gym.tasks import FloatArray, TaskSet
+from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 LANES = 64
 MIN_BLOCKS_A_THREAD = 100  # a hand-over to a thread costs about as much as 50 blocks
@@ -66,11 +66,12 @@ def restart_rows(B, rows, tasks, uids, visits, keys, K, states, n_states, obs, p
         store(obs, 0, 1, rows[i] * pitch, observation(load(b, STATE, WIDTH, j, N_STATE), k))
 
 
-def observe_row(B, row, obs, pitch):
-    """Write one row's observation."""
-    b, j = B[row // WIDTH], row % WIDTH
-    k = load(b, CONSTANTS, WIDTH, j, N_CONSTANTS)
-    store(obs, 0, 1, row * pitch, observation(load(b, STATE, WIDTH, j, N_STATE), k))
+def observe_rows(B, rows, obs, pitch):
+    """Write the observation of these rows."""
+    for row in rows:
+        b, j = B[row // WIDTH], row % WIDTH
+        k = load(b, CONSTANTS, WIDTH, j, N_CONSTANTS)
+        store(obs, 0, 1, row * pitch, observation(load(b, STATE, WIDTH, j, N_STATE), k))
 
 
 def advance_block(b):
@@ -187,7 +188,7 @@ def compiled(kind: type[KernelFamily], reward: str | None, terminate_on_failure:
     given["advance_block"] = compile_template(advance_block, kernels, given, tag)
     templates: tuple[Callable[..., Any], ...] = (
         restart_rows,
-        observe_row,
+        observe_rows,
         step_rows,
         *([step_one] if width == 1 else []),
     )
@@ -211,12 +212,24 @@ class NumbaRows:
         self._n_rows = n_rows
         self._n_state = len(family.state)
         self._width = width or (1 if n_rows == 1 else LANES)
-        self._code = compiled(type(family), reward, terminate_on_failure, self._width)
+        self._variant = type(family), reward, terminate_on_failure, self._width
+        self._bind()
         self._table = Constants.of(family, tasks.values).table
         n_blocks = -(-n_rows // self._width)
         self._blocks = np.zeros((n_blocks, self._code.n_fields * self._width))
         self._block = self._blocks[0]
+
+    def _bind(self) -> None:
+        self._code = compiled(*self._variant)
         self._step_one: Any = getattr(self._code, "step_one", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_code": None, "_block": None, "_step_one": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind()
+        self._block = self._blocks[0]
 
     def restart(self, episodes: Episodes, observations: npt.NDArray[Any]) -> None:
         """See `Rows`."""
@@ -273,12 +286,15 @@ class NumbaRows:
         """See `Rows`."""
         return self._field("STATE", self._n_state).copy()
 
-    def set_state(self, row: int, state: FloatArray, observations: npt.NDArray[Any]) -> None:
+    def set_state(self, row: int, state: FloatArray) -> None:
         """See `Rows`."""
         block, lane = self._blocks[row // self._width].reshape(-1, self._width), row % self._width
         block[self._code.STATE : self._code.STATE + self._n_state, lane] = state
         block[self._code.FAILED, lane] = 0.0
-        self._code.observe_row(self._blocks, row, observations, observations.shape[1])
+
+    def observe(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
+        """See `Rows`."""
+        self._code.observe_rows(self._blocks, rows, observations, observations.shape[1])
 
     def close(self) -> None:
         """Nothing to release."""

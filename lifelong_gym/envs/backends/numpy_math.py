@@ -48,6 +48,11 @@ def mantissa_exponent(x: Array) -> tuple[Array, Array]:
     return m, (bits >> np.uint64(52)).astype(np.float64) - 1023.0
 
 
+def power_of_two(n: Array) -> Array:
+    """See `scalar.power_of_two`."""
+    return ((np.asarray(n).astype(np.int64) + 1023) << 52).view(np.float64)
+
+
 def unit_interval(high: Array, low: Array) -> Array:
     """See `philox.unit_interval`."""
     return ((high << np.uint64(20)) | (low >> np.uint64(12))).astype(np.float64) * philox.UNIT
@@ -62,6 +67,7 @@ NAMES: dict[Any, Any] = {
     scalar.sqrt: np.sqrt,
     scalar.quadrant: quadrant,
     scalar.mantissa_exponent: mantissa_exponent,
+    scalar.power_of_two: power_of_two,
     philox.unit_interval: unit_interval,
 }
 
@@ -82,6 +88,9 @@ def binder() -> Binder:
 
 _binder = binder()
 _uniform_pair, _normal_pair = _binder.bind(philox.uniform_pair), _binder.bind(philox.normal_pair)
+
+
+exp, log = _binder.bind(scalar.exp), _binder.bind(scalar.log)
 
 
 def _words(counter: tuple[Array, ...]) -> list[Array]:

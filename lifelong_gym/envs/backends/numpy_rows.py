@@ -23,12 +23,23 @@ class NumpyRows:
         """Bind the family and allocate the rows."""
         self._family = family
         self._constants = Constants.of(family, tasks.values)
-        self._kernels = bind_family(family, self._constants.groups, numpy_math.binder(), reward, terminate_on_failure)
+        self._variant = reward, terminate_on_failure
+        self._bind()
         self._state = np.zeros((len(family.state), n_rows))
         self._k = np.zeros((self._constants.table.shape[1], n_rows))
         self._failed = np.zeros(n_rows, bool)
         self._uids, self._visits = np.zeros(n_rows, np.int64), np.zeros(n_rows, np.int64)
         self._keys = np.zeros((n_rows, 2), np.uint64)
+
+    def _bind(self) -> None:
+        self._kernels = bind_family(self._family, self._constants.groups, numpy_math.binder(), *self._variant)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kernels": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind()
 
     def restart(self, episodes: Episodes, observations: npt.NDArray[Any]) -> None:
         """See `Rows`."""
@@ -44,7 +55,7 @@ class NumpyRows:
             self._state[i, rows] = column
         if episodes.states is not None:
             self._state[:, rows] = episodes.states.T
-        self._observe(rows, observations)
+        self.observe(rows, observations)
 
     def step(self, actions: FloatArray, active: BoolArray, clock: Clock, results: Results) -> int:
         """See `Rows`."""
@@ -65,10 +76,11 @@ class NumpyRows:
         clock.steps += active
         results.rewards[:], results.terminated[:], results.failed[:] = reward, terminated, self._failed
         results.truncated[:] = clock.steps >= clock.horizon
-        self._observe(np.arange(self._state.shape[1]), results.observations)
+        self.observe(np.arange(self._state.shape[1]), results.observations)
         return int(np.count_nonzero(active & (results.terminated | results.truncated)))
 
-    def _observe(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
+    def observe(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
+        """See `Rows`."""
         columns = self._kernels.observation(tuple(self._state[:, rows]), tuple(self._k[:, rows]))
         for i, column in enumerate(columns):
             observations[rows, i] = column
@@ -77,11 +89,10 @@ class NumpyRows:
         """See `Rows`."""
         return self._state.T.copy()
 
-    def set_state(self, row: int, state: FloatArray, observations: npt.NDArray[Any]) -> None:
+    def set_state(self, row: int, state: FloatArray) -> None:
         """See `Rows`."""
         self._state[:, row] = state
         self._failed[row] = False
-        self._observe(np.array([row]), observations)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -67,7 +67,10 @@ class Results(NamedTuple):
 
 
 class Rows(Protocol):
-    """Parallel copies of a family's simulation. Arrays of results are written in place."""
+    """Parallel copies of a family's simulation. Arrays of results are written in place.
+
+    Rows are pickled, also within episodes; what was bound or compiled for them is made anew.
+    """
 
     def restart(self, episodes: Episodes, observations: npt.NDArray[Any]) -> None:
         """Begin episodes; write the first observation of the rows concerned."""
@@ -84,8 +87,12 @@ class Rows(Protocol):
         """Physical states, a copy of shape (n_rows, n_state)."""
         ...
 
-    def set_state(self, row: int, state: FloatArray, observations: npt.NDArray[Any]) -> None:
+    def set_state(self, row: int, state: FloatArray) -> None:
         """Put one row into a physical state, not failed."""
+        ...
+
+    def observe(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
+        """Write the observation of these rows."""
         ...
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from lifelong_gym.envs.backends.kernels import Kernels, bind_family
 from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results
 from lifelong_gym.envs.backends.scalar import Vector
 from lifelong_gym.envs.family import Constants, KernelFamily
-from lifelong_gym.tasks import FloatArray, TaskSet
+from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,14 @@ class Simulator(Protocol):
         """The observation, without task features."""
         ...
 
+    def snapshot(self) -> Any:
+        """What tells this simulator from a new one of its task, within an episode too; picklable."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Go on where ``snapshot`` was taken."""
+        ...
+
     def close(self) -> None:
         """Release what is held."""
         ...
@@ -106,6 +114,14 @@ class KernelSimulator:
         observation: Vector = self._kernels.observation(self._state, self._k)
         return observation
 
+    def snapshot(self) -> Any:
+        """See `Simulator`."""
+        return self._stream, self._state, self._failed
+
+    def restore(self, snapshot: Any) -> None:
+        """See `Simulator`."""
+        self._stream, self._state, self._failed = snapshot
+
     def close(self) -> None:
         """Nothing to release."""
 
@@ -122,11 +138,25 @@ def kernel_simulator(
 class SimulatorRows:
     """One simulator a row, made anew when the row's task changes."""
 
-    def __init__(self, n_rows: int, make: Callable[[int], Simulator]) -> None:
-        """``make(task)`` builds the simulator of a task index."""
-        self._make = make
+    def __init__(self, n_rows: int, maker: Callable[..., Callable[[int], Simulator]], *arguments: Any) -> None:
+        """``maker(*arguments)(task)`` builds the simulator of a task index."""
+        self._maker = maker, arguments
+        self._make = maker(*arguments)
         self._simulators: list[Simulator | None] = [None] * n_rows
         self._tasks = np.full(n_rows, -1, np.int64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        snapshots = [None if simulator is None else simulator.snapshot() for simulator in self._simulators]
+        return {**self.__dict__, "_make": None, "_simulators": snapshots}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        maker, arguments = self._maker
+        self._make = maker(*arguments)
+        self._simulators = [None] * len(self._tasks)
+        for row in np.flatnonzero(self._tasks >= 0).tolist():
+            self._simulators[row] = self._make(int(self._tasks[row]))
+            self._row(row).restore(state["_simulators"][row])
 
     def _row(self, row: int) -> Simulator:
         simulator = self._simulators[row]
@@ -145,12 +175,13 @@ class SimulatorRows:
             simulator.reset(EpisodeStream(int(episodes.uids[i]), int(episodes.visits[i]), key))
             if episodes.states is not None:
                 simulator.state = tuple(episodes.states[i].tolist())
-            self._observe(row, observations)
+        self.observe(episodes.rows, observations)
 
     def step(self, actions: FloatArray, active: BoolArray, clock: Clock, results: Results) -> int:
         """See `Rows`."""
         n_ended = 0
-        for row in np.flatnonzero(active).tolist():
+        rows = np.flatnonzero(active)
+        for row in rows.tolist():
             action = tuple(actions[row].tolist())
             reward, terminated, failed = self._row(row).step(action, int(clock.steps[row]))
             clock.steps[row] += 1
@@ -158,21 +189,22 @@ class SimulatorRows:
             results.rewards[row], results.failed[row] = reward, failed
             results.terminated[row], results.truncated[row] = terminated, truncated
             n_ended += bool(terminated) or truncated
-            self._observe(row, results.observations)
+        self.observe(rows, results.observations)
         return n_ended
 
-    def _observe(self, row: int, observations: npt.NDArray[Any]) -> None:
-        observation = self._row(row).observe()
-        observations[row, : len(observation)] = observation
+    def observe(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
+        """See `Rows`."""
+        for row in rows.tolist():
+            observation = self._row(row).observe()
+            observations[row, : len(observation)] = observation
 
     def states(self) -> FloatArray:
         """See `Rows`."""
         return np.array([self._row(row).state for row in range(len(self._simulators))])
 
-    def set_state(self, row: int, state: FloatArray, observations: npt.NDArray[Any]) -> None:
+    def set_state(self, row: int, state: FloatArray) -> None:
         """See `Rows`."""
         self._row(row).state = tuple(state.tolist())
-        self._observe(row, observations)
 
     def close(self) -> None:
         """See `Rows`."""

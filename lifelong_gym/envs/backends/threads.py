@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from lifelong_gym.errors import integer
+
 _pool: ThreadPoolExecutor | None = None
 _n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
@@ -15,9 +17,7 @@ _n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") el
 def set_num_threads(n: int) -> None:
     """Use ``n`` threads for large batches and rollouts from now on (default: the cores of this process)."""
     global _n_threads
-    if n < 1:
-        raise ValueError(f"`n` must be at least 1. Received {n}")
-    _n_threads = n
+    _n_threads = integer("n", n)
     _forget_pool()
 
 

@@ -1,0 +1,70 @@
+"""Whether every declared parameter matters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.registry import family
+from lifelong_gym.tasks import Parameter
+from lifelong_gym.testing.common import SEED, draw_actions, running
+
+# Rows and steps of an attempt. Most parameters show at once; a cell of a maze must be found first.
+ATTEMPTS = ((8, 25), (256, 500))
+
+
+def check_parameters(id: str, **settings: Any) -> None:
+    """Check that moving any parameter alone, from its nominal value, changes states, observations or rewards.
+
+    Args:
+        id: of a registered family.
+        **settings: as in `gymnasium.make`, but for the tasks.
+
+    Raises:
+        AssertionError: a parameter changes nothing.
+        FamilyError: the family's functions don't run.
+    """
+    kind = family(id)
+    with running(id, "stepping"):
+        for parameter in kind.parameters:
+            _check(id, kind, parameter, settings)
+
+
+def _check(id: str, kind: KernelFamily, parameter: Parameter, settings: dict[str, Any]) -> None:
+    values = _other_values(parameter)
+    for n_rows, n_steps in ATTEMPTS:
+        nominal = _history(id, kind, {}, n_rows, n_steps, settings)
+        for value in values:
+            if _history(id, kind, {parameter.name: value}, n_rows, n_steps, settings) != nominal:
+                return
+    moved = " or ".join(f"{value:g}" for value in values)
+    raise AssertionError(
+        f"{id}: parameter {parameter.name!r} changes nothing: moved from {parameter.nominal:g} to {moved}, it leaves "
+        f"states, observations and rewards of {n_rows} rows as they are for {n_steps} steps"
+    )
+
+
+def _other_values(parameter: Parameter) -> list[float]:
+    """Values half-way between the nominal one and its bounds."""
+    values = [0.5 * (parameter.nominal + bound) for bound in parameter.bounds]
+    if parameter.integer:
+        values = [float(round(value)) for value in values]
+    return [value for value in values if value != parameter.nominal]
+
+
+def _history(
+    id: str, kind: KernelFamily, task: dict[str, float], n_rows: int, n_steps: int, settings: dict[str, Any]
+) -> bytes:
+    """All that rows of one task go through, under the same noise and actions whatever the task."""
+    env: Any = gym.make_vec(id, num_envs=n_rows, tasks=[task], **settings)
+    actions = draw_actions(env.single_action_space, (n_rows, n_steps))
+    seen: list[npt.NDArray[Any]] = [env.reset(seed=SEED)[0]]
+    for step in range(n_steps):
+        observations, rewards, terminated, *_ = env.step(actions[:, step])
+        seen += [observations, rewards, terminated, env.unwrapped.state]
+    env.close()
+    return b"".join([np.ascontiguousarray(array).tobytes() for array in seen])

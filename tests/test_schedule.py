@@ -1,0 +1,81 @@
+"""The order in which rows meet their tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lifelong_gym.envs.backends import philox
+from lifelong_gym.schedule import Schedule
+from lifelong_gym.tasks import IntArray
+
+counts = st.integers(1, 12)
+
+
+def walk(spec: Any, n_tasks: int, n_rows: int = 1, n_episodes: int = 12, seed: int = 0) -> IntArray:
+    """Tasks, shape (n_episodes, n_rows)."""
+    keys = np.array([philox.row_key(seed + row) for row in range(n_rows)], np.uint64)
+    rows, schedule = np.arange(n_rows), Schedule(spec, n_tasks, n_rows)
+    return np.array([schedule.task(rows, np.full(n_rows, k), keys) for k in range(n_episodes)])
+
+
+@given(n_tasks=counts, n_rows=counts)
+def test_rows_take_turns(n_tasks: int, n_rows: int) -> None:
+    """Row i of R runs task (i + k R) mod n_tasks; with a multiple of n_tasks rows each stays in its task."""
+    tasks = walk(None, n_tasks, n_rows)
+    assert [[(i + k * n_rows) % n_tasks for i in range(n_rows)] for k in range(12)] == tasks.tolist()
+    assert sorted(set(walk(None, n_tasks, n_rows, n_tasks).ravel())) == list(range(n_tasks))
+    assert (walk(None, n_tasks, 2 * n_tasks) == walk(None, n_tasks, 2 * n_tasks)[0]).all()
+
+
+@given(n_tasks=counts, block=st.integers(1, 5))
+def test_blocks(n_tasks: int, block: int) -> None:
+    """So many episodes in a task, then the next; one is ``"sequential"``."""
+    expected = [(k // block) % n_tasks for k in range(12)]
+    assert walk({"blocked": block}, n_tasks)[:, 0].tolist() == expected
+    assert walk("sequential", n_tasks)[:, 0].tolist() == [k % n_tasks for k in range(12)]
+
+
+@given(tasks=st.lists(st.integers(0, 4), min_size=1, max_size=6))
+def test_a_list_runs_in_a_circle(tasks: list[int]) -> None:
+    """In every row."""
+    walked = walk(tasks, 5, n_rows=2, n_episodes=2 * len(tasks))
+    assert walked.tolist() == [[task, task] for task in tasks * 2]
+
+
+def test_random_tasks() -> None:
+    """Uniform, independent of row and episode, fixed by the row's seed."""
+    tasks = walk("random", 5, n_rows=200, n_episodes=100)
+    assert np.abs(np.bincount(tasks.ravel()) / tasks.size - 0.2).max() < 0.02
+    assert abs(np.corrcoef(tasks[1:].ravel(), tasks[:-1].ravel())[0, 1]) < 0.03
+    assert abs(np.corrcoef(tasks[:, 1:].ravel(), tasks[:, :-1].ravel())[0, 1]) < 0.03
+    np.testing.assert_array_equal(walk("random", 5, 1, 100, seed=7)[:, 0], tasks[:, 7])
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("sequental", "unknown schedule 'sequental'. Did you mean 'sequential'"),
+        ("blocked", r"There are: sequential, random, \{\"blocked\": k\}, a list of tasks"),
+        ({"blocked": 0}, "`blocked` must be an integer of at least 1. Received 0"),
+        ({"blocked": 1.5}, "`blocked` must be an integer of at least 1. Received 1.5"),
+        ({"block": 2}, r"`schedule` must be \{\"blocked\": k\}. Received \{'block': 2\}"),
+        ({}, "`schedule` must be"),
+        ([], r"`schedule` must be a non-empty list of task indices. Received \[\]"),
+        ([0.5], r"`schedule` must be a non-empty list of task indices. Received \[0.5\]"),
+        ([True], "`schedule` must be a non-empty list of task indices"),
+        (3, "`schedule` must be a non-empty list of task indices. Received 3"),
+        ([[0, 1]], "`schedule` must be a non-empty list of task indices"),
+        ([0, 5], r"`schedule` must name tasks in \[0, 4\]. Received 0 to 5"),
+        ([-1], r"`schedule` must name tasks in \[0, 4\]. Received -1 to -1"),
+    ],
+    ids=str,
+)
+def test_bad_schedules(spec: Any, message: str) -> None:
+    """The error names what was given, and what there is."""
+    with pytest.raises(ValueError, match=message):
+        Schedule(spec, 5, 1)
