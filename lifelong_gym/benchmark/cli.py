@@ -94,14 +94,14 @@ def list_(
 
 
 def _environments() -> Table:
-    table = Table(title="Environments")
-    for column in ("id", "what it is", "observations", "actions", "presets"):
-        table.add_column(column, overflow="fold")
+    table = Table(title="Environments", show_lines=True)
+    table.add_column("id", no_wrap=True)
+    table.add_column("what it is, and its presets")
     for id in registry.FAMILIES:
         family = registry.family(id)
+        spaces = " -> ".join(_space(kind.space) for kind in (family.observations, family.actions))
         presets = ", ".join(family.parameters.presets)
-        spaces = [_space(kind.space) for kind in (family.observations, family.actions)]
-        table.add_row(id, first_line(type(family)), *spaces, presets)
+        table.add_row(id, f"{first_line(type(family))}\n{spaces}\n{presets}")
     return table
 
 
