@@ -39,15 +39,20 @@ class MissingExtraError(MissingLibraryError):
         super().__init__(library, f"'lifelong-gym[{extra}]'")
 
 
-def integer(name: str, value: object, least: int = 1) -> int:
+def integer(name: str, value: object, least: int = 1, most: int | None = None) -> int:
     """``value`` as an int, or a `ValueError` that names the argument.
 
     >>> integer("n_tasks", 3)
     3
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"`{name}` must be an integer of at least {least}. Received {value!r}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least or _beyond(value, most):
+        limit = "" if most is None else f" and at most {most}"
+        raise ValueError(f"`{name}` must be an integer of at least {least}{limit}. Received {value!r}")
     return int(value)
+
+
+def _beyond(value: numbers.Integral, most: int | None) -> bool:
+    return most is not None and int(value) > most
 
 
 def unknown(kind: str, name: object, known: Iterable[object]) -> UnknownNameError:

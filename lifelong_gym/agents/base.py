@@ -18,9 +18,9 @@ from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym.agents import checkpoint, persistence
-from lifelong_gym.agents.checks import integer, number
+from lifelong_gym.agents.checks import number
 from lifelong_gym.agents.environment import n_tasks_of, tasks_of, to_vec_env
-from lifelong_gym.errors import unknown
+from lifelong_gym.errors import integer, unknown
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 MOST_SEED = 2**32 - 1  # what NumPy's global generator takes, which SB3 seeds too
@@ -90,7 +90,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         if not callable(learning_rate):
             learning_rate = number("learning_rate", learning_rate, open_at_low=True)
         if seed is not None:
-            seed = integer("seed", seed, at_least=0, at_most=MOST_SEED)
+            seed = integer("seed", seed, least=0, most=MOST_SEED)
         if env is None and _init_setup_model:
             raise ValueError("`env` is needed: an id, a ParallelEnv or a VecEnv. Received None")
         self.policy_name = self._alias(policy)

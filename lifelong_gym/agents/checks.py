@@ -7,15 +7,6 @@ import math
 import numpy as np
 
 
-def integer(name: str, value: object, at_least: int, at_most: int | None = None) -> int:
-    """The integer, or a `ValueError` that names it and what it must be."""
-    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not is_integer or value < at_least or (at_most is not None and value > at_most):  # type: ignore[operator]
-        limit = "" if at_most is None else f" and at most {at_most}"
-        raise ValueError(f"`{name}` must be an integer of at least {at_least}{limit}. Received {value!r}")
-    return int(value)  # type: ignore[call-overload]
-
-
 def number(name: str, value: object, low: float = 0.0, open_at_low: bool = False) -> float:
     """The finite number of at least (or, if open, above) ``low``, or a `ValueError` that names it."""
     if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not math.isfinite(value):

@@ -10,10 +10,10 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.basis import SharedBasis
-from lifelong_gym.agents.checks import integer, number
+from lifelong_gym.agents.checks import number
 from lifelong_gym.agents.operating_point import NaturalActorCritic, Reinforce
 from lifelong_gym.agents.policy_search import SIGMA, PolicySearch
-from lifelong_gym.errors import unknown
+from lifelong_gym.errors import integer, unknown
 
 BASES: dict[str, type[Reinforce] | type[NaturalActorCritic]] = {"reinforce": Reinforce, "enac": NaturalActorCritic}
 
@@ -78,10 +78,10 @@ class PGELLA(PolicySearch):
         if base not in BASES:
             raise unknown("base", base, BASES)
         self.base = base
-        self.n_basis = integer("n_basis", n_basis, at_least=1)
+        self.n_basis = integer("n_basis", n_basis, least=1)
         self.sparsity = number("sparsity", sparsity)
         self.ridge = number("ridge", ridge, open_at_low=True)
-        self.alternations = integer("alternations", alternations, at_least=1)
+        self.alternations = integer("alternations", alternations, least=1)
         super().__init__(
             policy,
             env,

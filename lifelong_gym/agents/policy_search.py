@@ -8,12 +8,13 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.base import MultiTaskAlgorithm
-from lifelong_gym.agents.checks import flag, integer, number
+from lifelong_gym.agents.checks import flag, number
 from lifelong_gym.agents.environment import units_of
 from lifelong_gym.agents.operating_point import BaseLearner, OperatingPoint, pooled
 from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.agents.sampling import sample
 from lifelong_gym.envs.rollout import RolloutStatistics
+from lifelong_gym.errors import integer
 
 SIGMA = 0.6  # on the hetero presets, 0.3 learns half as fast from 5 trajectories, and 1 gains little more
 
@@ -55,7 +56,7 @@ class PolicySearch(MultiTaskAlgorithm):
         **common: Any,
     ) -> None:
         """See the class."""
-        self.n_trajectories = integer("n_trajectories", n_trajectories, at_least=1)
+        self.n_trajectories = integer("n_trajectories", n_trajectories, least=1)
         self.sigma = number("sigma", sigma, open_at_low=True)
         self.bias = flag("bias", bias)
         self.shared = flag("shared", shared)

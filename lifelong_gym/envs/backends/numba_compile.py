@@ -7,8 +7,9 @@ from typing import Any
 
 from numba import njit
 
-from lifelong_gym.envs.backends import numba_math
+from lifelong_gym.envs.backends import numba_math, philox
 from lifelong_gym.envs.backends.kernels import Kernels
+from lifelong_gym.envs.family import KernelFamily
 
 LOOP: dict[str, Any] = {"error_model": "numpy", "nogil": True, "cache": True}
 
@@ -24,6 +25,31 @@ def compile_template(template: Callable[..., Any], kernels: Kernels, given: Mapp
     clone.__module__ = template.__module__
     clone.__globals__["__name__"] = template.__module__
     return njit(**LOOP)(clone)
+
+
+def described(family: KernelFamily, kernels: Kernels, n_constants: int, width: int) -> dict[str, Any]:
+    """What every template knows of a family, by the names that templates use."""
+    return {
+        "WIDTH": width,
+        "N_STATE": len(family.state),
+        "N_CONSTANTS": n_constants,
+        "N_OBSERVATION": family.observations.size,
+        "N_ACTION": family.actions.size,
+        "N_NOISE": family.n_noise,
+        "N_INITIAL": family.n_initial_noise,
+        "INITIAL": philox.INITIAL,
+        "TRANSITION": philox.TRANSITION,
+        "POLICY": philox.POLICY,
+        "initial": kernels.initial,
+        "observation": kernels.observation,
+        "advance": kernels.advance,
+    }
+
+
+def noise_size(family: KernelFamily) -> int:
+    """Fields for a step's or a start's noise, which is drawn in pairs."""
+    n = max(family.n_noise, family.n_initial_noise)
+    return n + n % 2
 
 
 def fields(**sizes: int) -> dict[str, int]:

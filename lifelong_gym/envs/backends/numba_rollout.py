@@ -7,9 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from lifelong_gym.envs.backends import philox
 from lifelong_gym.envs.backends.kernels import bind_family, bind_policy
-from lifelong_gym.envs.backends.numba_compile import compile_template, fields, lane_binder
+from lifelong_gym.envs.backends.numba_compile import compile_template, described, fields, lane_binder, noise_size
 from lifelong_gym.envs.backends.numba_math import accumulate, load, outer, packed_square, store
 from lifelong_gym.envs.backends.philox import normal_pair, uniform_pair
 from lifelong_gym.envs.backends.rollout_plan import Plan, RolloutSums, TrajectoryArrays
@@ -169,37 +168,22 @@ def compiled(kind: type[KernelFamily], reward: str | None, bias: bool, width: in
     constants = Constants.of(family, family.parameters.nominal[None])
     kernels = bind_family(family, constants.groups, lane_binder(), reward)
     features, act = bind_policy(family, kernels, bias)
-    n_observation, n_action = family.observations.size, family.actions.size
-    n_features = n_observation + bias
-    n_fisher = n_features * (n_features + 1) // 2
-    n_noise = max(family.n_noise, family.n_initial_noise)
-    sizes = {
-        "WIDTH": width,
-        "N_STATE": len(family.state),
-        "N_CONSTANTS": constants.table.shape[1],
-        "N_OBSERVATION": n_observation,
-        "N_ACTION": n_action,
-        "N_NOISE": family.n_noise,
-        "N_INITIAL": family.n_initial_noise,
-        "N_FEATURES": n_features,
-        "N_THETA": n_action * n_features,
-        "N_FISHER": n_fisher,
-        "N_SUMS": 2 + n_action * n_features + n_fisher,
-        "INITIAL": philox.INITIAL,
-        "TRANSITION": philox.TRANSITION,
-        "POLICY": philox.POLICY,
-    }
+    known = described(family, kernels, constants.table.shape[1], width)
+    n_features = known["N_OBSERVATION"] + bias
+    n_theta, n_fisher = known["N_ACTION"] * n_features, n_features * (n_features + 1) // 2
+    n_sums = 2 + n_theta + n_fisher
+    known |= {"N_FEATURES": n_features, "N_THETA": n_theta, "N_FISHER": n_fisher, "N_SUMS": n_sums}
     layout = fields(
-        STATE=sizes["N_STATE"],
-        CONSTANTS=sizes["N_CONSTANTS"],
-        THETA=sizes["N_THETA"],
-        NOISE=n_noise + n_noise % 2,
+        STATE=known["N_STATE"],
+        CONSTANTS=known["N_CONSTANTS"],
+        THETA=n_theta,
+        NOISE=noise_size(family),
         UID=1,
         VISIT=1,
         SPARE=1,
-        NORMAL=n_action,
+        NORMAL=known["N_ACTION"],
         PHI=n_features,
-        ACTION=n_action,
+        ACTION=known["N_ACTION"],
         REWARD=1,
         WEIGHT=1,
         RUNNING=1,
@@ -207,21 +191,17 @@ def compiled(kind: type[KernelFamily], reward: str | None, bias: bool, width: in
         FAILED=1,
         RETURN=1,
         STEPS=1,
-        SCORE=sizes["N_THETA"],
+        SCORE=n_theta,
         FISHER=n_fisher,
     )
-    given = {**sizes, **layout, "features": features, "act": act, **_roles(kernels)}
+    given = {**known, **layout, "features": features, "act": act}
     tag = f"{kind.__name__}_{width}"
     for inline in (fill, fill_normal):
         given[inline.__name__] = kernels.binder.bind(inline, given)
     for block in (begin_block, policy_block, sums_block, advance_block, act_block):
         given[block.__name__] = compile_template(block, kernels, given, tag)
     functions = {t.__name__: compile_template(t, kernels, given, tag) for t in (sum_rollouts, record_rollouts)}
-    return SimpleNamespace(**functions, advance_block=given["advance_block"], n_sums=sizes["N_SUMS"])
-
-
-def _roles(kernels: object) -> dict[str, object]:
-    return {name: getattr(kernels, name) for name in ("initial", "observation", "advance")}
+    return SimpleNamespace(**functions, advance_block=given["advance_block"], n_sums=n_sums)
 
 
 def _arguments(plan: Plan) -> tuple[object, ...]:

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends import philox
 from lifelong_gym.envs.backends.kernels import bind_family
-from lifelong_gym.envs.backends.numba_compile import compile_template, fields, lane_binder
+from lifelong_gym.envs.backends.numba_compile import compile_template, described, fields, lane_binder, noise_size
 from lifelong_gym.envs.backends.numba_math import choose, cursor, load, store
 from lifelong_gym.envs.backends.philox import uniform_pair
 from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results
@@ -152,22 +151,12 @@ def compiled(kind: type[KernelFamily], reward: str | None, terminate_on_failure:
     family = kind()
     constants = Constants.of(family, family.parameters.nominal[None])
     kernels = bind_family(family, constants.groups, lane_binder(), reward, terminate_on_failure)
-    n_noise = max(family.n_noise, family.n_initial_noise)
-    sizes = {
-        "WIDTH": width,
-        "N_STATE": len(family.state),
-        "N_CONSTANTS": constants.table.shape[1],
-        "N_ACTION": family.actions.size,
-        "N_NOISE": family.n_noise,
-        "N_INITIAL": family.n_initial_noise,
-        "INITIAL": philox.INITIAL,
-        "TRANSITION": philox.TRANSITION,
-    }
+    known = described(family, kernels, constants.table.shape[1], width)
     layout = fields(
-        STATE=sizes["N_STATE"],
-        CONSTANTS=sizes["N_CONSTANTS"],
-        ACTION=sizes["N_ACTION"],
-        NOISE=n_noise + n_noise % 2,
+        STATE=known["N_STATE"],
+        CONSTANTS=known["N_CONSTANTS"],
+        ACTION=known["N_ACTION"],
+        NOISE=noise_size(family),
         REWARD=1,
         TERMINATED=1,
         FAILED=1,
@@ -176,13 +165,7 @@ def compiled(kind: type[KernelFamily], reward: str | None, terminate_on_failure:
         VISIT=1,
         KEY=2,
     )
-    given = {
-        **sizes,
-        **layout,
-        "initial": kernels.initial,
-        "observation": kernels.observation,
-        "advance": kernels.advance,
-    }
+    given = {**known, **layout}
     tag = f"{kind.__name__}_{width}"
     given["draw"] = kernels.binder.bind(draw, given)
     given["advance_block"] = compile_template(advance_block, kernels, given, tag)
