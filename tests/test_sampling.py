@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from lifelong_gym import sample_tasks
 from lifelong_gym.agents import REINFORCE, LinearGaussianPolicy
 from lifelong_gym.agents.operating_point import advantage_to_go
 from lifelong_gym.agents.sampling import sample
-from lifelong_gym.wrappers import as_vec_env
+from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
 
 ID = "LifelongCartPole-v0"
 POLICY = "LinearGaussianPolicy"
@@ -111,10 +112,34 @@ def test_memory_bound_does_not_change_results(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_tasks_out_of_reach_are_reported() -> None:
-    """A schedule that leaves tasks out would go on forever."""
-    venv = as_vec_env(gym.make_vec(ID, num_envs=1, tasks=TASKS, horizon=2, schedule=[0, 2]))
+    """Foreign rows that never come to a task would be stepped forever."""
+    venv = DummyVecEnv([lambda: gym.make(ID, tasks=TASKS, horizon=2, schedule=[0, 2])])
     with pytest.raises(ValueError, match=r"has not come to the tasks \[1\]"):
         REINFORCE(POLICY, venv, seed=0, n_trajectories=2).learn(1)
+
+
+@pytest.mark.parametrize("wrap", [lambda venv: venv, VecCheckNan], ids=["fused", "stepped"])
+def test_only_tasks_that_come_up_are_observed_and_trained(wrap: Callable[[VecEnv], VecEnv]) -> None:
+    """A schedule may leave tasks out, and the admitted tasks may change while learning goes on."""
+    venv = as_vec_env(gym.make_vec(ID, num_envs=2, tasks=TASKS, horizon=4, schedule=[0, 2]))
+    model = REINFORCE(POLICY, wrap(venv), seed=0, n_trajectories=2).learn(1)
+    first = model.policy.thetas
+    assert first.any(axis=1).tolist() == [True, False, True]
+    assert isinstance(venv, CoreVecEnv)
+    venv.core.admit([1])
+    model.learn(1)
+    assert model.policy.thetas.any(axis=1).all()
+    assert np.array_equal(model.policy.thetas[[0, 2]], first[[0, 2]])
+
+
+@pytest.mark.parametrize("wrap", [lambda venv: venv, VecCheckNan], ids=["fused", "stepped"])
+def test_steps_are_announced(wrap: Callable[[VecEnv], VecEnv]) -> None:
+    """Whoever counts at the env hears of every step before it is taken, also in fused rollouts."""
+    venv, announced = env(), [0]
+    assert isinstance(venv, CoreVecEnv)
+    venv.before_steps = announced.append
+    model = REINFORCE(POLICY, wrap(venv), seed=0, n_trajectories=2).learn(1)
+    assert sum(announced) == model.num_timesteps
 
 
 def test_hidden_tasks_are_rows() -> None:

@@ -56,6 +56,17 @@ def test_random_tasks() -> None:
     np.testing.assert_array_equal(walk("random", 5, 1, 100, seed=7)[:, 0], tasks[:, 7])
 
 
+def test_rows_among_some_tasks() -> None:
+    """Row i of R runs ``among[(i + k R) mod n]``, and only these tasks are present."""
+    schedule, rows = Schedule(None, 9, 4, among=[5, 2, 7]), np.arange(4)
+    assert schedule.present.tolist() == [2, 5, 7]
+    for k in range(4):
+        expected = [[5, 2, 7][(i + 4 * k) % 3] for i in range(4)]
+        assert schedule.task(rows, np.full(4, k), np.zeros((4, 2))).tolist() == expected
+    with pytest.raises(ValueError, match=r"`among` must name tasks in \[0, 8\]. Received 9 to 9"):
+        Schedule(None, 9, 4, among=[9])
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

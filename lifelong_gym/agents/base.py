@@ -48,7 +48,7 @@ class SweepProgressBar(ProgressBarCallback):
 
 
 class MultiTaskAlgorithm(BaseAlgorithm):
-    """Learns many tasks in sweeps: in each sweep every task is observed once, then the policies are trained.
+    """Learns many tasks in sweeps: in each, every task that comes up in the env is observed, then policies are trained.
 
     A sweep is whole: callbacks' ``on_step`` is called once after each, when training on it is done, so what they
     evaluate or save is a state that learning can go on from. Frequencies such as ``eval_freq`` count sweeps;
@@ -144,7 +144,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
 
     @abstractmethod
     def collect_rollouts(self) -> tuple[Rollouts, int]:
-        """Observe every task once; returns what happened and the number of environment steps."""
+        """Observe every task that comes up once; returns what happened and the number of environment steps."""
 
     @abstractmethod
     def train(self) -> None:

@@ -109,9 +109,19 @@ class SharedBasis(th.nn.Module):
         """Whether there is no basis yet."""
         return not self.array("basis").any()
 
+    @property
+    def observed(self) -> npt.NDArray[np.bool_]:
+        """Which tasks have been observed, shape (n_tasks,)."""
+        observed: npt.NDArray[np.bool_] = self.array("curvatures").any(axis=(1, 2))
+        return observed
+
     def policies(self, tasks: IntArray) -> FloatArray:
-        """``L s_j`` of the given tasks, shape (n, d)."""
-        return self.array("codes")[tasks] @ self.array("basis").T
+        """``L s_j`` of the given tasks, shape (n, d); a task not observed yet has the mean code of those that were."""
+        observed = self.observed
+        codes = self.array("codes")[tasks]
+        if observed.any():
+            codes[~observed[tasks]] = self.array("codes")[observed].mean(axis=0)
+        return codes @ self.array("basis").T
 
     def observe(self, tasks: IntArray, point: OperatingPoint, alternations: int, rng: np.random.Generator) -> None:
         """Learn from new operating points of some tasks: their codes and the basis, in turns.
@@ -155,7 +165,7 @@ class SharedBasis(th.nn.Module):
         self.array("moment")[:] += sign * (codes.T @ pulls).reshape(-1)
 
     def _solve(self, rng: np.random.Generator) -> None:
-        n_observed = np.count_nonzero(self.array("curvatures").any(axis=(1, 2)))
+        n_observed = np.count_nonzero(self.observed)
         gram, moment, basis = (self.array(name) for name in ("gram", "moment", "basis"))
         system = gram / n_observed + self._ridge * np.eye(len(gram))
         basis[:] = np.linalg.solve(system, moment / n_observed).reshape(basis.shape[::-1]).T

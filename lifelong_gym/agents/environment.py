@@ -47,6 +47,12 @@ def n_tasks_of(env: VecEnv) -> int:
     return env.num_envs if tasks is None else len(tasks)
 
 
+def present_tasks(env: VecEnv) -> IntArray:
+    """The tasks that come up in the env as it is now, in increasing order."""
+    core = core_of(env)
+    return np.arange(n_tasks_of(env)) if core is None or core.settings.hide_task_id else core.present
+
+
 def task_of_rows(env: VecEnv) -> IntArray:
     """The task of each row's current episode, shape (num_envs,).
 
@@ -68,12 +74,11 @@ def task_of_rows(env: VecEnv) -> IntArray:
 def fused_core(env: VecEnv) -> Core | None:
     """The core, if `lifelong_gym.rollout` simulates exactly what stepping ``env`` would; else None.
 
-    Wrappers may change anything, and a list as schedule may leave tasks out: those are stepped.
+    Wrappers may change anything: those are stepped.
     """
     if not isinstance(env, CoreVecEnv) or not env.can_rollout or tasks_of(env) is None:
         return None
-    plain = env.core.settings.backend in ("numba", "numpy")
-    return env.core if plain and isinstance(env.core.settings.schedule, str | None) else None
+    return env.core if env.core.settings.backend in ("numba", "numpy") else None
 
 
 def units_of(env: VecEnv) -> dict[str, tuple[float, ...]]:

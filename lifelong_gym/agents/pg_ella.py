@@ -21,11 +21,12 @@ BASES: dict[str, type[Reinforce] | type[NaturalActorCritic]] = {"reinforce": Rei
 class PGELLA(PolicySearch):
     """Lifelong policy search: task j's policy is ``theta_j = L s_j``, with a basis L that all tasks share.
 
-    Each sweep runs every task with its theta_j; a base learner says where each task would like to go (the target)
-    and how the objective curves there (H, scaled to trace d). Then codes s_j, by LASSO, and L, by ridge regression
-    in closed form, take turns in minimising
+    Each sweep runs every task that comes up with its theta_j; a base learner says where each task would like to go
+    (the target) and how the objective curves there (H, scaled to trace d). Then codes s_j, by LASSO, and L, by ridge
+    regression in closed form, take turns in minimising
     ``1/T sum_j [|target_j - L s_j|^2_{H_j} + sparsity |s_j|_1] + ridge |L|^2``. L starts as the leading left
-    singular vectors of the first targets; columns that nothing uses are drawn anew.
+    singular vectors of the first targets; columns that nothing uses are drawn anew. A task that hasn't been observed
+    has the mean code of those that have.
 
     Paper: Bou Ammar, Eaton, Ruvolo and Taylor, Online multi-task learning for policy gradient methods, ICML 2014.
     Departs from it: L is solved once all tasks of a sweep are in rather than after each one, codes and L
@@ -111,9 +112,8 @@ class PGELLA(PolicySearch):
         """Fit codes and basis to the operating points, and move the policies there."""
         point = self._operating_point()
         rng = np.random.default_rng([self.noise_seed, self._n_updates])
-        everyone = np.arange(self.n_tasks)
-        self.knowledge.observe(everyone, point, self.alternations, rng)
-        self.policy.thetas = self.knowledge.policies(everyone)
-        missed = float(np.linalg.norm(point.target - self.policy.thetas))
+        self.knowledge.observe(self._observed, point, self.alternations, rng)
+        self.policy.thetas = self.knowledge.policies(np.arange(self.n_tasks))
+        missed = float(np.linalg.norm(point.target - self.policy.thetas[self._observed]))
         self.logger.record("train/target_missed", missed / max(float(np.linalg.norm(point.target)), 1e-300))
         self.logger.record("train/codes_used", float(np.mean(self.knowledge.array("codes") != 0)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
@@ -20,7 +21,7 @@ SIGMA = 0.6  # on the hetero presets, 0.3 learns half as fast from 5 trajectorie
 
 
 class PolicySearch(MultiTaskAlgorithm):
-    """Policy search from whole episodes: each sweep runs ``n_trajectories`` of them in every task.
+    """Policy search from whole episodes: each sweep runs ``n_trajectories`` of them in every task that comes up.
 
     On our own kernel families a sweep is one fused rollout; any other VecEnv is stepped, with the same result in
     distribution. Either way the seed and the number of earlier trajectories decide a sweep's noise, so that a saved
@@ -62,6 +63,7 @@ class PolicySearch(MultiTaskAlgorithm):
         self.shared = flag("shared", shared)
         self._base = base
         self._n_visits = 0
+        self._observed = np.zeros(0, np.int64)
         super().__init__(policy, env, learning_rate, **common)
 
     def _counters(self) -> dict[str, int]:
@@ -85,7 +87,7 @@ class PolicySearch(MultiTaskAlgorithm):
         return self.policy.only(0 if self.shared else task)
 
     def collect_rollouts(self) -> tuple[RolloutStatistics, int]:
-        """Run ``n_trajectories`` episodes in every task."""
+        """Run ``n_trajectories`` episodes in every task that comes up."""
         assert self.env is not None
         result = sample(
             self.env,
@@ -96,13 +98,17 @@ class PolicySearch(MultiTaskAlgorithm):
             credit=self._base.credit,
         )
         self._n_visits += self.n_trajectories
+        self._observed = result.tasks
         return result.statistics, result.n_steps
 
     def _operating_point(self) -> OperatingPoint:
-        """Of each task or, where they share a policy, of all together."""
-        statistics = pooled(self._rollouts) if self.shared else self._rollouts
-        return self._base.point(self.policy.thetas, statistics, self._step_size())
+        """Of each observed task or, where they share a policy, of all together."""
+        if self.shared:
+            return self._base.point(self.policy.thetas, pooled(self._rollouts), self._step_size())
+        return self._base.point(self.policy.thetas[self._observed], self._rollouts, self._step_size())
 
     def train(self) -> None:
         """Move to the operating points."""
-        self.policy.thetas = self._operating_point().target
+        thetas = self.policy.thetas
+        thetas[slice(None) if self.shared else self._observed] = self._operating_point().target
+        self.policy.thetas = thetas

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_gym.agents.environment import fused_core, n_tasks_of, task_of_rows
+from lifelong_gym.agents.environment import fused_core, n_tasks_of, present_tasks, task_of_rows
 from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.rollout import RolloutStatistics, rollout
 from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.wrappers import CoreVecEnv
 
 BoolArray = npt.NDArray[np.bool_]
 Credit = Callable[[FloatArray, BoolArray], FloatArray]
@@ -26,13 +27,15 @@ MOST_IDLE = 50  # episodes a row and task that nobody wants, before the tasks st
 
 @dataclass(frozen=True)
 class Sample:
-    """What one sweep over all tasks gave.
+    """What one sweep over the present tasks gave.
 
     Attributes:
-        statistics: of every trajectory; score and Fisher information are weighted if credit was asked for.
+        tasks: which these are, shape (n_present,).
+        statistics: of every trajectory, a row each; score and Fisher information are weighted if credit was asked for.
         n_steps: environment steps it took, all tasks together.
     """
 
+    tasks: IntArray
     statistics: RolloutStatistics
     n_steps: int
 
@@ -46,7 +49,7 @@ def sample(
     first_visit: int,
     credit: Credit | None = None,
 ) -> Sample:
-    """Run ``n_trajectories`` whole episodes in every task.
+    """Run ``n_trajectories`` whole episodes in every task that comes up in ``env`` as it is now.
 
     Args:
         env: its episodes are begun anew unless it is one of ours that can be simulated in one call.
@@ -60,20 +63,22 @@ def sample(
     core = fused_core(env)
     if core is None:
         return _Stepping(env, policy, n_trajectories, seed, first_visit).run(credit)
-    n_tasks = len(core.tasks)
+    tasks = present_tasks(env)
     n_steps = n_trajectories * core.horizon
-    at_once = n_tasks if credit is None else max(1, MOST_STEPS_AT_ONCE // n_steps)
+    at_once = len(tasks) if credit is None else max(1, MOST_STEPS_AT_ONCE // n_steps)
+    assert isinstance(env, CoreVecEnv)
+    env.before_steps(len(tasks) * n_steps)
     parts = [
-        _fused(core, policy, slice(first, first + at_once), n_trajectories, seed, first_visit, credit)
-        for first in range(0, n_tasks, at_once)
+        _fused(core, policy, tasks[first : first + at_once], n_trajectories, seed, first_visit, credit)
+        for first in range(0, len(tasks), at_once)
     ]
-    return Sample(_joined(parts), n_tasks * n_steps)
+    return Sample(tasks, _joined(parts), len(tasks) * n_steps)
 
 
 def _fused(
     core: Core,
     policy: LinearGaussianPolicy,
-    part: slice,
+    part: IntArray,
     n_trajectories: int,
     seed: int,
     first_visit: int,
@@ -107,6 +112,8 @@ def _joined(parts: list[RolloutStatistics]) -> RolloutStatistics:
 class _Stepping:
     """Whole episodes by stepping a VecEnv.
 
+    Tasks are numbered among those present.
+
     An episode belongs to the sample if it was among the first ``n_trajectories`` of its task to *begin*: choosing
     by who ends first would favour short ones. Its slot is ``task * n_trajectories + j``; other episodes have -1.
     """
@@ -115,7 +122,10 @@ class _Stepping:
         self, env: VecEnv, policy: LinearGaussianPolicy, n_trajectories: int, seed: int, first_visit: int
     ) -> None:
         self._env, self._policy, self._n_trajectories = env, policy, n_trajectories
-        self._n_tasks = n_tasks_of(env)
+        self._present = present_tasks(env)
+        self._n_tasks = len(self._present)
+        self._number = np.full(n_tasks_of(env), -1)
+        self._number[self._present] = np.arange(self._n_tasks)
         entropy = np.random.SeedSequence([seed, first_visit])
         self._env_seed = int(entropy.generate_state(1)[0] >> 1)  # room for one seed a row
         self._noise = np.random.default_rng(entropy)
@@ -146,21 +156,20 @@ class _Stepping:
             n_calls += 1
             self._position += 1
             self._begin(np.flatnonzero(done))
-        return Sample(self._statistics(credit), n_calls * env.num_envs)
+        return Sample(self._present, self._statistics(credit), n_calls * env.num_envs)
 
     def _begin(self, rows: IntArray) -> None:
         if len(rows) == 0:
             return
         self._task[rows] = task_of_rows(self._env)[rows]
         self._position[rows] = 0
-        for row in rows.tolist():
-            task = self._task[row]
-            is_wanted = self._begun[task] < self._n_trajectories
+        for row, task in zip(rows.tolist(), self._number[self._task[rows]].tolist(), strict=True):
+            is_wanted = task >= 0 and self._begun[task] < self._n_trajectories
             self._slot[row] = task * self._n_trajectories + self._begun[task] if is_wanted else -1
-            self._begun[task] += 1
+            self._begun[task] += is_wanted
         self._n_idle = 0 if (self._slot >= 0).any() else self._n_idle + len(rows)
         if self._n_idle > MOST_IDLE * (self._env.num_envs + self._n_tasks):
-            missing = np.flatnonzero(self._begun < self._n_trajectories).tolist()
+            missing = self._present[self._begun < self._n_trajectories].tolist()
             raise ValueError(f"in {self._n_idle} episodes the environment has not come to the tasks {missing}")
 
     def _keep(self, rewards: FloatArray, alive: BoolArray, noise: FloatArray, features: FloatArray) -> None:

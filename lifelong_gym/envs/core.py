@@ -193,6 +193,19 @@ class Core:
         """Steps after which an episode is truncated."""
         return self.clock.horizon
 
+    @property
+    def present(self) -> IntArray:
+        """The tasks that the schedule brings, in increasing order."""
+        return self._schedule.present
+
+    def admit(self, tasks: Sequence[int] | IntArray) -> None:
+        """From their next episodes on, rows run only these: row i of R runs ``tasks[(i + k R) mod n]`` in episode k.
+
+        Raises:
+            ValueError: no tasks, or an index out of range; nothing has changed then.
+        """
+        self._schedule = Schedule(None, len(self.tasks), self.n_rows, among=tasks)
+
     def empty_observations(self) -> npt.NDArray[Any]:
         """Room for everybody's observation, shape (n_rows, n_observation)."""
         return np.empty((self.n_rows, self._n_observation), self._dtype)

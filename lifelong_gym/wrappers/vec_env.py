@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -93,16 +93,28 @@ class _Rows(VecEnv):
         raise AttributeError(f"rows have no method {method_name!r} of their own; call the VecEnv instead")
 
 
+def _nothing(n_steps: int) -> None:
+    """Nobody counts."""
+
+
 class CoreVecEnv(_Rows):
     """Rows of our core, stepped natively; an episode's end begins the next one in the same step.
 
     Infos carry ``task_id``, ``failed`` and, at an episode's end, SB3's ``terminal_observation``,
     ``TimeLimit.truncated`` and ``episode``.
+
+    Attributes:
+        core: the rows.
+        before_steps: called with their number before environment steps are taken, be it in `step` or by a learner
+            that simulates whole episodes at once; a benchmark counts and evaluates here.
+        channel: what agents exchange parameters through, None where they don't.
     """
 
     def __init__(self, core: Core, render_mode: str | None = None) -> None:
         """Take a core of any number of rows."""
         self.core = core
+        self.before_steps: Callable[[int], None] = _nothing
+        self.channel: Any = None
         self.render_mode = render_mode
         self._canvas = Canvas(core, render_mode)
         super().__init__(core.n_rows, core.single_observation_space, core.single_action_space)
@@ -170,6 +182,7 @@ class CoreVecEnv(_Rows):
         if not self.core.begun:
             raise ResetNeeded("no episode has begun: call `reset` first")
         actions = self.core.check_actions(self._actions, self.num_envs)
+        self.before_steps(self.num_envs)
         results, n_ended = self.core.step(actions, self._active)
         self._count(results.rewards)
         self._canvas.stepped(actions, results.rewards, results.failed)
