@@ -23,6 +23,10 @@ class CheckpointError(LifelongGymError, ValueError):
     """A model file that is truncated, foreign or doesn't fit."""
 
 
+class SharingError(LifelongGymError, RuntimeError):
+    """A message between agents that can't be delivered."""
+
+
 class MissingLibraryError(LifelongGymError, ImportError):
     """A library isn't installed."""
 

@@ -48,9 +48,10 @@ ROOMS = """
 AT_MODULE_LEVEL = """
     library                                 | modules
     numba llvmlite                          | envs.backends.numba*
-    torch stable_baselines3                 | agents wrappers.vec_env benchmark.demo
-    scipy                                   | agents benchmark
-    matplotlib                              | benchmark.plots
+    torch stable_baselines3                 | agents wrappers.vec_env benchmark.demo benchmark.evaluation
+    scipy                                   | agents benchmark wrappers
+    networkx                                | agents wrappers
+    matplotlib                              | benchmark.plots benchmark.figures benchmark.report
     mujoco pybullet                         | envs.physics
     ale_py                                  | envs.arcade
     pygame                                  | envs.viewers
@@ -214,6 +215,7 @@ def found_in(tree: Path, place: str, text: str) -> list[str]:
             "registry may not import from families",
         ),
         ("wrappers/topology.py", "import torch", "torch is too heavy"),
+        ("envs/parallel.py", "import networkx as nx", "networkx is too heavy"),
         ("envs/backends/philox.py", "if True:\n    from numba import njit", "numba.njit is too heavy"),
         ("benchmark/cli.py", "import matplotlib.pyplot as plt", "matplotlib.pyplot is too heavy"),
         ("tasks.py", "import pandas", "pandas is too heavy"),
@@ -240,6 +242,7 @@ def test_a_violation_is_found(tmp_path: Path, place: str, text: str, problem: st
         ),
         ("envs/backends/numba_lanes.py", "import numba"),
         ("wrappers/vec_env.py", "from stable_baselines3.common.vec_env import VecEnv"),
+        ("wrappers/topology.py", "import networkx as nx\nfrom scipy import sparse"),
         ("tasks.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas"),
         ("tasks.py", "def to_frame():\n    import pandas"),
         ("agents/enac.py", "import torch\nfrom lifelong_gym import __version__, rollout"),

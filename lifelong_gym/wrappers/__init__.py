@@ -1,7 +1,45 @@
-"""Wrappers: our environments for Stable-Baselines3."""
+"""Wrappers: our environments for Stable-Baselines3, and the channel by which agents share parameters."""
 
 from __future__ import annotations
 
-from lifelong_gym.wrappers.vec_env import CoreVecEnv, ParallelVecEnv, as_vec_env
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["CoreVecEnv", "ParallelVecEnv", "as_vec_env"]
+if TYPE_CHECKING:
+    from lifelong_gym.wrappers.channel import Channel
+    from lifelong_gym.wrappers.faults import Faults
+    from lifelong_gym.wrappers.ledger import Ledger
+    from lifelong_gym.wrappers.parameter_sharing import ParameterSharing
+    from lifelong_gym.wrappers.topology import colouring, graph_of, mixing_matrix, spanning_tree
+    from lifelong_gym.wrappers.vec_env import CoreVecEnv, ParallelVecEnv, as_vec_env
+
+__all__ = [
+    "Channel",
+    "CoreVecEnv",
+    "Faults",
+    "Ledger",
+    "ParallelVecEnv",
+    "ParameterSharing",
+    "as_vec_env",
+    "colouring",
+    "graph_of",
+    "mixing_matrix",
+    "spanning_tree",
+]
+
+_MODULES = {
+    "channel": ["Channel"],
+    "faults": ["Faults"],
+    "ledger": ["Ledger"],
+    "parameter_sharing": ["ParameterSharing"],
+    "topology": ["colouring", "graph_of", "mixing_matrix", "spanning_tree"],
+    "vec_env": ["CoreVecEnv", "ParallelVecEnv", "as_vec_env"],
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    # Sharing needs no torch, and the bridge to Stable-Baselines3 no networkx.
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

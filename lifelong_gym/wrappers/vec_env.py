@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,10 @@ from lifelong_gym.envs.family import Continuous
 from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.vector import LifelongVectorEnv
 
+if TYPE_CHECKING:
+    from lifelong_gym.wrappers.channel import Channel
+    from lifelong_gym.wrappers.parameter_sharing import ParameterSharing
+
 Indices = None | int | Iterable[int]
 
 
@@ -28,6 +32,7 @@ def as_vec_env(env: str | ParallelEnv[Any, Any, Any] | LifelongVectorEnv | VecEn
     """An SB3 VecEnv from an id, one of our parallel or vector envs, or a foreign ParallelEnv.
 
     Ours are stepped natively: the given env only says which tasks and settings, its own episodes are not touched.
+    A `ParameterSharing` is handed on as the VecEnv's ``sharing``, for learners that exchange parameters.
     A foreign ParallelEnv must have agents with equal spaces that all end in the same step.
 
     Args:
@@ -46,13 +51,27 @@ def as_vec_env(env: str | ParallelEnv[Any, Any, Any] | LifelongVectorEnv | VecEn
         return env
     if isinstance(env, (LifelongParallelEnv, LifelongVectorEnv)):
         return CoreVecEnv.of(env)
+    from lifelong_gym.wrappers.parameter_sharing import ParameterSharing
+
+    if isinstance(env, ParameterSharing):
+        inner = as_vec_env(env.env)
+        assert isinstance(inner, _Rows)
+        inner.sharing = env
+        return inner
     if isinstance(env, ParallelEnv):
         return ParallelVecEnv(env)
     raise TypeError(f"`env` must be an id, a ParallelEnv, a vector env of ours or a VecEnv. Received {type(env)}")
 
 
 class _Rows(VecEnv):
-    """What both bridges share: episode statistics, attributes of rows, seeds."""
+    """What both bridges share: episode statistics, attributes of rows, seeds, the way to share parameters."""
+
+    sharing: ParameterSharing | None = None
+
+    @property
+    def channel(self) -> Channel | None:
+        """Through which agents exchange parameters; None where they don't."""
+        return None if self.sharing is None else self.sharing.channel
 
     def __init__(self, num_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
         super().__init__(num_envs, observation_space, action_space)
@@ -107,14 +126,13 @@ class CoreVecEnv(_Rows):
         core: the rows.
         before_steps: called with their number before environment steps are taken, be it in `step` or by a learner
             that simulates whole episodes at once; a benchmark counts and evaluates here.
-        channel: what agents exchange parameters through, None where they don't.
+        sharing: the wrapper through which agents exchange parameters, None where they don't.
     """
 
     def __init__(self, core: Core, render_mode: str | None = None) -> None:
         """Take a core of any number of rows."""
         self.core = core
         self.before_steps: Callable[[int], None] = _nothing
-        self.channel: Any = None
         self.render_mode = render_mode
         self._canvas = Canvas(core, render_mode)
         super().__init__(core.n_rows, core.single_observation_space, core.single_action_space)

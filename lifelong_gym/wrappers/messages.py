@@ -1,0 +1,173 @@
+"""What nodes send: checked, brought into one form, and given back in the form in which it came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import numpy.typing as npt
+
+from lifelong_gym.errors import unknown
+from lifelong_gym.wrappers.topology import Node
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+ALONE = ""  # the name of an array that has none
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Values of all nodes.
+
+    Attributes:
+        nodes: their names.
+        arrays: each of shape (n_nodes, ...), by name, those of nodes that don't send zero.
+        samples: one node's values as they came: arrays or tensors by name.
+        stacked: they came as one array.
+        named: each node's value was a mapping.
+    """
+
+    nodes: Sequence[Node]
+    arrays: Arrays
+    samples: Mapping[str, Any]
+    stacked: bool
+    named: bool
+
+    @property
+    def n_bytes(self) -> int:
+        """Of one node's message."""
+        return sum(array[0].nbytes for array in self.arrays.values())
+
+    def value(self, arrays: Arrays, index: int) -> Any:
+        """Row ``index`` of each array, in the form in which a node's value came."""
+        values = {name: _like(self.samples[name], array[index, ...]) for name, array in arrays.items()}
+        return values if self.named else values[ALONE]
+
+    def restored(self, arrays: Arrays) -> Any:
+        """Arrays of all nodes, in the form in which the values came."""
+        if self.stacked:
+            return _like(self.samples[ALONE], arrays[ALONE])
+        return {node: self.value(arrays, i) for i, node in enumerate(self.nodes)}
+
+    def require(self, kinds: str, what: str) -> None:
+        """Raise `ValueError` unless all arrays have one of NumPy's ``kinds`` of dtypes."""
+        for name, array in self.arrays.items():
+            if array.dtype.kind not in kinds:
+                raise ValueError(f"{_of(name)} must be {what}. Received {array.dtype} from {self.nodes[0]!r}")
+
+
+def collect(values: Any, graph: nx.Graph, senders: Sequence[Node]) -> Messages:
+    """Check values before anything is sent.
+
+    Args:
+        values: an array or tensor of shape (n_nodes, ...), or a mapping from node to an array or tensor, or to a
+            mapping from name to arrays or tensors, such as a ``state_dict``.
+        graph: whose nodes send.
+        senders: nodes that must have a value.
+
+    Raises:
+        ValueError: an unknown or missing node, NaN or infinity, arrays that differ between nodes in name, shape or
+            dtype, or no numbers at all; names the node and the edge.
+    """
+    nodes = list(graph)
+    if isinstance(values, Mapping):
+        messages = _gathered(values, graph, nodes, senders)
+    else:
+        array = _array(values, "all nodes")
+        if array.shape[:1] != (len(nodes),):
+            raise ValueError(
+                f"stacked values must have shape ({len(nodes)}, ...), a row a node. Received {array.shape}"
+            )
+        messages = Messages(nodes, {ALONE: array}, {ALONE: values}, stacked=True, named=False)
+    sending = set(senders)
+    for name, array in messages.arrays.items():
+        if array.dtype.kind == "f":
+            finite = np.isfinite(array).reshape(len(nodes), -1).all(axis=1)
+            for i in np.flatnonzero(~finite):
+                if nodes[i] in sending:
+                    raise ValueError(f"{_place(graph, nodes[i])}: {_of(name)} must be finite. Received NaN or infinity")
+    return messages
+
+
+def _gathered(values: Mapping[Any, Any], graph: nx.Graph, nodes: list[Node], senders: Sequence[Node]) -> Messages:
+    for node in values:
+        if node not in graph:
+            raise unknown("node", node, nodes)
+    missing = [node for node in senders if node not in values]
+    if missing:
+        raise ValueError(f"{_place(graph, missing[0])}: no value given. Missing: {', '.join(map(repr, missing))}")
+    sent = {node: _by_name(values[node], node) for node in senders}
+    _check_alike(sent, graph)
+    first = next(iter(senders), None)
+    if first is None:
+        return Messages(nodes, {}, {}, stacked=False, named=True)
+    index = {node: i for i, node in enumerate(nodes)}
+    rows = [index[node] for node in senders]
+    arrays = {}
+    for name, sample in sent[first].items():
+        arrays[name] = np.zeros((len(nodes), *sample.shape), sample.dtype)
+        arrays[name][rows] = [sent[node][name] for node in senders]
+    named = isinstance(values[first], Mapping)
+    return Messages(nodes, arrays, values[first] if named else {ALONE: values[first]}, stacked=False, named=named)
+
+
+def _check_alike(sent: Mapping[Node, Arrays], graph: nx.Graph) -> None:
+    described = {node: {name: (a.shape, a.dtype) for name, a in arrays.items()} for node, arrays in sent.items()}
+    first = next(iter(described), None)
+    # Neighbours first: the graph is connected, so where all send, some edge joins two that differ.
+    for one, other in [*graph.edges, *((first, node) for node in described)]:
+        if one in described and other in described and described[one] != described[other]:
+            difference = _difference(described[one], described[other])
+            raise ValueError(
+                f"nodes {one!r} and {other!r} must send alike values{_edge(graph, one, other)}: {difference}"
+            )
+
+
+def _difference(one: Mapping[str, tuple[Any, Any]], other: Mapping[str, tuple[Any, Any]]) -> str:
+    unshared = sorted(one.keys() ^ other.keys())
+    if unshared:
+        return f"only one of them has {', '.join(map(repr, unshared[:5]))}"
+    name = next(name for name in one if one[name] != other[name])
+    (shape_1, dtype_1), (shape_2, dtype_2) = one[name], other[name]
+    return f"{_of(name)} is {dtype_1} {shape_1} and {dtype_2} {shape_2}"
+
+
+def _edge(graph: nx.Graph, one: Node, other: Node) -> str:
+    return f" (edge {one!r} - {other!r})" if graph.has_edge(one, other) else ""
+
+
+def _place(graph: nx.Graph, node: Node) -> str:
+    """The node, and an edge over which it would send."""
+    edges = [f", edge {node!r} -> {other!r}" for other in list(graph[node])[:1]]
+    return f"node {node!r}{''.join(edges)}"
+
+
+def _of(name: str) -> str:
+    return "the value" if name == ALONE else repr(name)
+
+
+def _by_name(value: Any, node: Node) -> Arrays:
+    items: Iterable[tuple[str, Any]] = value.items() if isinstance(value, Mapping) else [(ALONE, value)]
+    arrays = {name: _array(item, f"{name!r} of node {node!r}" if name else f"node {node!r}") for name, item in items}
+    if not arrays:
+        raise ValueError(f"node {node!r} must send at least one array. Received an empty mapping")
+    return arrays
+
+
+def _array(value: Any, where: str) -> Array:
+    """An array of numbers, which may still share memory with the value."""
+    try:
+        array = np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: must be an array of numbers. {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{where}: must be an array of real numbers. Received {array.dtype}")
+    return array
+
+
+def _like(sample: Any, array: Array) -> Any:
+    """The array, as a tensor if the sample is one."""
+    return sample.detach().new_tensor(array) if hasattr(sample, "detach") else array
