@@ -67,12 +67,14 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         device: part of SB3's signature; see the policy for what it computes with.
 
     Attributes:
+        resumes_exactly: that what `save` writes is all that going on depends on; the benchmark relies on it.
         n_tasks: number of tasks.
         tasks: the `TaskSet`, None where each row of the VecEnv is a task of its own.
         noise_seed: ``seed``, or what was drawn in its place.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}
+    resumes_exactly: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -1,1 +1,28 @@
 """Evidence: protocols, metrics, statistics, figures, and the command line."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lifelong_gym.benchmark.experiment import Experiment
+    from lifelong_gym.benchmark.records import Run, load, read_run, read_runs
+    from lifelong_gym.benchmark.report import write_report
+    from lifelong_gym.benchmark.runner import run_experiment
+
+__all__ = ["Experiment", "Run", "load", "read_run", "read_runs", "run_experiment", "write_report"]
+
+_MODULES = {
+    "experiment": ["Experiment"],
+    "records": ["Run", "load", "read_run", "read_runs"],
+    "report": ["write_report"],
+    "runner": ["run_experiment"],
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -30,6 +31,12 @@ app = typer.Typer(
 
 EnvArgument = Annotated[str, typer.Argument(help="Id of an environment; `lifelong list` shows them.")]
 RESULT, MODEL = "run.json", "model.zip"
+
+
+@app.callback()
+def _find_own_modules() -> None:
+    """`module:Class` is looked for in the current folder too, as Python does for scripts."""
+    sys.path.insert(0, str(Path.cwd()))
 
 
 def _readable_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -267,6 +274,87 @@ def play(
     single.close()
     console.print(f"Sum of rewards in task {task}: {total:.2f}")
     console.print(f"Next: another task with [bold]--task N[/bold] (of {len(settings['tasks']['uids'])})")
+
+
+@app.command()
+@_readable_errors
+def benchmark(
+    experiment: Annotated[
+        Path | None, typer.Argument(help="A TOML file that describes the experiment, instead of the options.")
+    ] = None,
+    agents: Annotated[
+        str,
+        typer.Option(
+            help="Learners: ours, SB3's, `random`, `zero`, `reference`, `module:Class`, separated by commas. "
+            "`PPO+append` sees the task's parameters, `PPO+one_hot` its number, `PPO+scratch` is one PPO per task."
+        ),
+    ] = "PGELLA,REINFORCE,PPO",
+    envs: Annotated[str, typer.Option(help="Ids of environments, separated by commas.")] = "LifelongCartPole-v0",
+    protocol: Annotated[
+        str, typer.Option(help="`multi_task`, `lifelong`, `transfer` or `distributed`.")
+    ] = "multi_task",
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each learner on each family.")] = None,
+    n_tasks: Annotated[int | None, typer.Option(min=1, help="Tasks of each family.")] = None,
+    preset: Annotated[str | None, typer.Option(help="What tasks are drawn from; default: `hetero`.")] = None,
+    task_seed: Annotated[int, typer.Option(min=0, help="Seed of that draw.")] = 0,
+    episodes_per_task: Annotated[int | None, typer.Option(min=1, help="Training budget.")] = None,
+    n_evaluations: Annotated[int | None, typer.Option(min=1, help="How often to evaluate.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small budgets: a minute or two on two cores.")] = False,
+    folder: Annotated[Path, typer.Option(help="Where runs are written, and continued.")] = Path("runs/benchmark"),
+    processes: Annotated[int | None, typer.Option(min=1, help="How many run at once; default: all cores.")] = None,
+) -> None:
+    """Compare learners on families, under one protocol, over seeds, in parallel.
+
+    Finished runs are kept: after an interruption, the same command goes on.
+
+    Example: `lifelong benchmark --agents PGELLA,ENAC,PPO --envs LifelongCartPole-v0,LifelongCH47-v0 --quick`
+    """
+    from lifelong_gym.benchmark.experiment import Experiment
+    from lifelong_gym.benchmark.runner import run_experiment
+
+    if experiment is not None:
+        described = Experiment.read(experiment)
+    else:
+        family = {"n_tasks": n_tasks, "preset": preset, "task_seed": task_seed}
+        budget = {"episodes_per_task": episodes_per_task, "n_evaluations": n_evaluations}
+        described = Experiment.of_dict(
+            {
+                "learners": agents.split(","),
+                "families": {id: _given(family) for id in envs.split(",")},
+                "protocol": {"name": protocol, **_given(budget)},
+                "quick": quick,
+                **_given({"seeds": seeds}),
+            }
+        )
+    outcome = run_experiment(described, folder, console, processes)
+    console.print(f"{len(outcome.written)} runs written, {len(outcome.skipped)} were there: [bold]{folder}[/bold]")
+    for name, why in outcome.failed.items():
+        console.print(f"[red]failed:[/red] {escape(name)}: {escape(why)}", highlight=False)
+    console.print(f"Next: [bold]lifelong report {folder}[/bold]")
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@app.command()
+@_readable_errors
+def report(
+    runs: Annotated[Path, typer.Argument(help="Folder with runs, in folders of any depth.")],
+    folder: Annotated[Path | None, typer.Option(help="For figures and tables; default: `report` in there.")] = None,
+    html: Annotated[Path | None, typer.Option(help="The page; default: `report.html` in that folder.")] = None,
+) -> None:
+    """Make tables (Markdown, LaTeX, CSV), figures and one page from what `lifelong benchmark` wrote.
+
+    Example: `lifelong report runs/benchmark --html report.html`
+    """
+    from lifelong_gym.benchmark.report import write_report
+
+    page, *others = write_report(runs, folder, html)
+    console.print(f"Written: [bold]{page}[/bold], and {len(others)} tables and figures in [bold]{page.parent}[/bold]")
+    console.print(f"Next: open {page} in a browser, or load the data: `lifelong_gym.benchmark.load({str(runs)!r})`")
 
 
 if __name__ == "__main__":

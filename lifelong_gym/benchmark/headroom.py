@@ -14,9 +14,9 @@ import numpy as np
 
 from lifelong_gym.benchmark.references import NEAR, REGULARISATION, Trial, best_policies, shared_policy, spread
 from lifelong_gym.benchmark.search import maximise
-from lifelong_gym.envs.family import Continuous
+from lifelong_gym.envs.family import Continuous, KernelFamily
 from lifelong_gym.registry import FAMILIES, family
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 RANKS = (1, 2, 3)
 ROUNDS = 8
@@ -95,6 +95,19 @@ def measure(family_id: str, preset: str, n_tasks: int = 30, seed: int = 0) -> He
         float(removed.mean()),
         float(removed.min()),
     )
+
+
+def between_tasks(kind: KernelFamily, tasks: TaskSet) -> float | None:
+    """An upper bound on the headroom of these tasks, in seconds: see `Headroom.headroom`.
+
+    None for families of discrete actions, whose shared policies nobody has searched for.
+    """
+    if not isinstance(kind.actions, Continuous):
+        return None
+    trial, own = Trial.of(kind, tasks), best_policies(kind, tasks)
+    common = shared_policy(kind, tasks, candidates=own)
+    zero, shared, best = (trial.values(theta).mean() for theta in (trial.zero, common, own))
+    return float((best - shared) / (best - zero))
 
 
 def _spanned(trial: Trial, own: FloatArray, common: FloatArray) -> list[FloatArray]:

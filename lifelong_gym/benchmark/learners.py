@@ -1,15 +1,36 @@
-"""Finding learners by name: the entry-point group ``lifelong_gym.agents``, or ``module:Class``."""
+"""Finding learners by name, and making them: ours, Stable-Baselines3's, and anybody's."""
 
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lifelong_gym.errors import unknown
+from lifelong_gym.envs.core import TASK_OBSERVATIONS
+from lifelong_gym.errors import LifelongGymError, MissingExtraError, unknown
 from lifelong_gym.imports import load
 
+if TYPE_CHECKING:
+    from lifelong_gym.wrappers import CoreVecEnv
+
 GROUP = "lifelong_gym.agents"
+BASELINES = {
+    "random": "lifelong_gym.benchmark.baselines:Random",
+    "zero": "lifelong_gym.benchmark.baselines:Zero",
+    "reference": "lifelong_gym.benchmark.baselines:Reference",
+}
+SB3 = ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")
+CONTRIB = ("ARS", "CrossQ", "QRDQN", "RecurrentPPO", "TQC", "TRPO")
+ALONE = "scratch"
+STEPS_AN_UPDATE = 2048  # of PPO and its relatives, as SB3's defaults have it for one environment
+MINIBATCH = 64  # their default
+
+
+class LearnerError(LifelongGymError, ValueError):
+    """A learner that can't be made for an environment, or that lacks a method."""
 
 
 def registered() -> dict[str, str]:
@@ -18,21 +39,123 @@ def registered() -> dict[str, str]:
 
 
 def learner_class(name: str) -> type[Any]:
-    """The class behind a registered name or ``module:Class``.
+    """The class behind a registered name, a name of SB3 or sb3-contrib, a baseline, or ``module:Class``.
 
     Raises:
         UnknownNameError: no such name; the nearest is suggested.
+        MissingExtraError: sb3-contrib isn't installed.
         ValueError: the module has no such class.
     """
-    known = registered()
+    known = {**_sb3(), **BASELINES, **registered()}
     if name not in known and ":" not in name:
         raise unknown("agent", name, known)
-    kind = load(known.get(name, name))
+    try:
+        kind = load(known.get(name, name))
+    except ModuleNotFoundError as error:
+        if name in CONTRIB and error.name == "sb3_contrib":
+            raise MissingExtraError("sb3-contrib", "contrib") from None
+        raise
     if not inspect.isclass(kind):
         raise ValueError(f"{name!r} must name a class. Received {kind!r}")
     return kind
 
 
+def _sb3() -> dict[str, str]:
+    return {
+        **{name: f"stable_baselines3:{name}" for name in SB3},
+        **{name: f"sb3_contrib:{name}" for name in CONTRIB},
+    }
+
+
 def first_line(kind: type[Any]) -> str:
     """What a class says it is."""
     return (inspect.getdoc(kind) or "").partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class LearnerSpec:
+    """A learner as an experiment names it.
+
+    Attributes:
+        label: what tables and figures call it.
+        kind: a name that `learner_class` knows, or ``module:Class``.
+        arguments: of its constructor, JSON-native.
+        task_observation: what it sees of the task: ``"hide"``, ``"append"`` or ``"one_hot"``.
+        alone: whether each task gets a fresh learner of its own, with the task's share of the budget.
+    """
+
+    label: str
+    kind: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    task_observation: str = "hide"
+    alone: bool = False
+
+    @classmethod
+    def of(cls, name: str, **given: Any) -> LearnerSpec:
+        """From ``"PPO"``, ``"PPO+append"``, ``"PPO+one_hot"`` or ``"PPO+scratch"``, and what a file says besides.
+
+        A class may say itself what it wants to see, by an attribute ``task_observation``.
+
+        Raises:
+            ValueError: no such learner, or no such suffix.
+        """
+        kind, _, suffix = given.pop("class", name).partition("+")
+        if suffix and suffix not in (*TASK_OBSERVATIONS, ALONE):
+            raise unknown("suffix", suffix, [*TASK_OBSERVATIONS, ALONE])
+        wish = getattr(learner_class(kind), "task_observation", "hide")
+        if suffix in TASK_OBSERVATIONS:
+            wish = suffix
+        given = {"task_observation": wish, "alone": suffix == ALONE, **given}
+        if given["task_observation"] not in TASK_OBSERVATIONS:
+            raise unknown("task_observation", given["task_observation"], TASK_OBSERVATIONS)
+        return cls(name.rpartition(":")[2], kind, **given)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-native."""
+        return {
+            "label": self.label,
+            "class": self.kind,
+            "arguments": dict(self.arguments),
+            "task_observation": self.task_observation,
+            "alone": self.alone,
+        }
+
+    def make(self, env: CoreVecEnv, seed: int) -> Any:
+        """The learner for an environment.
+
+        Subclasses of SB3's BaseAlgorithm are made as ``kind(policy, env, seed=seed, **arguments)``, with their first
+        policy by default; other classes as ``kind(env, seed=seed, **arguments)``.
+
+        Raises:
+            LearnerError: the class refuses the environment or its arguments, or it has no ``learn`` or ``predict``.
+        """
+        from stable_baselines3.common.base_class import BaseAlgorithm
+
+        kind = learner_class(self.kind)
+        missing = [name for name in ("learn", "predict") if not callable(getattr(kind, name, None))]
+        if missing:
+            raise LearnerError(f"learner {self.label!r} ({self.kind}) must have a method `{missing[0]}`")
+        try:
+            if issubclass(kind, BaseAlgorithm):
+                return kind(**self._sb3_arguments(kind, env), env=env, seed=seed)
+            return kind(env, seed=seed, **self.arguments)
+        except (AssertionError, TypeError, ValueError) as error:
+            where = type(env.core.family).__name__
+            raise LearnerError(f"learner {self.label!r} can't be made for {where}: {error}") from error
+
+    def _sb3_arguments(self, kind: type[Any], env: CoreVecEnv) -> dict[str, Any]:
+        """The arguments, with what they leave to us: the first policy, the CPU, and rollouts of SB3's usual size."""
+        from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+        arguments = {"policy": next(iter(kind.policy_aliases)), "device": "cpu", **self.arguments}
+        n_steps = inspect.signature(kind).parameters.get("n_steps")
+        is_long = n_steps is not None and n_steps.default * env.num_envs > STEPS_AN_UPDATE
+        if issubclass(kind, OnPolicyAlgorithm) and is_long:
+            arguments.setdefault("n_steps", _steps_a_row(env.num_envs))
+        return arguments
+
+
+def _steps_a_row(n_rows: int) -> int:
+    """So that an update sees about SB3's usual number of steps, in whole minibatches."""
+    whole = MINIBATCH // math.gcd(MINIBATCH, n_rows)
+    return max(1, STEPS_AN_UPDATE // n_rows // whole) * whole

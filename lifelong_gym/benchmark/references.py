@@ -25,7 +25,7 @@ START_SEED = 0
 NEAR, FAR = 0.03, 0.3  # by which the first candidates' actions differ, as shares of their bounds
 REGULARISATION = 1e-4
 GENERATIONS = 600
-TABULAR_MODELS = {"GridWorld": "lifelong_gym.envs.tabular.value_iteration:Model"}
+TABULAR_SOLVERS = {"GridWorld": "lifelong_gym.envs.tabular.value_iteration"}
 
 
 @dataclass(frozen=True)
@@ -207,11 +207,29 @@ def reference_returns(family: KernelFamily, tasks: TaskSet, reward: str | None =
         policies = best_policies(family, tasks, reward)
         return family.horizon * Trial.of(family, tasks, reward).values(policies)
     reward_of(family, reward)
-    name = type(family).__name__
-    if name not in TABULAR_MODELS:
-        raise ValueError(f"`family` must have continuous actions, or be one of {list(TABULAR_MODELS)}. Received {name}")
-    model = load(TABULAR_MODELS[name])
+    model = _solver(family, "Model")
     return np.array([_expected_return(model.of(task), family.horizon) for task in tasks])
+
+
+def best_actions(family: KernelFamily, tasks: TaskSet) -> IntArray:
+    """The best action of each task in every state, for families of discrete states and actions.
+
+    Returns:
+        Shape (n_tasks, n_states); best for the return discounted by 0.99, so that shorter ways are preferred.
+
+    Raises:
+        ValueError: no solution is known for this family.
+    """
+    solve = _solver(family, "optimal_actions")
+    return np.array([solve(task) for task in tasks])
+
+
+def _solver(family: KernelFamily, name: str) -> Any:
+    kind = type(family).__name__
+    if kind not in TABULAR_SOLVERS:
+        known = list(TABULAR_SOLVERS)
+        raise ValueError(f"`family` must have continuous actions, or be one of {known}. Received {kind}")
+    return load(f"{TABULAR_SOLVERS[kind]}:{name}")
 
 
 def _expected_return(model: Any, horizon: int) -> float:

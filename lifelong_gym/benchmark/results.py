@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 SCHEMA = 1
 PACKAGES = ("lifelong-gym", "numpy", "scipy", "numba", "gymnasium", "pettingzoo", "stable-baselines3", "torch")
+_QUIET: Mapping[str, Any] = {"check": True, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
 
 
 def versions() -> dict[str, str]:
@@ -27,12 +29,33 @@ def machine() -> dict[str, Any]:
     return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()}
 
 
+def revision() -> str | None:
+    """Git's name of the checkout that this package is run from, or None for an installed one.
+
+    Forty hex digits; with ``-dirty`` behind them, files differ from that revision.
+    """
+    here = Path(__file__)
+    try:
+        # A virtual environment may lie inside somebody else's repository.
+        subprocess.run(["git", "ls-files", "--error-unmatch", here.name], cwd=here.parent, **_QUIET)
+        described = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(described, cwd=here.parent, **_QUIET).stdout.decode().strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def digest(data: bytes) -> str:
+    """SHA-256, its first 16 hex digits."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
 def content_hash(content: Mapping[str, Any]) -> str:
     """Of a JSON-native mapping (16 hex digits)."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return digest(json.dumps(content, sort_keys=True).encode())
 
 
-def _native(value: Any) -> Any:
+def native(value: Any) -> Any:
+    """What `json.dumps` shall write for arrays and NumPy's numbers; its ``default``."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
@@ -55,9 +78,9 @@ def write_result(path: Path, settings: Mapping[str, Any], figures: Mapping[str, 
         "settings": settings,
         "figures": figures,
     }
-    native = json.loads(json.dumps(content, default=_native))
-    hashes = {name: content_hash(native[name]) for name in ("settings", "figures")}
-    write_atomically(path, json.dumps({**native, "hashes": hashes}, indent=1) + "\n")
+    plain = json.loads(json.dumps(content, default=native))
+    hashes = {name: content_hash(plain[name]) for name in ("settings", "figures")}
+    write_atomically(path, json.dumps({**plain, "hashes": hashes}, indent=1) + "\n")
 
 
 def write_atomically(path: Path, text: str) -> None:

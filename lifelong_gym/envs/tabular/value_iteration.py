@@ -88,6 +88,18 @@ def optimal_values(task: Task | Mapping[str, float], gamma: float = 0.99) -> Flo
     return _fixed_point(model.successor, model.slip, model.reward, np.where(model.ends, 0.0, gamma))
 
 
+def optimal_actions(task: Task | Mapping[str, float], gamma: float = 0.99) -> IntArray:
+    """The best direction in every cell for the discounted return, without a time limit; arguments as above.
+
+    Returns:
+        Shape (100,), by ``10 row + column``; of equally good directions the first.
+    """
+    model, values = Model.of(task), optimal_values(task, gamma)
+    directions = (model.reward + np.where(model.ends, 0.0, gamma * values))[model.successor]
+    best: IntArray = directions.argmax(axis=0)
+    return best
+
+
 def joint_optimum(tasks: Sequence[Task | Mapping[str, float]], gamma: float = 0.99) -> float:
     """Largest sum of discounted returns that one policy, blind to the task, earns in several tasks.
 

@@ -1,0 +1,220 @@
+"""Experiments as files: which learners, on which families, under which protocol, with which seeds."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lifelong_gym import registry
+from lifelong_gym.benchmark.baselines import measured_references
+from lifelong_gym.benchmark.headroom import between_tasks
+from lifelong_gym.benchmark.learners import LearnerSpec
+from lifelong_gym.benchmark.protocol import Protocol
+from lifelong_gym.benchmark.run import RunSpec
+from lifelong_gym.errors import LifelongGymError, integer, unknown
+from lifelong_gym.tasks import TaskSet
+
+N_TASKS, N_SEEDS = 20, 10
+QUICK: dict[str, Any] = {"n_tasks": 5, "seeds": 2, "episodes_per_task": 30, "n_evaluations": 6, "n_eval_episodes": 4}
+QUICK_EVALUATIONS = {"lifelong": 3, "transfer": 6}  # of each task or stage
+HETERO = "hetero"
+
+
+class ExperimentError(LifelongGymError, ValueError):
+    """An experiment that can't be run as it is described; the message begins with the key."""
+
+
+@dataclass(frozen=True)
+class FamilySpec:
+    """Tasks to learn.
+
+    Attributes:
+        id: of the environment.
+        preset: what the tasks are drawn from.
+        n_tasks: how many.
+        task_seed: of the draw.
+    """
+
+    id: str
+    preset: str
+    n_tasks: int
+    task_seed: int = 0
+
+    @classmethod
+    def of(cls, id: str, n_tasks: int = N_TASKS, preset: str | None = None, task_seed: int = 0) -> FamilySpec:
+        """Of an id, or of ``module:id`` where importing the module registers it; preset ``hetero`` if there is one.
+
+        Raises:
+            ValueError: no such id or preset, or a number out of range.
+        """
+        module, _, id = id.rpartition(":")
+        if module:
+            import_module(module)
+        presets = registry.family(id).parameters.presets
+        if id not in registry.FAMILIES:
+            raise unknown("environment id", id, registry.FAMILIES)
+        if preset is None:
+            preset = HETERO if HETERO in presets else "default"
+        if preset not in presets:
+            raise unknown("preset", preset, presets)
+        return cls(id, preset, integer("n_tasks", n_tasks), integer("task_seed", task_seed, least=0))
+
+    @property
+    def tasks(self) -> TaskSet:
+        """What these settings draw."""
+        return registry.sample_tasks(self.id, self.n_tasks, self.task_seed, self.preset)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A matrix of runs: learners x families x seeds, under one protocol.
+
+    Attributes:
+        learners: with different labels.
+        families: with different ids or presets.
+        protocol: the same for all.
+        seeds: of the runs.
+    """
+
+    learners: tuple[LearnerSpec, ...]
+    families: tuple[FamilySpec, ...]
+    protocol: Protocol = field(default_factory=Protocol)
+    seeds: tuple[int, ...] = tuple(range(N_SEEDS))
+
+    @classmethod
+    def read(cls, path: Path) -> Experiment:
+        """From a TOML file; see `of_dict`."""
+        try:
+            return cls.of_dict(tomllib.loads(path.read_text()))
+        except tomllib.TOMLDecodeError as error:
+            raise ExperimentError(f"{path} is not TOML: {error}") from None
+
+    @classmethod
+    def of_dict(cls, content: Mapping[str, Any]) -> Experiment:
+        """From what a TOML file says.
+
+        Keys: ``protocol`` (a name, or a table of `Protocol`'s attributes), ``seeds`` (a number, or a list),
+        ``quick`` (small budgets where nothing else is said), ``learners.LABEL`` (``class``, ``arguments``,
+        ``task_observation``, ``alone``; see `LearnerSpec`) and ``families.ID`` (``preset``, ``n_tasks``,
+        ``task_seed``); or ``learners`` and ``families`` as plain lists of names.
+
+        Raises:
+            ExperimentError: the message names the key.
+        """
+        known = ("learners", "families", "protocol", "seeds", "quick")
+        for key in content:
+            if key not in known:
+                raise ExperimentError(str(unknown("key", key, known)))
+        quick = content.get("quick", False)
+        if not isinstance(quick, bool):
+            raise ExperimentError(f"quick: must be true or false. Received {quick!r}")
+        n_tasks = QUICK["n_tasks"] if quick else N_TASKS
+        return cls(
+            _each("learners", content, lambda name, table: LearnerSpec.of(name, **table)),
+            _each("families", content, lambda id, table: FamilySpec.of(id, **{"n_tasks": n_tasks, **table})),
+            _protocol(content.get("protocol", {}), quick),
+            _seeds(content.get("seeds", QUICK["seeds"] if quick else N_SEEDS)),
+        )
+
+    def __post_init__(self) -> None:
+        names = [learner.label for learner in self.learners]
+        for name in names:
+            if names.count(name) > 1:
+                raise ExperimentError(f"learners.{name}: named twice; give one another label")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, defaults too, JSON-native; `of_dict` reads it back."""
+        return {
+            "protocol": {name: getattr(self.protocol, name) for name in Protocol.__dataclass_fields__},
+            "seeds": list(self.seeds),
+            "learners": {
+                learner.label: {key: value for key, value in learner.to_dict().items() if key != "label"}
+                for learner in self.learners
+            },
+            "families": {
+                spec.id: {"preset": spec.preset, "n_tasks": spec.n_tasks, "task_seed": spec.task_seed}
+                for spec in self.families
+            },
+        }
+
+    def check(self) -> None:
+        """Make every learner for every family, without training.
+
+        Raises:
+            ExperimentError: one can't be made.
+        """
+        for learner, family in product(self.learners, self.families):
+            spec = RunSpec(learner, family.id, family.preset, family.task_seed, family.tasks, self.protocol, 0, {})
+            try:
+                self.protocol.plan(family.n_tasks, spec.horizon, 0)
+                learner.make(spec.training_env(spec.tasks[[0]] if learner.alone else spec.tasks, 0), 0)
+            except (LifelongGymError, ValueError) as error:
+                raise ExperimentError(f"learners.{learner.label} on families.{family.id}: {error}") from error
+
+    def runs(self, levels: Sequence[Levels]) -> list[RunSpec]:
+        """All runs, those of one seed together; ``levels`` are those of the families, in their order."""
+        drawn = [(family, family.tasks, level.references) for family, level in zip(self.families, levels, strict=True)]
+        return [
+            RunSpec(learner, family.id, family.preset, family.task_seed, tasks, self.protocol, seed, references)
+            for seed, (family, tasks, references), learner in product(self.seeds, drawn, self.learners)
+        ]
+
+
+class Levels(NamedTuple):
+    """What returns are compared with, and whether sharing can pay at all.
+
+    Attributes:
+        references: see `measured_references`.
+        headroom: see `headroom.between_tasks`; None where it isn't known.
+    """
+
+    references: Mapping[str, Any]
+    headroom: float | None
+
+
+def levels_of(family: FamilySpec, protocol: Protocol) -> Levels:
+    """Measure a family's tasks; takes seconds."""
+    tasks = family.tasks
+    references = measured_references(family.id, tasks, protocol.n_eval_episodes, protocol.evaluation_seed)
+    return Levels(references, between_tasks(registry.family(family.id), tasks))
+
+
+def _each(key: str, content: Mapping[str, Any], make: Any) -> tuple[Any, ...]:
+    given = content.get(key)
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        given = {name: {} for name in given}
+    if not isinstance(given, Mapping) or not given:
+        raise ExperimentError(f"{key}: must name at least one. Received {given!r}")
+    made = []
+    for name, table in given.items():
+        try:
+            made.append(make(name, dict(table)))
+        except (LifelongGymError, TypeError, ValueError, ImportError) as error:
+            raise ExperimentError(f"{key}.{name}: {error}") from error
+    return tuple(made)
+
+
+def _protocol(given: Any, quick: bool) -> Protocol:
+    table = {"name": given} if isinstance(given, str) else dict(given)
+    small: dict[str, Any] = {}
+    if quick:
+        small = {name: QUICK[name] for name in ("episodes_per_task", "n_evaluations", "n_eval_episodes")}
+        small["n_evaluations"] = QUICK_EVALUATIONS.get(table.get("name", ""), small["n_evaluations"])
+    try:
+        return Protocol.of(**{**small, **table})
+    except (LifelongGymError, ValueError) as error:
+        raise ExperimentError(f"protocol: {error}") from error
+
+
+def _seeds(given: Any) -> tuple[int, ...]:
+    seeds = list(range(given)) if isinstance(given, int) and not isinstance(given, bool) else given
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise ExperimentError(f"seeds: must be a number of at least 1, or a list of integers. Received {given!r}")
+    if len(set(seeds)) < len(seeds):
+        raise ExperimentError(f"seeds: must all be different. Received {given!r}")
+    return tuple(seeds)

@@ -1,0 +1,110 @@
+"""Learners over all tasks of several families: aggregates, performance profiles, probabilities of improvement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lifelong_gym.benchmark import statistics
+from lifelong_gym.benchmark.metric_tables import INTERVALS
+from lifelong_gym.benchmark.statistics import Interval, Profile
+from lifelong_gym.benchmark.study import Study
+from lifelong_gym.benchmark.tables import Cell, Column, Table
+from lifelong_gym.tasks import FloatArray
+
+N_THRESHOLDS = 121
+RULED = "by whole runs, because the tasks of a run share its luck"
+AGGREGATES = (
+    (Column("IQM", estimator="interquartile mean: of the middle half of all scores"), statistics.interquartile_mean),
+    (Column("mean", estimator="over all runs and tasks"), statistics.mean),
+    (Column("optimality gap", "performance", False, "mean of ``max(1 - x, 0)``"), statistics.optimality_gap),
+)
+
+Scores = Mapping[str, FloatArray]
+
+
+def pooled(studies: Sequence[Study]) -> tuple[dict[str, FloatArray], list[str]]:
+    """Scores side by side, a column a task of any family, of the learners that are in all studies.
+
+    Returns:
+        By learner, shape (n_runs, n_tasks of all families): with the seeds that it was run with in every family; and
+        the learners that are left out, with the reason.
+    """
+    scores: dict[str, FloatArray] = {}
+    left_out = []
+    for learner in dict.fromkeys(name for study in studies for name in study.runs):
+        missing = [study.family for study in studies if learner not in study.runs]
+        if missing:
+            left_out.append(f"{learner}: no runs on {', '.join(missing)}")
+            continue
+        seeds = [{run.seed for run in study.runs[learner]} for study in studies]
+        common = set.intersection(*seeds)
+        if not common:
+            left_out.append(f"{learner}: no seed in common between the families")
+            continue
+        scores[learner] = np.concatenate([_of_seeds(study, learner, common) for study in studies], axis=1)
+    return scores, left_out
+
+
+def _of_seeds(study: Study, learner: str, seeds: set[int]) -> FloatArray:
+    keep = [run.seed in seeds for run in study.runs[learner]]
+    return study.scores(learner)[keep]
+
+
+def aggregates(name: str, title: str, scores: Scores, notes: Sequence[str], outside: Sequence[str]) -> Table:
+    """Interquartile mean, mean and optimality gap; ``outside`` are the rows that aren't learners'."""
+    rows = {}
+    for learner, array in scores.items():
+        rows[learner] = [Cell(aggregate_interval(array, aggregate)) for _, aggregate in AGGREGATES]
+    return Table(
+        name, title, [column for column, _ in AGGREGATES], rows, [f"{INTERVALS} Resampled {RULED}.", *notes], outside
+    )
+
+
+def aggregate_interval(scores: FloatArray, aggregate: statistics.Aggregate) -> Interval:
+    """An aggregate of scores (n_runs, n_tasks); no limits where there is a single run."""
+    if len(scores) > 1:
+        return statistics.stratified_bootstrap(scores, aggregate, whole_runs=True)
+    return Interval(float(aggregate(scores)), np.nan, np.nan)
+
+
+def improvement(a: FloatArray, b: FloatArray) -> Interval:
+    """Probability that a run of A beats one of B in the same task; no limits where either has a single run."""
+    if min(len(a), len(b)) > 1:
+        return statistics.improvement_interval(a, b, whole_runs=True)
+    return Interval(statistics.probability_of_improvement(a, b), np.nan, np.nan)
+
+
+Chances = Mapping[tuple[str, str], Interval]
+
+
+def all_improvements(scores: Scores) -> Chances:
+    """`improvement` of every learner over every other one."""
+    return {(a, b): improvement(x, y) for a, x in scores.items() for b, y in scores.items() if a != b}
+
+
+def improvements(name: str, title: str, chances: Chances) -> Table:
+    """Probability of improvement of the learner of each row over that of each column."""
+    names = list(dict.fromkeys(a for a, _ in chances))
+    columns = [Column(f"over {b}", "1", None) for b in names]
+    rows = {a: [Cell(text="") if a == b else Cell(chances[a, b]) for b in names] for a in names}
+    note = (
+        "Probability that a run of the row's learner scores higher than one of the column's in the same task, ties "
+        f"counted half; averaged over tasks; in brackets 95% bootstrap intervals, resampled {RULED}. "
+        "A whole interval above 0.5 means better. Comparisons are not corrected for being several."
+    )
+    return Table(name, title, columns, rows, [note])
+
+
+def thresholds(scores: Scores) -> FloatArray:
+    """For performance profiles: from 0, or the lowest score above -1, to the highest, at least 1."""
+    low = min(0.0, max(-1.0, min(float(x.min()) for x in scores.values())))
+    high = max(1.0, max(float(x.max()) for x in scores.values()))
+    return np.linspace(low, high, N_THRESHOLDS)
+
+
+def profile(scores: FloatArray, at: FloatArray) -> Profile:
+    """Share of runs and tasks above each threshold; a band of no width for a single run."""
+    several = scores if len(scores) > 1 else np.repeat(scores, 2, axis=0)
+    return statistics.performance_profile(several, at, n_resamples=1999, whole_runs=True)

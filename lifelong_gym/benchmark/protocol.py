@@ -1,0 +1,117 @@
+"""The four protocols: what is trained on in which order, with which budget, and when that is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from lifelong_gym.benchmark.referee import Plan, Stage
+from lifelong_gym.errors import integer, unknown
+
+EVALUATION_SEED = 1_000_000  # far from the seeds that runs are trained with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Tasks in some order, a budget, and evaluations.
+
+    ``multi_task``: all tasks at once. ``lifelong``: one after another, in an order drawn by the run's seed; all are
+    evaluated all the time. ``transfer``: all but one at once, then that one, which the run's seed draws.
+    ``distributed``: all at once, each task with an agent of its own; agents reach each other through a channel that
+    counts (see `ParameterSharing`).
+
+    The budget is counted in episodes of full length, so that it means the same for families of different horizons.
+
+    Attributes:
+        name: one of the four.
+        episodes_per_task: training episodes, for each task.
+        n_evaluations: how many, besides the one before training: of a run, in ``lifelong`` of each task, in
+            ``transfer`` of each of the two stages.
+        n_eval_episodes: a task and evaluation.
+        evaluation_seed: of these episodes; the same ones every time.
+        shuffle: whether the seed of a run draws its order of tasks; else they come as they are.
+        topology: of ``distributed``: who reaches whom.
+
+    Raises:
+        ValueError: an unknown name or a number out of range.
+    """
+
+    name: str = "multi_task"
+    episodes_per_task: int = 250
+    n_evaluations: int = 25
+    n_eval_episodes: int = 8
+    evaluation_seed: int = EVALUATION_SEED
+    shuffle: bool = True
+    topology: str = "ring"
+
+    def __post_init__(self) -> None:
+        if self.name not in PLANS:
+            raise unknown("protocol", self.name, PLANS)
+        for name in ("episodes_per_task", "n_evaluations", "n_eval_episodes"):
+            integer(name, getattr(self, name))
+        integer("evaluation_seed", self.evaluation_seed, least=0)
+
+    @classmethod
+    def of(cls, **given: Any) -> Protocol:
+        """From keyword arguments; an unknown one raises with a suggestion."""
+        known = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise unknown("key", name, known)
+        return cls(**given)
+
+    def order(self, n_tasks: int, seed: int) -> list[int]:
+        """The order of the tasks in the run of this seed."""
+        if not self.shuffle or self.name in ("multi_task", "distributed"):
+            return list(range(n_tasks))
+        return [int(task) for task in np.random.default_rng([seed, n_tasks]).permutation(n_tasks)]
+
+    def plan(self, n_tasks: int, horizon: int, seed: int) -> Plan:
+        """Stages and evaluations of a run.
+
+        Raises:
+            ValueError: fewer tasks than the protocol needs.
+        """
+        if self.name == "transfer" and n_tasks < 2:
+            raise ValueError(f"protocol `transfer` needs at least 2 tasks. Received {n_tasks}")
+        order = tuple(self.order(n_tasks, seed))
+        return Plan(PLANS[self.name](order, self.episodes_per_task * horizon), self.n_evaluations)
+
+    def plan_alone(self, horizon: int) -> Plan:
+        """Of a learner that has one task for itself."""
+        return Plan(all_at_once((0,), self.episodes_per_task * horizon), self.n_evaluations)
+
+    def to_dict(self, n_tasks: int, horizon: int, seed: int) -> dict[str, Any]:
+        """What a run file says of it, JSON-native."""
+        plan = self.plan(n_tasks, horizon, seed)
+        return {**asdict(self), "order": self.order(n_tasks, seed), "total_timesteps": plan.total_timesteps}
+
+
+Order = tuple[int, ...]
+
+
+def all_at_once(order: Order, timesteps: int) -> tuple[Stage, ...]:
+    """A single stage."""
+    return (Stage(order, len(order) * timesteps),)
+
+
+def one_after_another(order: Order, timesteps: int) -> tuple[Stage, ...]:
+    """A stage a task."""
+    return tuple(Stage((task,), (i + 1) * timesteps) for i, task in enumerate(order))
+
+
+def all_but_one_then_that(order: Order, timesteps: int) -> tuple[Stage, ...]:
+    """Two stages; the last task in order is the novel one."""
+    *known, novel = order
+    return Stage(tuple(known), len(known) * timesteps), Stage((novel,), len(order) * timesteps)
+
+
+PLANS: dict[str, Callable[[Order, int], tuple[Stage, ...]]] = {
+    "multi_task": all_at_once,
+    "lifelong": one_after_another,
+    "transfer": all_but_one_then_that,
+    "distributed": all_at_once,
+}

@@ -1,0 +1,228 @@
+"""Reading run files: one as a `Run`, a folder of them as a list or as a DataFrame. `writer` describes the format."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from lifelong_gym.benchmark.metrics import Communication, normalised
+from lifelong_gym.benchmark.writer import PART, SCHEMA, SUFFIX, RunWriter, end_of, make_header, parsed
+from lifelong_gym.errors import MissingExtraError
+from lifelong_gym.tasks import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Found", "Run", "RunWriter", "find_runs", "load", "make_header", "read_run", "read_runs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: of the file.
+        header: its first line; see `writer`.
+        times: environment steps of training before each evaluation, shape (n_evaluations,).
+        stages: of the protocol at each evaluation, n_evaluations of them.
+        returns: raw, shape (n_evaluations, n_tasks, n_episodes).
+        failed: share of the episodes that failed, shape (n_evaluations, n_tasks).
+        communication: of the learner's agents up to each evaluation, or None.
+    """
+
+    path: Path
+    header: Mapping[str, Any]
+    times: IntArray
+    stages: tuple[int | None, ...]
+    returns: FloatArray
+    failed: FloatArray
+    communication: tuple[Communication | None, ...]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What reproduces the run: ``learner``, ``family``, ``protocol``, ``seed``."""
+        settings: Mapping[str, Any] = self.header["settings"]
+        return settings
+
+    @property
+    def learner(self) -> str:
+        """The learner's label."""
+        return str(self.settings["learner"]["label"])
+
+    @property
+    def alone(self) -> bool:
+        """Whether each task was learned by a fresh learner of its own."""
+        return bool(self.settings["learner"].get("alone", False))
+
+    @property
+    def family(self) -> str:
+        """Id of the environment."""
+        return str(self.settings["family"]["id"])
+
+    @property
+    def preset(self) -> str:
+        """What the tasks were drawn from."""
+        return str(self.settings["family"]["preset"])
+
+    @property
+    def n_tasks(self) -> int:
+        """How many tasks."""
+        return int(self.returns.shape[1])
+
+    @property
+    def protocol(self) -> str:
+        """``multi_task``, ``lifelong``, ``transfer`` or ``distributed``."""
+        return str(self.settings["protocol"]["name"])
+
+    @property
+    def seed(self) -> int:
+        """Of the learning."""
+        return int(self.settings["seed"])
+
+    def reference(self, name: str) -> FloatArray:
+        """Returns of ``best``, ``zero`` or ``random``, shape (n_tasks,)."""
+        return np.asarray(self.header["references"][name], np.float64)
+
+    def performance(self) -> FloatArray:
+        """Normalised mean over episodes, shape (n_evaluations, n_tasks): 0 is ``zero``, 1 is ``best``."""
+        return normalised(self.returns.mean(axis=2), self.reference("zero"), self.reference("best"))
+
+
+def read_run(path: Path | str) -> Run:
+    """Read a finished run.
+
+    Raises:
+        ValueError: not a run file, of another schema, truncated, or edited since it was written.
+    """
+    path = Path(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    header = parsed(lines[0]) if lines else None
+    if header is None or "schema" not in header:
+        raise ValueError(f"{path} is not a run file: its first line is no header")
+    if header["schema"] != SCHEMA:
+        raise ValueError(f"{path} has schema {header['schema']!r}; this version reads {SCHEMA}")
+    end = parsed(lines[-1])
+    if end is None or "end" not in end or not lines[-1].endswith(b"\n"):
+        raise ValueError(f"{path} is truncated: its last line is no end; run it again")
+    if end != end_of(lines[:-1]):
+        raise ValueError(f"{path} was edited: its hash is not {end.get('hash')}")
+    try:
+        return _run(path, header, [parsed(line) or {} for line in lines[1:-1]])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a run file: {type(error).__name__}: {error}") from None
+
+
+def _run(path: Path, header: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> Run:
+    communication = (line["communication"] for line in evaluations)
+    run = Run(
+        path=path,
+        header=header,
+        times=np.array([line["num_timesteps"] for line in evaluations], np.int64),
+        stages=tuple(line["stage"] for line in evaluations),
+        returns=np.array([line["returns"] for line in evaluations], np.float64),
+        failed=np.array([line["failed"] for line in evaluations], np.float64),
+        communication=tuple(None if counts is None else Communication(**counts) for counts in communication),
+    )
+    run.performance()  # raises, where references and returns don't fit
+    return run
+
+
+class Found(NamedTuple):
+    """What is in a folder.
+
+    Attributes:
+        runs: the finished ones, by path.
+        unfinished: files of runs that were interrupted, or are under way.
+        broken: for each file that can't be read, why.
+    """
+
+    runs: list[Run]
+    unfinished: list[Path]
+    broken: list[str]
+
+
+def find_runs(folder: Path | str) -> Found:
+    """Read all runs below a folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"`folder` must be a folder with runs. There is none at {folder}")
+    found = Found([], sorted(folder.rglob(f"*{SUFFIX}{PART}")), [])
+    for path in sorted(folder.rglob(f"*{SUFFIX}")):
+        try:
+            found.runs.append(read_run(path))
+        except ValueError as error:
+            found.broken.append(str(error))
+    return found
+
+
+def read_runs(folder: Path | str) -> list[Run]:
+    """All finished runs below a folder; unfinished ones are left out with a warning.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: a file that can't be read, or no finished run.
+    """
+    found = find_runs(folder)
+    if found.broken:
+        raise ValueError(found.broken[0])
+    if not found.runs:
+        raise ValueError(f"{folder} holds no finished run ({len(found.unfinished)} unfinished)")
+    if found.unfinished:
+        names = ", ".join(path.name for path in found.unfinished)
+        warnings.warn(f"left out, because they are unfinished: {names}", stacklevel=2)
+    return found.runs
+
+
+def load(folder: Path | str) -> pandas.DataFrame:
+    """All finished runs below a folder as a tidy table: a row a run, evaluation and task.
+
+    Columns: ``learner``, ``family``, ``preset``, ``protocol``, ``seed``, ``num_timesteps``, ``stage``, ``task``,
+    ``return`` (raw, mean over episodes), ``normalised``, ``failed`` (share), ``best`` and ``zero`` (returns of the
+    references), ``rounds``, ``messages`` and ``bytes`` (of all agents so far; missing where nothing is sent).
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: a file that can't be read, or no finished run.
+        MissingExtraError: pandas isn't installed.
+    """
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise MissingExtraError("pandas", "frames") from None
+    table = pandas.concat([pandas.DataFrame(_columns(run)) for run in read_runs(folder)], ignore_index=True)
+    counts = ["stage", "rounds", "messages", "bytes"]
+    return table.astype(dict.fromkeys(counts, "Int64"))
+
+
+def _columns(run: Run) -> dict[str, Any]:
+    n_evaluations, n_tasks, _ = run.returns.shape
+    rows = n_evaluations * n_tasks
+    sent = {
+        name: np.repeat([None if c is None else getattr(c, name) for c in run.communication], n_tasks)
+        for name in ("rounds", "messages", "bytes")
+    }
+    return {
+        "learner": np.repeat(run.learner, rows),
+        "family": np.repeat(run.family, rows),
+        "preset": np.repeat(run.preset, rows),
+        "protocol": np.repeat(run.protocol, rows),
+        "seed": np.repeat(run.seed, rows),
+        "num_timesteps": np.repeat(run.times, n_tasks),
+        "stage": np.repeat(np.array(run.stages, object), n_tasks),
+        "task": np.tile(np.arange(n_tasks), n_evaluations),
+        "return": run.returns.mean(axis=2).ravel(),
+        "normalised": run.performance().ravel(),
+        "failed": run.failed.ravel(),
+        "best": np.tile(run.reference("best"), n_evaluations),
+        "zero": np.tile(run.reference("zero"), n_evaluations),
+        **sent,
+    }

@@ -1,0 +1,224 @@
+"""One run of a benchmark: a learner, a task set, a protocol and a seed, from the beginning to its file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lifelong_gym import registry
+from lifelong_gym.benchmark.evaluation import Evaluation, Measured
+from lifelong_gym.benchmark.learners import LearnerSpec, learner_class
+from lifelong_gym.benchmark.metrics import Communication
+from lifelong_gym.benchmark.protocol import Protocol
+from lifelong_gym.benchmark.referee import Mark, Plan, Referee
+from lifelong_gym.benchmark.results import write_atomically
+from lifelong_gym.benchmark.writer import PART, SUFFIX, RunWriter, make_header
+from lifelong_gym.envs.parallel import LifelongParallelEnv
+from lifelong_gym.tasks import TaskSet
+from lifelong_gym.wrappers import CoreVecEnv, ParameterSharing, as_vec_env
+
+Progress = Callable[[float], None]
+TIMING = ".timing.json"
+MODEL, CHANNEL = ".model.zip", ".channel.json"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What decides a run.
+
+    Attributes:
+        learner: who learns.
+        env_id: of the family.
+        preset: name of what the tasks were drawn from.
+        task_seed: of that draw.
+        tasks: the tasks.
+        protocol: how they are presented and evaluated.
+        seed: of the learner and its environment, and of the order of tasks.
+        references: returns of ``best``, ``zero`` and ``random`` policies per task, and their ``version``.
+    """
+
+    learner: LearnerSpec
+    env_id: str
+    preset: str
+    task_seed: int
+    tasks: TaskSet
+    protocol: Protocol
+    seed: int
+    references: Mapping[str, Any]
+
+    @property
+    def horizon(self) -> int:
+        """Of the family."""
+        return registry.family(self.env_id).horizon
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        parts = (self.protocol.name, self.env_id, self.preset, self.learner.label, f"seed{self.seed}")
+        return "--".join("".join(c if c.isalnum() or c in "-+_." else "_" for c in part) for part in parts)
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """First line of the file."""
+        n = len(self.tasks)
+        settings = {
+            "learner": self.learner.to_dict(),
+            "family": {
+                "id": self.env_id,
+                "preset": self.preset,
+                "n_tasks": n,
+                "task_seed": self.task_seed,
+                "tasks": self.tasks.to_dict(),
+            },
+            "protocol": self.protocol.to_dict(n, self.horizon, self.seed),
+            "seed": self.seed,
+        }
+        return make_header(settings, self.tasks.hash, self.references)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The episodes that everybody is evaluated on."""
+        p = self.protocol
+        return Evaluation.of(
+            self.env_id, self.tasks, p.n_eval_episodes, p.evaluation_seed, self.learner.task_observation
+        )
+
+    def training_env(self, tasks: TaskSet, seed: int) -> CoreVecEnv:
+        """A row a task; under the ``distributed`` protocol, agents reach each other."""
+        parallel = LifelongParallelEnv(self.env_id, tasks=tasks, task_observation=self.learner.task_observation)
+        is_shared = self.protocol.name == "distributed" and len(tasks) > 1
+        env = as_vec_env(ParameterSharing(parallel, self.protocol.topology) if is_shared else parallel)
+        assert isinstance(env, CoreVecEnv)
+        env.seed(seed)
+        return env
+
+
+def execute(spec: RunSpec, folder: Path, progress: Progress = lambda share: None) -> Path:
+    """Run to the end and write the file; a run that was interrupted goes on, and ends in the same bytes.
+
+    Learners whose class says ``resumes_exactly`` go on from their last evaluation, others begin again.
+
+    Args:
+        spec: what to run.
+        folder: for ``NAME.jsonl`` and, beside it, the time that it took.
+        progress: called with the share that is done.
+
+    Returns:
+        Path of the run file.
+
+    Raises:
+        FileExistsError: the run is finished already.
+        ValueError: an unfinished run with other settings is in the way.
+        LearnerError, BudgetError: see there.
+    """
+    path = folder / f"{spec.name}{SUFFIX}"
+    began = time.monotonic()
+    with _writer(spec, path) as writer:
+        if spec.learner.alone:
+            _run_alone(spec, writer, progress)
+        else:
+            _Together(spec, folder, writer, progress).run()
+        writer.finish()
+    write_atomically(path.with_suffix(TIMING), json.dumps({"seconds": round(time.monotonic() - began, 3)}) + "\n")
+    return path
+
+
+def _resumes(spec: RunSpec) -> bool:
+    return not spec.learner.alone and getattr(learner_class(spec.learner.kind), "resumes_exactly", False)
+
+
+def _writer(spec: RunSpec, path: Path) -> RunWriter:
+    """On a new file, or on the unfinished one where the learner can go on from there."""
+    writer = RunWriter(path, spec.header)
+    if writer.n_written and not _resumes(spec):
+        writer.close()
+        path.with_name(path.name + PART).unlink()
+        return RunWriter(path, spec.header)
+    return writer
+
+
+class _Together:
+    """A run of one learner over all tasks."""
+
+    def __init__(self, spec: RunSpec, folder: Path, writer: RunWriter, progress: Progress) -> None:
+        self._spec, self._folder, self._writer, self._progress = spec, folder, writer, progress
+        self._plan = spec.protocol.plan(len(spec.tasks), spec.horizon, spec.seed)
+        self._evaluation, self._resumes = spec.evaluation, _resumes(spec)
+        self._env = spec.training_env(spec.tasks, spec.seed)
+        self._learner = self._restored() if writer.n_written else spec.learner.make(self._env, spec.seed)
+
+    def run(self) -> None:
+        done = self._writer.n_written
+        taken = self._learner.num_timesteps if done else 0
+        referee = Referee(self._env, self._plan, self._evaluate, done, taken)
+        left = self._plan.total_timesteps - taken
+        if left > 0:
+            self._learner.learn(left, **({"reset_num_timesteps": False} if done else {}))
+        referee.finish()
+        self._forget(self._writer.n_written)
+
+    def _evaluate(self, mark: Mark) -> None:
+        measured = self._evaluation.measure(self._learner)
+        n = self._writer.n_written
+        if self._resumes:
+            self._save(n + 1)
+        self._writer.evaluation(mark.num_timesteps, *measured, mark.stage, self._communication())
+        self._forget(n)
+        self._progress(mark.num_timesteps / self._plan.total_timesteps)
+
+    def _communication(self) -> Communication | None:
+        channel = self._env.channel
+        return None if channel is None else Communication(**channel.ledger.snapshot())
+
+    def _at(self, n_evaluations: int, suffix: str) -> Path:
+        return self._folder / f"{self._spec.name}.at{n_evaluations}{suffix}"
+
+    def _save(self, n: int) -> None:
+        if self._env.channel is not None:
+            write_atomically(self._at(n, CHANNEL), json.dumps(self._env.channel.state_dict()))
+        self._learner.save(self._at(n, MODEL))
+
+    def _restored(self) -> Any:
+        n = self._writer.n_written
+        if self._env.channel is not None:
+            self._env.channel.load_state_dict(json.loads(self._at(n, CHANNEL).read_text()))
+        return learner_class(self._spec.learner.kind).load(self._at(n, MODEL), env=self._env)
+
+    def _forget(self, n: int) -> None:
+        for suffix in (MODEL, CHANNEL):
+            self._at(n, suffix).unlink(missing_ok=True)
+
+
+def _run_alone(spec: RunSpec, writer: RunWriter, progress: Progress) -> None:
+    """A fresh learner for each task, written side by side; in ``transfer`` for the novel one only."""
+    plan, everything, n_tasks = spec.protocol.plan_alone(spec.horizon), spec.evaluation, len(spec.tasks)
+    chosen = np.arange(n_tasks)
+    if spec.protocol.name == "transfer":
+        chosen = np.array(spec.protocol.order(n_tasks, spec.seed)[-1:])
+    untrained = everything.measure(spec.learner.make(spec.training_env(spec.tasks, spec.seed), spec.seed))
+    histories = []
+    for done, task in enumerate(chosen.tolist()):
+        histories.append(_alone(spec, plan, everything.only(task), task))
+        progress((done + 1) / len(chosen))
+    for mark, *columns in zip(plan.marks, *histories, strict=True):
+        returns, failed = untrained.returns.copy(), untrained.failed.copy()
+        returns[chosen] = np.concatenate([column.returns for column in columns])
+        failed[chosen] = np.concatenate([column.failed for column in columns])
+        writer.evaluation(len(chosen) * mark.num_timesteps, returns, failed, mark.stage)
+
+
+def _alone(spec: RunSpec, plan: Plan, evaluation: Evaluation, task: int) -> list[Measured]:
+    seed = int(np.random.SeedSequence([spec.seed, task]).generate_state(1)[0])
+    env = spec.training_env(spec.tasks[[task]], seed)
+    learner = spec.learner.make(env, seed)
+    measured: list[Measured] = []
+    referee = Referee(env, plan, lambda mark: measured.append(evaluation.measure(learner)))
+    learner.learn(plan.total_timesteps)
+    referee.finish()
+    return measured

@@ -1,0 +1,89 @@
+"""Learners that are not ours, for the benchmark to drive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Counter:
+    """Takes exactly its budget in random actions, and acts by how many steps it has taken."""
+
+    def __init__(self, env: Any, seed: int = 0, scale: float = 1e-5) -> None:
+        self.env, self.scale = env, scale
+        self.rng = np.random.default_rng(seed)
+        self.num_timesteps = 0
+        self.tasks_met: list[list[int]] = []
+
+    def learn(self, total_timesteps: int) -> None:
+        """Take steps."""
+        self.env.reset()
+        while self.num_timesteps < total_timesteps:
+            self.tasks_met.append(self.env.core.task_of_row.tolist())
+            low, high = self.env.action_space.low, self.env.action_space.high
+            self.env.step(self.rng.uniform(low, high, (self.env.num_envs, *low.shape)))
+            self.num_timesteps += self.env.num_envs
+
+    def predict(self, observations: Any) -> Any:
+        """Actions."""
+        return np.full((len(observations), *self.env.action_space.shape), self.num_timesteps * self.scale)
+
+
+class Endless(Counter):
+    """Doesn't stop when its budget is spent."""
+
+    def learn(self, total_timesteps: int) -> None:
+        """Take steps."""
+        super().learn(100 * total_timesteps)
+
+
+class Interrupted(Counter):
+    """Stops in the middle of learning, once."""
+
+    armed = True
+
+    def learn(self, total_timesteps: int) -> None:
+        """Take steps."""
+        if Interrupted.armed:
+            super().learn(total_timesteps * 2 // 3)
+            raise KeyboardInterrupt
+        super().learn(total_timesteps)
+
+
+class Mute:
+    """Cannot act."""
+
+    def __init__(self, env: Any, seed: int = 0) -> None:
+        del env, seed
+
+    def learn(self, total_timesteps: int) -> None:
+        """Nothing."""
+
+
+class Diverged(Counter):
+    """Its actions are not numbers."""
+
+    def predict(self, observations: Any) -> Any:
+        """Actions."""
+        return super().predict(observations) * np.nan
+
+
+class Greedy(Counter):
+    """Touches the global generators while it acts."""
+
+    def predict(self, observations: Any) -> Any:
+        """Actions."""
+        np.random.random()
+        return super().predict(observations)
+
+
+class OneHot(Counter):
+    """Wants to see the task's number, and does task i's number of steps to the right."""
+
+    task_observation = "one_hot"
+
+    def predict(self, observations: Any) -> Any:
+        """Actions."""
+        n_tasks = len(self.env.core.tasks)
+        return 0.1 * observations[:, -n_tasks:].argmax(axis=1)[:, None].astype(np.float32)
