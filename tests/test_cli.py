@@ -24,7 +24,7 @@ def lifelong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     return lambda *words: CliRunner().invoke(app, list(words))
 
 
-@pytest.mark.parametrize("command", ["demo", "list", "train", "play"])
+@pytest.mark.parametrize("command", ["demo", "list", "train", "play", "benchmark", "report"])
 def test_help_teaches_by_example(lifelong: object, command: str) -> None:
     """Every command's help holds an example of itself."""
     result = lifelong(command, "--help")  # type: ignore[operator]
@@ -35,7 +35,7 @@ def test_help_teaches_by_example(lifelong: object, command: str) -> None:
 def test_list_names_everything(lifelong: object) -> None:
     """All ids and all learners."""
     output = lifelong("list").output  # type: ignore[operator]
-    for name in [*registry.FAMILIES, "PGELLA", "ENAC", "REINFORCE"]:
+    for name in [*registry.FAMILIES, "PGELLA", "ENAC", "REINFORCE", "reference", "PPO", "TQC"]:
         assert name in output
 
 
@@ -64,6 +64,18 @@ def test_train_then_play(lifelong: object, tmp_path: Path) -> None:
     assert played.exit_code == 0, played.output
     with Image.open(tmp_path / "film.gif") as film:
         assert getattr(film, "n_frames", 1) > 100
+
+
+def test_train_and_play_with_sb3(lifelong: object, tmp_path: Path) -> None:
+    """SB3's algorithms by name, which may see the task."""
+    words = ("train", "PPO+append", ENV, "--n-tasks", "4", "--total-timesteps", "2000", "--folder", "run")
+    result = lifelong(*words)  # type: ignore[operator]
+    assert result.exit_code == 0, result.output
+    run = read_result(tmp_path / "run" / "run.json")
+    assert run["settings"]["task_observation"] == "append"
+    assert len(run["figures"]["return_per_task"]) == 4
+    played = lifelong("play", "run", ENV, "--video", "film.gif")  # type: ignore[operator]
+    assert played.exit_code == 0, played.output
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ AT_MODULE_LEVEL = """
     torch stable_baselines3                 | agents wrappers.vec_env benchmark.demo benchmark.evaluation
     scipy                                   | agents benchmark wrappers
     networkx                                | agents wrappers
-    matplotlib                              | benchmark.plots benchmark.figures benchmark.report
+    matplotlib                              | benchmark.plots benchmark.reports.figures benchmark.reports.report
     mujoco pybullet                         | envs.physics
     ale_py                                  | envs.arcade
     pygame                                  | envs.viewers

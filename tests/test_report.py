@@ -15,16 +15,16 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lifelong_gym.benchmark import figures
-from lifelong_gym.benchmark.metric_tables import tables
-from lifelong_gym.benchmark.overall import all_improvements, pooled
 from lifelong_gym.benchmark.plots import styles
 from lifelong_gym.benchmark.records import read_runs
-from lifelong_gym.benchmark.report import LOAD, write_report
+from lifelong_gym.benchmark.reports import figures
+from lifelong_gym.benchmark.reports.metric_tables import tables
+from lifelong_gym.benchmark.reports.overall import all_improvements, pooled
+from lifelong_gym.benchmark.reports.report import LOAD, write_report
+from lifelong_gym.benchmark.reports.study import Study, studies
+from lifelong_gym.benchmark.reports.tables import Cell, Column, Table, latex, markdown, to_csv, to_html
+from lifelong_gym.benchmark.reports.words import verdict, verdict_overall
 from lifelong_gym.benchmark.statistics import Interval
-from lifelong_gym.benchmark.study import Study, studies
-from lifelong_gym.benchmark.tables import Cell, Column, Table, latex, markdown, to_csv, to_html
-from lifelong_gym.benchmark.words import verdict, verdict_overall
 from lifelong_gym.benchmark.writer import RunWriter
 from tests.synthetic_runs import (
     distributed,

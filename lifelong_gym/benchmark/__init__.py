@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lifelong_gym.benchmark.experiment import Experiment
     from lifelong_gym.benchmark.records import Run, load, read_run, read_runs
-    from lifelong_gym.benchmark.report import write_report
+    from lifelong_gym.benchmark.reports.report import write_report
     from lifelong_gym.benchmark.runner import run_experiment
 
 __all__ = ["Experiment", "Run", "load", "read_run", "read_runs", "run_experiment", "write_report"]
@@ -16,7 +16,7 @@ __all__ = ["Experiment", "Run", "load", "read_run", "read_runs", "run_experiment
 _MODULES = {
     "experiment": ["Experiment"],
     "records": ["Run", "load", "read_run", "read_runs"],
-    "report": ["write_report"],
+    "reports.report": ["write_report"],
     "runner": ["run_experiment"],
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -14,12 +14,11 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.markup import escape
-from rich.table import Table
 
 from lifelong_gym import registry
-from lifelong_gym.benchmark.learners import first_line, learner_class, registered
+from lifelong_gym.benchmark.learners import known, learner_class
+from lifelong_gym.benchmark.listing import agents_table, describe_environment, environments_table, final_tables
 from lifelong_gym.errors import LifelongGymError
-from lifelong_gym.tasks import RandomSign, SameAs
 
 console = Console()
 app = typer.Typer(
@@ -31,6 +30,7 @@ app = typer.Typer(
 
 EnvArgument = Annotated[str, typer.Argument(help="Id of an environment; `lifelong list` shows them.")]
 RESULT, MODEL = "run.json", "model.zip"
+N_EPISODES, EVALUATION_SEED = 8, 1_000_000
 
 
 @app.callback()
@@ -86,83 +86,18 @@ def list_(
     Examples: `lifelong list`, `lifelong list LifelongCartPole-v0 --references`, `lifelong list PGELLA`
     """
     if name is None:
-        console.print(_environments())
-        console.print(_agents())
+        console.print(environments_table())
+        console.print(agents_table())
         console.print("Next: [bold]lifelong list LifelongCartPole-v0[/bold], or [bold]lifelong demo[/bold].")
     elif name in registry.FAMILIES:
-        _describe_environment(name, references)
-    elif name in registered() or ":" in name:
+        describe_environment(console, name, references)
+    elif name in known() or ":" in name:
         kind = learner_class(name)
         console.print(Markdown(f"# {name}\n\n{inspect.getdoc(kind)}"))
     else:
         from lifelong_gym.errors import unknown
 
-        raise unknown("environment or agent", name, [*registry.FAMILIES, *registered()])
-
-
-def _environments() -> Table:
-    table = Table(title="Environments", show_lines=True)
-    table.add_column("id", no_wrap=True)
-    table.add_column("what it is, and its presets")
-    for id in registry.FAMILIES:
-        family = registry.family(id)
-        spaces = " -> ".join(_space(kind.space) for kind in (family.observations, family.actions))
-        presets = ", ".join(family.parameters.presets)
-        table.add_row(id, f"{first_line(type(family))}\n{spaces}\n{presets}")
-    return table
-
-
-def _space(space: Any) -> str:
-    return f"Box{space.shape}" if hasattr(space, "low") else str(space)
-
-
-def _agents() -> Table:
-    table = Table(title="Agents")
-    table.add_column("name")
-    table.add_column("what it is")
-    for name in registered():
-        table.add_row(name, first_line(learner_class(name)))
-    return table
-
-
-def _describe_environment(id: str, references: bool) -> None:
-    family = registry.family(id)
-    console.print(Markdown(f"# {id}\n\n{inspect.getdoc(type(family))}"))
-    parameters = Table(title="Parameters")
-    for column in ("name", "unit", "nominal", "bounds", "meaning"):
-        parameters.add_column(column)
-    for p in family.parameters:
-        parameters.add_row(p.name, p.unit, f"{p.nominal:.4g}", f"{p.bounds[0]:g} to {p.bounds[1]:g}", p.meaning)
-    console.print(parameters)
-    presets = Table(title="Presets")
-    for column in ("name", "meaning", "draws"):
-        presets.add_column(column)
-    for name, preset in family.parameters.presets.items():
-        draws = "; ".join(f"{parameter} {_draws(d)}" for parameter, d in preset.draws.items())
-        presets.add_row(name, escape(preset.meaning), draws or "nothing")
-    console.print(presets)
-    if references:
-        _print_references(id)
-
-
-def _draws(distribution: Any) -> str:
-    if isinstance(distribution, SameAs):
-        return f"= {distribution.parameter}"
-    low, high = distribution.support
-    if low == high:
-        return f"{low:g}"
-    return f"±{high:g}" if isinstance(distribution, RandomSign) else f"{low:.3g} to {high:.3g}"
-
-
-def _print_references(id: str) -> None:
-    from lifelong_gym.benchmark.references import REFERENCE_VERSION, reference_returns
-
-    family = registry.family(id)
-    tasks = family.parameters.sample(10)
-    with console.status("optimising the reference controllers"):
-        returns = reference_returns(family, tasks)
-    listed = ", ".join(f"{value:.4g}" for value in returns)
-    console.print(f"Reference returns (version {REFERENCE_VERSION}) of the ten default tasks: {listed}")
+        raise unknown("environment or agent", name, [*registry.FAMILIES, *known()])
 
 
 @app.command()
@@ -185,16 +120,24 @@ def train(
 
     Example: `lifelong train PGELLA LifelongCartPole-v0 --preset hetero --n-tasks 50 -a n_basis=3`
     """
+    from lifelong_gym.benchmark.evaluation import Evaluation
+    from lifelong_gym.benchmark.learners import LearnerSpec
     from lifelong_gym.benchmark.results import write_result
+    from lifelong_gym.envs.parallel import LifelongParallelEnv
+    from lifelong_gym.wrappers import CoreVecEnv
 
-    kind = learner_class(agent)
-    tasks = registry.sample_tasks(env, n_tasks, task_seed, preset)
     arguments = dict(_argument(text) for text in argument or [])
+    spec = LearnerSpec.of(agent, arguments=arguments)
+    tasks = registry.sample_tasks(env, n_tasks, task_seed, preset)
     folder = folder or Path("runs") / f"{agent.rpartition(':')[2]}-{env}-seed{seed}"
     if (folder / RESULT).exists() and not overwrite:
         raise FileExistsError(f"{folder} holds a run already: pass --overwrite, or another --folder")
-    learner = kind("LinearGaussianPolicy", _parallel_env(env, tasks), seed=seed, verbose=0, **arguments)
-    learner.learn(total_timesteps, progress_bar=True)
+    parallel = LifelongParallelEnv(env, tasks=tasks, task_observation=spec.task_observation)
+    learner = spec.make(CoreVecEnv.of(parallel), seed)
+    if not hasattr(learner, "save"):
+        raise ValueError(f"{agent} can't be saved: it has no `save`. `lifelong benchmark` doesn't need one")
+    takes_bar = "progress_bar" in inspect.signature(learner.learn).parameters
+    learner.learn(total_timesteps, **({"progress_bar": True} if takes_bar else {}))
     folder.mkdir(parents=True, exist_ok=True)
     learner.save(folder / MODEL)
     settings = {
@@ -202,14 +145,20 @@ def train(
         "arguments": arguments,
         "env": env,
         "tasks": tasks.to_dict(),
+        "task_observation": spec.task_observation,
         "seed": seed,
         "total_timesteps": total_timesteps,
     }
-    returns = _mean_returns(learner, env, tasks)
-    write_result(folder / RESULT, settings, {"return_per_task": returns, "num_timesteps": learner.num_timesteps})
-    console.print(f"Mean return of the learned policies: {sum(returns) / len(returns):.2f}")
+    measured = Evaluation.of(env, tasks, N_EPISODES, EVALUATION_SEED, spec.task_observation).measure(learner)
+    returns = measured.returns.mean(axis=1)
+    write_result(folder / RESULT, settings, {"return_per_task": returns, "failed": measured.failed, **_steps(learner)})
+    console.print(f"Mean return of the learned policies: {returns.mean():.2f}")
     console.print(f"Written: [bold]{folder / MODEL}[/bold] and [bold]{folder / RESULT}[/bold]")
     console.print(f"Next: [bold]lifelong play {folder} {env} --task 0[/bold]")
+
+
+def _steps(learner: Any) -> dict[str, int]:
+    return {"num_timesteps": learner.num_timesteps} if hasattr(learner, "num_timesteps") else {}
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -220,24 +169,6 @@ def _argument(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
-
-
-def _parallel_env(env: str, tasks: Any) -> Any:
-    import pettingzoo
-
-    return pettingzoo.make("parallel", env, tasks=tasks)
-
-
-def _mean_returns(learner: Any, env: str, tasks: Any, n_episodes: int = 8) -> list[float]:
-    import gymnasium as gym
-
-    from lifelong_gym.benchmark.animation import play as play_episode
-
-    single = gym.make(env, tasks=tasks)
-    return [
-        sum(play_episode(single, learner.for_task(task), task, seed) for seed in range(n_episodes)) / n_episodes
-        for task in range(len(tasks))
-    ]
 
 
 @app.command()
@@ -263,9 +194,10 @@ def play(
         raise ValueError(f"`env` must be {settings['env']}, which {run} was trained on. Received {env}")
     if video is not None:
         animation.check_suffix(video)
-    learner = learner_class(settings["agent"]).load(run / MODEL)
-    policy = learner.for_task(task)
-    single = gym.make(env, tasks=settings["tasks"], render_mode="human" if video is None else "rgb_array")
+    learner = learner_class(settings["agent"].partition("+")[0]).load(run / MODEL)
+    policy = learner.for_task(task) if hasattr(learner, "for_task") else learner
+    look = {"task_observation": settings["task_observation"], "render_mode": "human" if video is None else "rgb_array"}
+    single = gym.make(env, tasks=settings["tasks"], **look)
     if video is None:
         total = animation.play(single, policy, task, seed)
     else:
@@ -327,6 +259,8 @@ def benchmark(
             }
         )
     outcome = run_experiment(described, folder, console, processes)
+    for table in final_tables(outcome.written + outcome.skipped):
+        console.print(table)
     console.print(f"{len(outcome.written)} runs written, {len(outcome.skipped)} were there: [bold]{folder}[/bold]")
     for name, why in outcome.failed.items():
         console.print(f"[red]failed:[/red] {escape(name)}: {escape(why)}", highlight=False)
@@ -350,7 +284,7 @@ def report(
 
     Example: `lifelong report runs/benchmark --html report.html`
     """
-    from lifelong_gym.benchmark.report import write_report
+    from lifelong_gym.benchmark.reports.report import write_report
 
     page, *others = write_report(runs, folder, html)
     console.print(f"Written: [bold]{page}[/bold], and {len(others)} tables and figures in [bold]{page.parent}[/bold]")

@@ -38,6 +38,12 @@ def registered() -> dict[str, str]:
     return {point.name: point.value for point in sorted(entry_points(group=GROUP))}
 
 
+def known() -> dict[str, str]:
+    """Name and ``module:Class`` of everything that has a name: learners of SB3 and sb3-contrib and baselines too."""
+    contrib = {name: f"sb3_contrib:{name}" for name in CONTRIB}
+    return {**{name: f"stable_baselines3:{name}" for name in SB3}, **contrib, **BASELINES, **registered()}
+
+
 def learner_class(name: str) -> type[Any]:
     """The class behind a registered name, a name of SB3 or sb3-contrib, a baseline, or ``module:Class``.
 
@@ -46,11 +52,10 @@ def learner_class(name: str) -> type[Any]:
         MissingExtraError: sb3-contrib isn't installed.
         ValueError: the module has no such class.
     """
-    known = {**_sb3(), **BASELINES, **registered()}
-    if name not in known and ":" not in name:
-        raise unknown("agent", name, known)
+    if name not in known() and ":" not in name:
+        raise unknown("agent", name, known())
     try:
-        kind = load(known.get(name, name))
+        kind = load(known().get(name, name))
     except ModuleNotFoundError as error:
         if name in CONTRIB and error.name == "sb3_contrib":
             raise MissingExtraError("sb3-contrib", "contrib") from None
@@ -58,13 +63,6 @@ def learner_class(name: str) -> type[Any]:
     if not inspect.isclass(kind):
         raise ValueError(f"{name!r} must name a class. Received {kind!r}")
     return kind
-
-
-def _sb3() -> dict[str, str]:
-    return {
-        **{name: f"stable_baselines3:{name}" for name in SB3},
-        **{name: f"sb3_contrib:{name}" for name in CONTRIB},
-    }
 
 
 def first_line(kind: type[Any]) -> str:

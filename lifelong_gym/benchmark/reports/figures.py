@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lifelong_gym.benchmark import metrics
-from lifelong_gym.benchmark.overall import Chances, Scores, profile, thresholds
 from lifelong_gym.benchmark.plots import COLOURS, GREY, Style, engineering, line, new_figure, tidy
 from lifelong_gym.benchmark.records import Run
+from lifelong_gym.benchmark.reports.overall import Chances, Scores, profile, thresholds
+from lifelong_gym.benchmark.reports.study import Study, n_final, novel_curve
 from lifelong_gym.benchmark.statistics import bootstrap
-from lifelong_gym.benchmark.study import Study, n_final, novel_curve
 from lifelong_gym.tasks import FloatArray
 
 Styles = Mapping[str, Style]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from lifelong_gym.benchmark.plots import Style
-from lifelong_gym.benchmark.tables import code
+from lifelong_gym.benchmark.reports.tables import code
 
 STYLE = """
 :root { --ink: #1d2126; --soft: #5c6570; --rule: #dfe3e8; --paper: #fff; --tint: #f5f7f9; --link: #0b62a4; }

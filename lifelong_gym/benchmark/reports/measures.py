@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from lifelong_gym.benchmark import metrics
 from lifelong_gym.benchmark.records import Run
+from lifelong_gym.benchmark.reports.study import FIXED, final_performance, n_final, novel_curve, novel_tasks
+from lifelong_gym.benchmark.reports.tables import Column
 from lifelong_gym.benchmark.statistics import optimality_gap
-from lifelong_gym.benchmark.study import FIXED, final_performance, n_final, novel_curve, novel_tasks
-from lifelong_gym.benchmark.tables import Column
 from lifelong_gym.tasks import FloatArray
 
 THRESHOLD = 0.9

@@ -12,16 +12,17 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lifelong_gym.benchmark import figures, metrics, words
-from lifelong_gym.benchmark.metric_tables import tables
-from lifelong_gym.benchmark.overall import aggregates, all_improvements, improvements, pooled
-from lifelong_gym.benchmark.page import Section, facts, heading, items, page, picture, prose
-from lifelong_gym.benchmark.page import words as word_table
+from lifelong_gym.benchmark import metrics
 from lifelong_gym.benchmark.plots import Style, save, styles
 from lifelong_gym.benchmark.records import Found, Run, find_runs
+from lifelong_gym.benchmark.reports import figures, words
+from lifelong_gym.benchmark.reports.metric_tables import tables
+from lifelong_gym.benchmark.reports.overall import aggregates, all_improvements, improvements, pooled
+from lifelong_gym.benchmark.reports.page import Section, facts, heading, items, page, picture, prose
+from lifelong_gym.benchmark.reports.page import words as word_table
+from lifelong_gym.benchmark.reports.study import Study, studies
+from lifelong_gym.benchmark.reports.tables import DASH, Table, number, to_html, write_table
 from lifelong_gym.benchmark.results import write_atomically
-from lifelong_gym.benchmark.study import Study, studies
-from lifelong_gym.benchmark.tables import DASH, Table, number, to_html, write_table
 
 CURVES = (
     "Learning curves: mean over tasks and seeds, with 95% bootstrap intervals over seeds. "

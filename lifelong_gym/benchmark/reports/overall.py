@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lifelong_gym.benchmark import statistics
-from lifelong_gym.benchmark.metric_tables import INTERVALS
+from lifelong_gym.benchmark.reports.metric_tables import INTERVALS
+from lifelong_gym.benchmark.reports.study import Study
+from lifelong_gym.benchmark.reports.tables import Cell, Column, Table
 from lifelong_gym.benchmark.statistics import Interval, Profile
-from lifelong_gym.benchmark.study import Study
-from lifelong_gym.benchmark.tables import Cell, Column, Table
 from lifelong_gym.tasks import FloatArray
 
 N_THRESHOLDS = 121

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.benchmark.measures import AGAINST_SCRATCH, FAILED, MEASURES, MULTI_TASK, Measure, Scratch
 from lifelong_gym.benchmark.records import Run
+from lifelong_gym.benchmark.reports.measures import AGAINST_SCRATCH, FAILED, MEASURES, MULTI_TASK, Measure, Scratch
+from lifelong_gym.benchmark.reports.study import Study
+from lifelong_gym.benchmark.reports.tables import Cell, Table
 from lifelong_gym.benchmark.statistics import Interval, bootstrap
-from lifelong_gym.benchmark.study import Study
-from lifelong_gym.benchmark.tables import Cell, Table
 
 INTERVALS = (
     "In brackets: 95% percentile bootstrap intervals over seeds. Bold: the best estimate, and every learner whose "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from lifelong_gym.benchmark.measures import AREA, LIFELONG
-from lifelong_gym.benchmark.metric_tables import estimate
-from lifelong_gym.benchmark.overall import Scores, aggregate_interval, improvement
 from lifelong_gym.benchmark.records import Run
+from lifelong_gym.benchmark.reports.measures import AREA, LIFELONG
+from lifelong_gym.benchmark.reports.metric_tables import estimate
+from lifelong_gym.benchmark.reports.overall import Scores, aggregate_interval, improvement
+from lifelong_gym.benchmark.reports.study import PROTOCOLS, Study
+from lifelong_gym.benchmark.reports.tables import interval_text, number
 from lifelong_gym.benchmark.statistics import Interval, interquartile_mean
-from lifelong_gym.benchmark.study import PROTOCOLS, Study
-from lifelong_gym.benchmark.tables import interval_text, number
 from lifelong_gym.tasks import FloatArray
 
 FEW = (

@@ -1,0 +1,105 @@
+"""What the command ``lifelong`` prints: environments, agents, and who ended where."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.markup import escape
+from rich.table import Table
+
+from lifelong_gym import registry
+from lifelong_gym.benchmark.learners import BASELINES, CONTRIB, SB3, first_line, learner_class, registered
+from lifelong_gym.tasks import RandomSign, SameAs
+
+N_SHOWN = 3  # columns of a table that fit into a terminal
+
+
+def environments_table() -> Table:
+    """Ids, with what they are and their presets."""
+    table = Table(title="Environments", show_lines=True)
+    table.add_column("id", no_wrap=True)
+    table.add_column("what it is, and its presets")
+    for id in registry.FAMILIES:
+        family = registry.family(id)
+        spaces = " -> ".join(_space(kind.space) for kind in (family.observations, family.actions))
+        presets = ", ".join(family.parameters.presets)
+        table.add_row(id, f"{first_line(type(family))}\n{spaces}\n{presets}")
+    return table
+
+
+def _space(space: Any) -> str:
+    return f"Box{space.shape}" if hasattr(space, "low") else str(space)
+
+
+def agents_table() -> Table:
+    """Names, with what they are."""
+    table = Table(title="Agents")
+    table.add_column("name")
+    table.add_column("what it is")
+    for name in [*registered(), *BASELINES]:
+        table.add_row(name, first_line(learner_class(name)))
+    table.add_row(", ".join(SB3), "of Stable-Baselines3")
+    table.add_row(", ".join(CONTRIB), "of sb3-contrib (extra `contrib`)")
+    return table
+
+
+def describe_environment(console: Console, id: str, references: bool) -> None:
+    """One family: its text, parameters and presets, and if wanted the returns of its reference controllers."""
+    family = registry.family(id)
+    console.print(Markdown(f"# {id}\n\n{inspect.getdoc(type(family))}"))
+    parameters = Table(title="Parameters")
+    for column in ("name", "unit", "nominal", "bounds", "meaning"):
+        parameters.add_column(column)
+    for p in family.parameters:
+        parameters.add_row(p.name, p.unit, f"{p.nominal:.4g}", f"{p.bounds[0]:g} to {p.bounds[1]:g}", p.meaning)
+    console.print(parameters)
+    presets = Table(title="Presets")
+    for column in ("name", "meaning", "draws"):
+        presets.add_column(column)
+    for name, preset in family.parameters.presets.items():
+        draws = "; ".join(f"{parameter} {_draws(d)}" for parameter, d in preset.draws.items())
+        presets.add_row(name, escape(preset.meaning), draws or "nothing")
+    console.print(presets)
+    if references:
+        _print_references(console, id)
+
+
+def _draws(distribution: Any) -> str:
+    if isinstance(distribution, SameAs):
+        return f"= {distribution.parameter}"
+    low, high = distribution.support
+    if low == high:
+        return f"{low:g}"
+    return f"±{high:g}" if isinstance(distribution, RandomSign) else f"{low:.3g} to {high:.3g}"
+
+
+def _print_references(console: Console, id: str) -> None:
+    from lifelong_gym.benchmark.references import REFERENCE_VERSION, reference_returns
+
+    family = registry.family(id)
+    tasks = family.parameters.sample(10)
+    with console.status("optimising the reference controllers"):
+        returns = reference_returns(family, tasks)
+    listed = ", ".join(f"{value:.4g}" for value in returns)
+    console.print(f"Reference returns (version {REFERENCE_VERSION}) of the ten default tasks: {listed}")
+
+
+def final_tables(paths: list[Path]) -> Iterator[Table]:
+    """Of each family: who ended where, on the scale from doing nothing to the best policy known."""
+    from lifelong_gym.benchmark.records import read_run
+    from lifelong_gym.benchmark.reports.metric_tables import tables
+    from lifelong_gym.benchmark.reports.study import studies
+    from lifelong_gym.benchmark.reports.tables import cell_text
+
+    for study in studies([read_run(path) for path in sorted(paths)])[0]:
+        metrics = tables(study)[0]
+        shown = metrics.columns[:N_SHOWN]
+        table = Table("", *[column.name for column in shown], title=study.family)
+        for learner, cells in metrics.rows.items():
+            table.add_row(learner, *[cell_text(cell, column.unit) for cell, column in zip(cells, shown, strict=False)])
+        yield table
