@@ -7,123 +7,31 @@ import hashlib
 import itertools
 import json
 import numbers
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends import numpy_math, philox
+from lifelong_gym.distributions import (
+    Constant,
+    Distribution,
+    FloatArray,
+    Integer,
+    SameAs,
+    Uniform,
+    draw,
+)
 from lifelong_gym.errors import integer, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 FORMAT = 1
 MAX_UID = 2**32 - 1
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """Uniform on [low, high]."""
-
-    low: float
-    high: float
-
-    def quantile(self, u: FloatArray) -> FloatArray:
-        """Map uniforms in [0, 1) to this distribution."""
-        return self.low + (self.high - self.low) * u
-
-    def widened(self) -> Uniform:
-        """[low / 2, 2 high] in magnitude; the range must not contain 0 inside."""
-        if self.low < 0:
-            return Uniform(2 * self.low, self.high / 2)
-        return Uniform(self.low / 2, 2 * self.high)
-
-    @property
-    def support(self) -> tuple[float, float]:
-        """Smallest and largest possible value."""
-        return self.low, self.high
-
-
-@dataclass(frozen=True)
-class Integer:
-    """Uniform on the integers low, low + 1, ... high."""
-
-    low: int
-    high: int
-
-    def quantile(self, u: FloatArray) -> FloatArray:
-        """Map uniforms in [0, 1) to this distribution."""
-        result: FloatArray = self.low + np.floor((self.high - self.low + 1) * u)
-        return result
-
-    @property
-    def support(self) -> tuple[float, float]:
-        """Smallest and largest possible value."""
-        return self.low, self.high
-
-
-@dataclass(frozen=True)
-class LogUniform:
-    """Log-uniform on [low, high], both positive."""
-
-    low: float
-    high: float
-
-    def quantile(self, u: FloatArray) -> FloatArray:
-        """Map uniforms in [0, 1) to this distribution."""
-        result: FloatArray = self.low * numpy_math.exp(u * numpy_math.log(self.high / self.low))
-        return result
-
-    @property
-    def support(self) -> tuple[float, float]:
-        """Smallest and largest possible value."""
-        return self.low, self.high
-
-
-@dataclass(frozen=True)
-class Constant:
-    """Always the same value."""
-
-    value: float
-
-    def quantile(self, u: FloatArray) -> FloatArray:
-        """The value, once per entry of ``u``."""
-        return np.full_like(u, self.value)
-
-    @property
-    def support(self) -> tuple[float, float]:
-        """The value, twice."""
-        return self.value, self.value
-
-
-@dataclass(frozen=True)
-class RandomSign:
-    """Plus or minus a magnitude, balanced: rows 2m and 2m+1 of a set have opposite signs."""
-
-    magnitude: Uniform | LogUniform | Constant = field(default_factory=lambda: Constant(1.0))
-
-    @property
-    def support(self) -> tuple[float, float]:
-        """Smallest and largest possible value."""
-        high = self.magnitude.support[1]
-        return -high, high
-
-
-@dataclass(frozen=True)
-class SameAs:
-    """A copy of what another parameter of the same task drew."""
-
-    parameter: str
-
-
-Distribution = Uniform | Integer | LogUniform | Constant | RandomSign | SameAs
 
 
 @dataclass(frozen=True)
@@ -281,7 +189,7 @@ class ParameterSpace:
         draws = self.presets[preset].draws
         for name, distribution in draws.items():
             if not isinstance(distribution, SameAs):
-                values[:, self.index(name)] = _draw(distribution, name, n_tasks, seed)
+                values[:, self.index(name)] = draw(distribution, name, n_tasks, seed)
         for name, distribution in draws.items():
             if isinstance(distribution, SameAs):
                 values[:, self.index(name)] = values[:, self.index(distribution.parameter)]
@@ -312,19 +220,6 @@ class ParameterSpace:
         """Every combination of the given parameter values; the rest is nominal. The last parameter varies fastest."""
         combinations = itertools.product(*values.values())
         return self.tasks([dict(zip(values, row, strict=True)) for row in combinations])
-
-
-def _draw(distribution: Distribution, name: str, n: int, seed: int) -> FloatArray:
-    if isinstance(distribution, Constant):
-        return distribution.quantile(np.empty(n))
-    rows = np.arange(n, dtype=np.uint64)
-    key = philox.row_key(int(seed))
-    value, sign = numpy_math.uniform_pair(zlib.crc32(name.encode()), rows, 0, philox.TASKS, *key)
-    if not isinstance(distribution, RandomSign):
-        assert not isinstance(distribution, SameAs)
-        return distribution.quantile(value)
-    first = np.where(sign[(rows // 2 * 2).astype(np.int64)] < 0.5, -1.0, 1.0)
-    return first * np.where(rows % 2 == 0, 1.0, -1.0) * distribution.magnitude.quantile(value)
 
 
 class Task(Mapping[str, float]):

@@ -6,10 +6,11 @@ import random
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from lifelong_gym.distributions import Uniform
 from lifelong_gym.envs.backends.bind import ROLES
 from lifelong_gym.envs.backends.scalar import Vector, scale, shift
 from lifelong_gym.envs.family import Bounded, Channel, Columns, Continuous, Groups, KernelFamily
-from lifelong_gym.tasks import Parameter, ParameterSpace, Preset, Uniform
+from lifelong_gym.tasks import Parameter, ParameterSpace, Preset
 
 DT = 0.1
 STATE = (Channel("temperature", "K", "above the goal"),)

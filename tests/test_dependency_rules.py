@@ -40,6 +40,7 @@ ROOMS = """
     families  | envs.navigation              | protocol scalar
     protocol  | envs.family tasks errors     | protocol backends
     protocol  | schedule imports             | protocol backends
+    protocol  | distributions                | protocol backends
     backends  | envs.backends                | protocol scalar
     scalar    | envs.backends.scalar         |
 """.replace("ground", "protocol backends")

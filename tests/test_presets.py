@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_discrete_are
 
+from lifelong_gym.distributions import RandomSign, SameAs, Uniform
 from lifelong_gym.envs.control.base import ControlFamily
 from lifelong_gym.envs.control.cart_pole import CartPole
 from lifelong_gym.envs.control.ch47 import CH47
@@ -17,7 +18,7 @@ from lifelong_gym.envs.control.double_mass import DoubleMass
 from lifelong_gym.envs.control.quadrotor import Quadrotor
 from lifelong_gym.envs.control.simple_mass import SimpleMass
 from lifelong_gym.envs.family import Constants
-from lifelong_gym.tasks import FloatArray, RandomSign, SameAs, Task, TaskSet, Uniform
+from lifelong_gym.tasks import FloatArray, Task, TaskSet
 from tests.stepping import FAMILIES, bound_of, each_family, simulate
 
 Ranges = dict[str, tuple[float, float]]

@@ -16,22 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lifelong_gym
+from lifelong_gym.distributions import Constant, Integer, LogUniform, RandomSign, SameAs, Uniform
 from lifelong_gym.errors import MissingExtraError, UnknownNameError
 from lifelong_gym.registry import FAMILIES
-from lifelong_gym.tasks import (
-    MAX_UID,
-    Constant,
-    Integer,
-    LogUniform,
-    Parameter,
-    ParameterSpace,
-    Preset,
-    RandomSign,
-    SameAs,
-    Task,
-    TaskSet,
-    Uniform,
-)
+from lifelong_gym.tasks import MAX_UID, Parameter, ParameterSpace, Preset, Task, TaskSet
 
 CART_POLE = "LifelongCartPole-v0"
 SPACE = ParameterSpace(

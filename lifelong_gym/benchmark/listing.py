@@ -14,7 +14,7 @@ from rich.table import Table
 
 from lifelong_gym import registry
 from lifelong_gym.benchmark.learners import BASELINES, CONTRIB, SB3, first_line, learner_class, registered
-from lifelong_gym.tasks import RandomSign, SameAs
+from lifelong_gym.distributions import RandomSign, SameAs
 
 N_SHOWN = 3  # columns of a table that fit into a terminal
 

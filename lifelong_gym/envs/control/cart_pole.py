@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, final
 
+from lifelong_gym.distributions import Constant, LogUniform, RandomSign, Uniform
 from lifelong_gym.envs.backends.scalar import Vector, sincos
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, safe2015, sensors
 from lifelong_gym.envs.control.integrators import rk4
 from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
-from lifelong_gym.tasks import Constant, LogUniform, Parameter, Preset, RandomSign, Uniform
+from lifelong_gym.tasks import Parameter, Preset
 
 DT = 0.02
 FORCE = 10.0
