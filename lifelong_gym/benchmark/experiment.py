@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import product
@@ -23,6 +23,9 @@ N_TASKS, N_SEEDS = 20, 10
 QUICK: dict[str, Any] = {"n_tasks": 5, "seeds": 2, "episodes_per_task": 30, "n_evaluations": 6, "n_eval_episodes": 4}
 QUICK_EVALUATIONS = {"lifelong": 3, "transfer": 6}  # of each task or stage
 HETERO = "hetero"
+KEYS = ("learners", "families", "protocol", "seeds", "quick")
+LEARNER_KEYS = ("class", "arguments", "task_observation", "alone")
+FAMILY_KEYS = ("preset", "n_tasks", "task_seed")
 
 
 class ExperimentError(LifelongGymError, ValueError):
@@ -106,17 +109,17 @@ class Experiment:
         Raises:
             ExperimentError: the message names the key.
         """
-        known = ("learners", "families", "protocol", "seeds", "quick")
-        for key in content:
-            if key not in known:
-                raise ExperimentError(str(unknown("key", key, known)))
+        try:
+            _check_keys(content, KEYS)
+        except ValueError as error:
+            raise ExperimentError(str(error)) from None
         quick = content.get("quick", False)
         if not isinstance(quick, bool):
             raise ExperimentError(f"quick: must be true or false. Received {quick!r}")
-        n_tasks = QUICK["n_tasks"] if quick else N_TASKS
+        drawn = {"n_tasks": QUICK["n_tasks"] if quick else N_TASKS}
         return cls(
-            _each("learners", content, lambda name, table: LearnerSpec.of(name, **table)),
-            _each("families", content, lambda id, table: FamilySpec.of(id, **{"n_tasks": n_tasks, **table})),
+            _each("learners", content, LEARNER_KEYS, lambda name, table: LearnerSpec.of(name, **table)),
+            _each("families", content, FAMILY_KEYS, lambda id, table: FamilySpec.of(id, **{**drawn, **table})),
             _protocol(content.get("protocol", {}), quick),
             _seeds(content.get("seeds", QUICK["seeds"] if quick else N_SEEDS)),
         )
@@ -184,7 +187,15 @@ def levels_of(family: FamilySpec, protocol: Protocol) -> Levels:
     return Levels(references, between_tasks(registry.family(family.id), tasks))
 
 
-def _each(key: str, content: Mapping[str, Any], make: Any) -> tuple[Any, ...]:
+def _check_keys(table: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in table:
+        if key not in known:
+            raise unknown("key", key, known)
+
+
+def _each(
+    key: str, content: Mapping[str, Any], known: Sequence[str], make: Callable[[str, dict[str, Any]], Any]
+) -> tuple[Any, ...]:
     given = content.get(key)
     if isinstance(given, Sequence) and not isinstance(given, str):
         given = {name: {} for name in given}
@@ -193,6 +204,7 @@ def _each(key: str, content: Mapping[str, Any], make: Any) -> tuple[Any, ...]:
     made = []
     for name, table in given.items():
         try:
+            _check_keys(table, known)
             made.append(make(name, dict(table)))
         except (LifelongGymError, TypeError, ValueError, ImportError) as error:
             raise ExperimentError(f"{key}.{name}: {error}") from error

@@ -106,6 +106,10 @@ class LearnerSpec:
         given = {"task_observation": wish, "alone": suffix == ALONE, **given}
         if given["task_observation"] not in TASK_OBSERVATIONS:
             raise unknown("task_observation", given["task_observation"], TASK_OBSERVATIONS)
+        if not isinstance(given["alone"], bool):
+            raise ValueError(f"`alone` must be true or false. Received {given['alone']!r}")
+        if not isinstance(given.get("arguments", {}), Mapping):
+            raise ValueError(f"`arguments` must be a table. Received {given['arguments']!r}")
         return cls(name.rpartition(":")[2], kind, **given)
 
     def to_dict(self) -> dict[str, Any]:
