@@ -20,7 +20,7 @@ from lifelong_gym.errors import LifelongGymError, integer, unknown
 from lifelong_gym.tasks import TaskSet
 
 N_TASKS, N_SEEDS = 20, 10
-QUICK: dict[str, Any] = {"n_tasks": 5, "seeds": 2, "episodes_per_task": 30, "n_evaluations": 6, "n_eval_episodes": 4}
+QUICK: dict[str, Any] = {"n_tasks": 4, "seeds": 2, "episodes_per_task": 30, "n_evaluations": 6, "n_eval_episodes": 4}
 QUICK_EVALUATIONS = {"lifelong": 3, "transfer": 6}  # of each task or stage
 HETERO = "hetero"
 KEYS = ("learners", "families", "protocol", "seeds", "quick")
