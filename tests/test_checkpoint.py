@@ -22,7 +22,17 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 import lifelong_gym
 from lifelong_gym import sample_tasks
-from lifelong_gym.agents import ENAC, PGELLA, REINFORCE, LinearGaussianPolicy, MultiTaskAlgorithm, checkpoint
+from lifelong_gym.agents import (
+    ENAC,
+    GOMTL,
+    PGELLA,
+    REINFORCE,
+    RWR,
+    LinearGaussianPolicy,
+    MultiTaskAlgorithm,
+    ScalablePGELLA,
+    checkpoint,
+)
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.wrappers import as_vec_env
 
@@ -35,6 +45,10 @@ LEARNERS: dict[str, tuple[type[MultiTaskAlgorithm], dict[str, Any]]] = {
     "enac": (ENAC, {"n_trajectories": 8, "max_kl": 0.1}),
     "pgella": (PGELLA, {"n_basis": 2, "sigma": 0.5}),
     "pgella-enac": (PGELLA, {"base": "enac", "n_trajectories": 8}),
+    "rwr": (RWR, {"beta": 2.0, "reward_to_go": True}),
+    "gomtl": (GOMTL, {"base": "rwr", "base_settings": {"beta": 2.0}, "mean_basis": True}),
+    "scalable": (ScalablePGELLA, {"admm_iterations": 5, "penalty": 0.2}),
+    "scalable-enac": (ScalablePGELLA, {"base": "enac", "n_trajectories": 8, "consensus": "all_reduce"}),
 }
 every_learner = pytest.mark.parametrize("name", LEARNERS)
 Contents = dict[str, bytes]

@@ -23,7 +23,16 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from lifelong_gym import rollout, sample_tasks
-from lifelong_gym.agents import ENAC, PGELLA, REINFORCE, LinearGaussianPolicy, MultiTaskAlgorithm
+from lifelong_gym.agents import (
+    ENAC,
+    GOMTL,
+    PGELLA,
+    REINFORCE,
+    RWR,
+    LinearGaussianPolicy,
+    MultiTaskAlgorithm,
+    ScalablePGELLA,
+)
 from lifelong_gym.tasks import FloatArray
 from lifelong_gym.wrappers import as_vec_env
 
@@ -45,8 +54,13 @@ LEARNERS: dict[str, Maker] = {
     "reinforce-shared": maker(REINFORCE, shared=True),
     "enac": maker(ENAC, n_trajectories=8),
     "enac-shared": maker(ENAC, n_trajectories=4, shared=True),
+    "rwr": maker(RWR),
+    "rwr-shared": maker(RWR, shared=True, reward_to_go=True),
     "pgella": maker(PGELLA),
     "pgella-enac": maker(PGELLA, base="enac", n_trajectories=8, n_basis=2),
+    "gomtl": maker(GOMTL, base="rwr", mean_basis=True),
+    "scalable": maker(ScalablePGELLA),
+    "scalable-all-reduce": maker(ScalablePGELLA, consensus="all_reduce", base="reinforce", mean_basis=True),
 }
 every_learner = pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
 
@@ -292,6 +306,16 @@ def test_learning_rate_may_be_a_schedule() -> None:
         (PGELLA, {"sparsity": -0.1}, r"`sparsity` must be at least 0. Received -0.1"),
         (PGELLA, {"ridge": 0.0}, r"`ridge` must be above 0. Received 0.0"),
         (PGELLA, {"alternations": 0}, r"`alternations` must be an integer of at least 1. Received 0"),
+        (PGELLA, {"mean_basis": 1}, r"`mean_basis` must be True or False. Received 1"),
+        (PGELLA, {"base_settings": {"beta": 1.0}}, r"unknown setting of 'reinforce' 'beta'"),
+        (RWR, {"beta": -1.0}, r"`beta` must be above 0. Received -1.0"),
+        (RWR, {"n_trajectories": 1}, r"`n_trajectories` must be at least 2.*Received 1"),
+        (GOMTL, {"tolerance": -1.0}, r"`tolerance` must be at least 0. Received -1.0"),
+        (GOMTL, {"base": "rwr", "base_settings": {"beta": 0}}, r"`beta` must be above 0. Received 0"),
+        (ScalablePGELLA, {"consensus": "admmm"}, r"unknown consensus 'admmm'. Did you mean 'admm'"),
+        (ScalablePGELLA, {"penalty": 0.0}, r"`penalty` must be above 0. Received 0.0"),
+        (ScalablePGELLA, {"admm_iterations": 0}, r"`admm_iterations` must be an integer of at least 1. Received 0"),
+        (ScalablePGELLA, {"base": "enac"}, r"at least 7, for 5 policy parameters and a baseline. Received 5"),
     ],
 )
 def test_bad_arguments_are_refused(kind: Any, arguments: dict[str, Any], message: str) -> None:

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecEnv
 
 from lifelong_gym import sample_tasks
 from lifelong_gym.agents import REINFORCE, LinearGaussianPolicy
-from lifelong_gym.agents.operating_point import advantage_to_go
+from lifelong_gym.agents.base_learners import advantage_to_go
 from lifelong_gym.agents.sampling import sample
 from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
 

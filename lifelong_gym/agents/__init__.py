@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from lifelong_gym.agents.base import MultiTaskAlgorithm
+from lifelong_gym.agents.basis_search import BasisSearch
 from lifelong_gym.agents.enac import ENAC
+from lifelong_gym.agents.go_mtl import GOMTL
 from lifelong_gym.agents.pg_ella import PGELLA
 from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.agents.policy_search import PolicySearch
 from lifelong_gym.agents.reinforce import REINFORCE
+from lifelong_gym.agents.rwr import RWR
+from lifelong_gym.agents.scalable_pg_ella import ScalablePGELLA
 
-__all__ = ["ENAC", "PGELLA", "REINFORCE", "LinearGaussianPolicy", "MultiTaskAlgorithm", "PolicySearch"]
+__all__ = [
+    "ENAC",
+    "GOMTL",
+    "PGELLA",
+    "REINFORCE",
+    "RWR",
+    "BasisSearch",
+    "LinearGaussianPolicy",
+    "MultiTaskAlgorithm",
+    "PolicySearch",
+    "ScalablePGELLA",
+]

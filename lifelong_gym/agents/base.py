@@ -6,7 +6,7 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, TypedDict
 
 import numpy as np
 import torch as th
@@ -18,12 +18,24 @@ from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym.agents import checkpoint, persistence
+from lifelong_gym.agents.arguments import spell_out
 from lifelong_gym.agents.checks import number
-from lifelong_gym.agents.environment import n_tasks_of, tasks_of, to_vec_env
+from lifelong_gym.agents.environment import to_vec_env
+from lifelong_gym.agents.roster import NewTasks, Roster
 from lifelong_gym.errors import integer, unknown
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import FloatArray, IntArray, Task, TaskSet
 
 MOST_SEED = 2**32 - 1  # what NumPy's global generator takes, which SB3 seeds too
+
+
+class CommonArguments(TypedDict, total=False):
+    """Arguments of all learners; see `MultiTaskAlgorithm` for what they mean."""
+
+    tensorboard_log: str | None
+    verbose: int
+    seed: int | None
+    device: th.device | str
+    _init_setup_model: bool
 
 
 class Rollouts(Protocol):
@@ -55,7 +67,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
     ``num_timesteps`` counts environment steps of all tasks together.
 
     A subclass stores every constructor argument under its own name, implements the methods under "what a learner
-    adds", and keeps all it learns in the float64 tensors of the modules that `_module_names` lists.
+    adds", and keeps all it learns in the tensors of the modules that `_module_names` lists.
 
     Args:
         policy: name of a policy, or its class.
@@ -68,13 +80,16 @@ class MultiTaskAlgorithm(BaseAlgorithm):
 
     Attributes:
         resumes_exactly: that what `save` writes is all that going on depends on; the benchmark relies on it.
-        n_tasks: number of tasks.
-        tasks: the `TaskSet`, None where each row of the VecEnv is a task of its own.
         noise_seed: ``seed``, or what was drawn in its place.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}
     resumes_exactly: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        """Spell out the arguments that a learner hands on."""
+        super().__init_subclass__()
+        spell_out(cls)
 
     def __init__(
         self,
@@ -108,20 +123,23 @@ class MultiTaskAlgorithm(BaseAlgorithm):
             seed=seed,
         )
         self.noise_seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
-        self.tasks: TaskSet | None = None
-        self._saved_tasks: dict[str, Any] | None = None  # of a model that was loaded without an environment
-        self.n_tasks = 0
+        self._roster = Roster() if self.env is None else Roster.of(self.env)
+        self._places = np.arange(self.n_tasks)  # the index of each of the env's tasks among ours
         self._rollouts: Rollouts | None = None
         self._setup_lr_schedule()
-        if self.env is not None:
-            self._adopt_tasks(self.env)
         if _init_setup_model:
             self.set_random_seed(seed)
             self._setup_model()
 
-    def _adopt_tasks(self, env: VecEnv) -> None:
-        self.tasks, self.n_tasks = tasks_of(env), n_tasks_of(env)
-        self._saved_tasks = None
+    @property
+    def tasks(self) -> TaskSet | None:
+        """The tasks; None where each row of the VecEnv is one of its own, or without an environment after `load`."""
+        return self._roster.tasks
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks."""
+        return self._roster.n_tasks
 
     def _alias(self, policy: str | type[BasePolicy]) -> str:
         for name, kind in self.policy_aliases.items():
@@ -156,6 +174,10 @@ class MultiTaskAlgorithm(BaseAlgorithm):
     def _policy_of(self, task: int) -> BasePolicy:
         """A copy of one task's policy."""
 
+    @abstractmethod
+    def _grow(self, n_tasks: int) -> None:
+        """Make room for so many tasks in all; what has been learned of earlier ones stays."""
+
     def _module_names(self) -> tuple[str, ...]:
         """Attributes (`torch.nn.Module`) that hold what was learned."""
         return ("policy",)
@@ -167,15 +189,36 @@ class MultiTaskAlgorithm(BaseAlgorithm):
 
     # Acting and learning.
 
-    def for_task(self, task: int) -> BasePolicy:
+    def for_task(self, task: int | Task) -> BasePolicy:
         """The policy of one task as it is now, a copy; `evaluate_policy` accepts it.
+
+        Args:
+            task: its index, or a `Task` such as ``tasks[3]``, found by its uid.
 
         Raises:
             UnknownNameError: no such task.
         """
-        if isinstance(task, bool) or not isinstance(task, (int, np.integer)) or not 0 <= task < self.n_tasks:
-            raise unknown("task", task, [f"0 ... {self.n_tasks - 1}"])
-        return self._policy_of(int(task))
+        return self._policy_of(self._roster.index(task))
+
+    def add_tasks(self, tasks: NewTasks) -> Self:
+        """Take up further tasks, behind those that are known.
+
+        They have a policy at once, the one the learner has for tasks it hasn't seen. To learn in them, call `set_env`
+        with an environment in which they come up: one with some or all of the tasks known then.
+
+        Args:
+            tasks: a `TaskSet`, its JSON form, or dicts of parameters, which get new uids. Tasks that are known already
+                stay as they are.
+
+        Raises:
+            ValueError: tasks of another family, or with the uid of a known task but other values, or there are no
+                parameters to know tasks by; nothing has changed then.
+        """
+        roster = self._roster.extended(tasks)
+        if roster.n_tasks > self.n_tasks:
+            self._grow(roster.n_tasks)
+        self._roster = roster
+        return self
 
     def learn(
         self,
@@ -253,29 +296,17 @@ class MultiTaskAlgorithm(BaseAlgorithm):
     # Parameters and files.
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
-        """Go on in another environment with the same tasks.
+        """Go on in another environment, with some or all of the tasks.
 
         Raises:
-            ValueError: other spaces or other tasks; nothing has changed then.
+            ValueError: other spaces or unknown tasks; nothing has changed then.
         """
         venv = to_vec_env(env)
-        self._check_env(venv)
+        check_for_correct_spaces(venv, self.observation_space, self.action_space)
+        roster, places = self._roster.joined(venv)
         self.n_envs = venv.num_envs
         super().set_env(venv, force_reset)
-        self._adopt_tasks(venv)
-
-    def _check_env(self, env: VecEnv) -> None:
-        check_for_correct_spaces(env, self.observation_space, self.action_space)
-        if n_tasks_of(env) != self.n_tasks:
-            raise ValueError(f"`env` must have {self.n_tasks} tasks. Received {n_tasks_of(env)}")
-        tasks, own = tasks_of(env), self._tasks_hash()
-        if tasks is not None and own is not None and tasks.hash != own:
-            raise ValueError(f"`env` must have the tasks with hash {own}. Received {tasks.hash}")
-
-    def _tasks_hash(self) -> str | None:
-        if self._saved_tasks is not None:
-            return str(self._saved_tasks["hash"])
-        return None if self.tasks is None else self.tasks.hash
+        self._roster, self._places = roster, places
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return list(self._module_names()), []
@@ -332,7 +363,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
 
         Args:
             path: where, with or without ``.zip``.
-            env: to go on learning in, with the same tasks; None: for acting only.
+            env: to go on learning in, with some or all of the tasks; None: for acting only.
             device: see the class.
             custom_objects: must be None: nothing is unpickled that could be replaced.
             print_system_info: print the versions that wrote the file.

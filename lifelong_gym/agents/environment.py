@@ -12,7 +12,7 @@ from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Bounded, Continuous, KernelFamily
 from lifelong_gym.registry import family
 from lifelong_gym.tasks import IntArray, TaskSet
-from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
+from lifelong_gym.wrappers import CoreVecEnv, ParameterSharing, as_vec_env
 
 
 def to_vec_env(env: Any) -> VecEnv:
@@ -69,6 +69,12 @@ def task_of_rows(env: VecEnv) -> IntArray:
     if None in found:
         raise ValueError("the environment's rows change their task but `hide_task_id=True` hides which it is")
     return np.array(found, np.int64)
+
+
+def sharing_of(env: VecEnv) -> ParameterSharing | None:
+    """What the environment's agents exchange parameters by; None where they don't."""
+    sharing = getattr(env.unwrapped, "sharing", None)
+    return sharing if isinstance(sharing, ParameterSharing) else None
 
 
 def fused_core(env: VecEnv) -> Core | None:

@@ -1,19 +1,20 @@
-"""Single-task base learners: from a task's trajectories to where its policy should go, and how sure that is.
+"""Where a task's policy should go, and how sure that is: linear systems to which every trajectory adds its part.
 
-Multi-task methods such as PG-ELLA fit shared structure to what these return. Everything is batched over tasks.
+Multi-task methods such as PG-ELLA fit shared structure to operating points. Everything is batched over tasks.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from lifelong_gym.agents.sampling import STATISTICS, BoolArray, Credit
+from lifelong_gym.agents.sampling import STATISTICS
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.tasks import FloatArray
+
+RIDGE = 1e-12  # relative to the mean diagonal: what no trajectory says anything about stays as it is
 
 
 class OperatingPoint(NamedTuple):
@@ -28,102 +29,61 @@ class OperatingPoint(NamedTuple):
     curvature: FloatArray
 
 
-class BaseLearner(ABC):
-    """How one task's policy improves from its own trajectories.
+class Equations(NamedTuple):
+    """Sums over trajectories: each task's linear system ``A x = b``, and its curvature.
 
     Attributes:
-        learning_rate: the step size that suits it.
-        credit: how it weighs the steps of a trajectory; see `lifelong_gym.agents.sampling.sample`.
+        matrix: A, shape (n_tasks, k, k).
+        vector: b, shape (n_tasks, k).
+        curvature: H, shape (n_tasks, d, d); the matrix itself where they are the same.
+        weight: H divided by it is the curvature of one living step, shape (n_tasks,).
     """
 
-    learning_rate: ClassVar[float]
-    credit: Credit | None = None
-
-    @abstractmethod
-    def check(self, n_trajectories: int, d: int) -> None:
-        """Raise `ValueError` unless so many trajectories determine a step of d parameters."""
-
-    @abstractmethod
-    def point(self, theta: FloatArray, statistics: RolloutStatistics, step: float) -> OperatingPoint:
-        """The operating points at ``theta``, shape (n_tasks, d)."""
+    matrix: FloatArray
+    vector: FloatArray
+    curvature: FloatArray
+    weight: FloatArray
 
 
-def advantage_to_go(rewards: FloatArray, alive: BoolArray) -> FloatArray:
-    """What a living step earned from there on, less the mean over the task's trajectories at that time.
+class Pool:
+    """How sums over a task's trajectories are taken; here all trajectories are in one place."""
 
-    Args:
-        rewards: shape (n_tasks, n_trajectories, horizon).
-        alive: the same shape.
-    """
-    to_go = np.cumsum(rewards[..., ::-1], axis=-1)[..., ::-1]
-    return (to_go - to_go.mean(axis=1, keepdims=True)) * alive
+    def total(self, values: FloatArray) -> FloatArray:
+        """The sum of ``values``, shape (n_tasks, n_trajectories, ...), over trajectories, whose axis stays."""
+        total: FloatArray = values.sum(axis=1, keepdims=True)
+        return total
 
-
-class Reinforce(BaseLearner):
-    """A step of fixed Euclidean length along the gradient, with the batch mean of each time step as baseline.
-
-    Such a step maximises ``g'(x - theta) - |g| / (2 step) |x - theta|^2``, so its curvature is the identity. (With
-    the Fisher information instead, which failing trajectories dominate, PG-ELLA learns no faster than alone.)
-    """
-
-    learning_rate = 0.1
-
-    def __init__(self) -> None:
-        """Credit is the advantage to go."""
-        self.credit = advantage_to_go
-
-    def check(self, n_trajectories: int, d: int) -> None:
-        """At least 2 trajectories: one alone is its own baseline."""
-        if n_trajectories < 2:
-            raise ValueError(f"`n_trajectories` must be at least 2 to compare them. Received {n_trajectories}")
-
-    def point(self, theta: FloatArray, statistics: RolloutStatistics, step: float) -> OperatingPoint:
-        """``theta + step g / |g|``; where all trajectories are equally good, theta itself."""
-        gradient = statistics.score.mean(axis=1)
-        length = np.linalg.norm(gradient, axis=1, keepdims=True)
-        direction = np.divide(gradient, length, out=np.zeros_like(gradient), where=length > 0)
-        n_tasks, d = theta.shape
-        return OperatingPoint(theta + step * direction, np.broadcast_to(np.eye(d), (n_tasks, d, d)))
+    def gathered(self, values: FloatArray) -> FloatArray:
+        """Values of all trajectories where every one of them is known."""
+        return values
 
 
-@dataclass(frozen=True)
-class NaturalActorCritic(BaseLearner):
-    """Episodic natural actor-critic: least squares of standardised returns on ``[psi, 1]``.
-
-    Attributes:
-        max_kl: cap on ``delta' F delta / 2``, with F the Fisher information of a living step.
-    """
-
-    learning_rate: ClassVar[float] = 5.0
-    max_kl: float = 0.03
-
-    def check(self, n_trajectories: int, d: int) -> None:
-        """More trajectories than unknowns."""
-        if n_trajectories <= d + 1:
-            raise ValueError(
-                f"the episodic natural actor-critic needs more trajectories than unknowns: at least {d + 2}, for "
-                f"{d} policy parameters and a baseline. Received {n_trajectories} (see `n_trajectories`)"
-            )
-
-    def point(self, theta: FloatArray, statistics: RolloutStatistics, step: float) -> OperatingPoint:
-        """``theta + delta``, with delta cut to the cap, and the mean Fisher information of a trajectory."""
-        delta = step * _regression(statistics)
-        fisher = statistics.fisher_matrix().sum(axis=1)
-        per_step = fisher / statistics.steps.sum(axis=1)[:, None, None]
-        kl = 0.5 * np.einsum("ni,nij,nj->n", delta, per_step, delta)
-        shrink = np.sqrt(self.max_kl / np.maximum(kl, self.max_kl))
-        return OperatingPoint(theta + shrink[:, None] * delta, trace_normalised(fisher))
+ONE_PLACE = Pool()
 
 
-def _regression(statistics: RolloutStatistics) -> FloatArray:
-    """Coefficients of psi, shape (n_tasks, d)."""
-    returns = statistics.returns - statistics.returns.mean(axis=1, keepdims=True)
-    spread = returns.std(axis=1, keepdims=True)
-    standardised = np.divide(returns, spread, out=np.zeros_like(returns), where=spread > 0)
-    score = statistics.score
-    design = np.concatenate([score, np.ones((*score.shape[:2], 1))], axis=2)
-    solution: FloatArray = (np.linalg.pinv(design) @ standardised[:, :, None])[:, :-1, 0]
-    return solution
+def shared_sum(values: FloatArray, share: FloatArray | None) -> FloatArray:
+    """The sum over trajectories of ``values``, (n_tasks, n_trajectories, ...), of which each counts ``share`` times."""
+    total: FloatArray = values.sum(axis=1) if share is None else np.einsum("ni,ni...->n...", share, values)
+    return total
+
+
+def fisher_information(statistics: RolloutStatistics, share: FloatArray | None) -> FloatArray:
+    """Summed over trajectories, (n_tasks, d, d); nothing of that size is formed for each."""
+    packed = shared_sum(statistics.features_squared, share)[:, None]
+    information: FloatArray = replace(statistics, features_squared=packed).fisher_matrix()[:, 0]
+    return information
+
+
+def solved(matrix: FloatArray, vector: FloatArray) -> FloatArray:
+    """Solutions of ``A x = b``, shape (n, k); 0 in directions that A says nothing about."""
+    return np.asarray(np.linalg.solve(regularised(matrix), vector[..., None])[..., 0], np.float64)
+
+
+def regularised(matrix: FloatArray, ridge: float = RIDGE) -> FloatArray:
+    """Positive definite matrices from positive semidefinite ones, shape (..., k, k)."""
+    k = matrix.shape[-1]
+    diagonal = np.trace(matrix, axis1=-2, axis2=-1) / k
+    return matrix + ridge * np.where(diagonal > 0, diagonal, 1.0)[..., None, None] * np.eye(k)
 
 
 def trace_normalised(curvature: FloatArray) -> FloatArray:
@@ -131,9 +91,16 @@ def trace_normalised(curvature: FloatArray) -> FloatArray:
     d = curvature.shape[-1]
     trace = np.trace(curvature, axis1=1, axis2=2)
     zero = trace <= 0
-    scaled: FloatArray = curvature * (d / np.where(zero, 1.0, trace))[:, None, None]
+    scaled: FloatArray = curvature * d / np.where(zero, 1.0, trace)[:, None, None]
     scaled[zero] = np.eye(d)
     return scaled
+
+
+def capped(delta: FloatArray, fisher: FloatArray, max_kl: float) -> FloatArray:
+    """Steps cut to ``delta' F delta / 2 <= max_kl``, with F the Fisher information of a living step, (n, d, d)."""
+    kl = 0.5 * np.einsum("ni,nij,nj->n", delta, fisher, delta)
+    shorter: FloatArray = np.sqrt(max_kl / np.maximum(kl, max_kl))[:, None] * delta
+    return shorter
 
 
 def pooled(statistics: RolloutStatistics) -> RolloutStatistics:

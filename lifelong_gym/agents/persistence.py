@@ -10,6 +10,7 @@ import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym.agents import checkpoint
+from lifelong_gym.agents.roster import Roster
 from lifelong_gym.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ NOT_SAVED = ("self", "policy", "env", "device", "tensorboard_log", "verbose", "_
 
 
 def _argument_names(kind: type[Any]) -> list[str]:
-    return [name for name in inspect.signature(kind.__init__).parameters if name not in NOT_SAVED]
+    return [name for name in inspect.signature(kind).parameters if name not in NOT_SAVED]
 
 
 def describe(model: MultiTaskAlgorithm) -> checkpoint.Description:
@@ -31,7 +32,7 @@ def describe(model: MultiTaskAlgorithm) -> checkpoint.Description:
         arguments["learning_rate"] = None
     spaces = {name: checkpoint.encode_space(getattr(model, name)) for name in checkpoint.SPACES}
     policy = {"name": model.policy_name, **spaces, **model._policy_arguments()}
-    tasks = model._saved_tasks if model.tasks is None else model.tasks.to_dict()
+    tasks = model._roster.to_dict()
     return checkpoint.Description(type(model).__name__, policy, arguments, tasks, model._counters())
 
 
@@ -86,10 +87,9 @@ def load(
         _restore_counters(model, description.counters)
         if "seed" in changes and model.seed is not None:
             model.noise_seed = model.seed
-        model._saved_tasks = description.tasks
+        model._roster = Roster(description.counters["n_tasks"], saved=description.tasks)
         if env is not None:
-            model._check_env(env)
-            model._adopt_tasks(env)
+            model.set_env(env)
         model.set_random_seed(model.seed)
         model._setup_model(policy)
     except (KeyError, TypeError, ValueError, AssertionError, RuntimeError) as error:
@@ -102,5 +102,5 @@ def _restore_counters(model: MultiTaskAlgorithm, counters: Mapping[str, int]) ->
     known = model._counters().keys()
     for name in sorted(known ^ counters.keys()):
         raise CheckpointError(f"counter {name!r} is {'missing' if name in known else 'not known here'}")
-    for name, value in counters.items():
-        setattr(model, name, value)
+    for name in known - {"n_tasks"}:
+        setattr(model, name, counters[name])

@@ -81,8 +81,12 @@ class LinearGaussianPolicy(BasePolicy):
 
     def only(self, index: int) -> LinearGaussianPolicy:
         """A policy of its own for one task, with a copy of its theta."""
-        policy = LinearGaussianPolicy(**{**self._get_constructor_parameters(), "n_policies": 1})
-        policy.thetas = self.thetas[[index]]
+        return self.with_thetas(self.thetas[[index]])
+
+    def with_thetas(self, thetas: FloatArray) -> LinearGaussianPolicy:
+        """A policy of its own with these parameters, shape (n_policies, n_actions * n_features)."""
+        policy = LinearGaussianPolicy(**{**self._get_constructor_parameters(), "n_policies": len(thetas)})
+        policy.thetas = thetas
         return policy
 
     def features(self, observations: npt.NDArray[Any]) -> FloatArray:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from abc import abstractmethod
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.base import MultiTaskAlgorithm
+from lifelong_gym.agents.base import CommonArguments, MultiTaskAlgorithm
+from lifelong_gym.agents.base_learners import BaseLearner
 from lifelong_gym.agents.checks import flag, number
 from lifelong_gym.agents.environment import units_of
-from lifelong_gym.agents.operating_point import BaseLearner, OperatingPoint, pooled
+from lifelong_gym.agents.operating_point import ONE_PLACE, OperatingPoint, Pool, pooled
 from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.agents.sampling import sample
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.errors import integer
 
 SIGMA = 0.6  # on the hetero presets, 0.3 learns half as fast from 5 trajectories, and 1 gains little more
+
+
+class SearchArguments(CommonArguments, total=False):
+    """Arguments of all policy searches; see `PolicySearch` for what they mean."""
+
+    n_trajectories: int
+    sigma: float
+    bias: bool
 
 
 class PolicySearch(MultiTaskAlgorithm):
@@ -29,42 +39,44 @@ class PolicySearch(MultiTaskAlgorithm):
 
     Args:
         policy: ``"LinearGaussianPolicy"``.
-        env: see `MultiTaskAlgorithm`; observations and actions must be one-dimensional Boxes.
-        learning_rate: step size of the base learner.
-        base: the base learner.
-        n_trajectories: episodes a task and sweep.
+        env: an id, a PettingZoo ParallelEnv, a vector env of ours, or any SB3 VecEnv, with one-dimensional Boxes.
+        learning_rate: step size of the base learner, or a function of the remaining progress (1 to 0); None: the one
+            that suits it.
+        n_trajectories: episodes a task and sweep, as many as the base learner needs.
         sigma: standard deviation of the exploration, in units of the action a.
         bias: whether policies have a constant feature.
-        shared: learn one policy for all tasks rather than one each.
+        device: part of SB3's signature; the arithmetic is NumPy's.
         **common: see `MultiTaskAlgorithm`.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"LinearGaussianPolicy": LinearGaussianPolicy}
     policy: LinearGaussianPolicy
+    shared = False  # one policy for all tasks
     _rollouts: RolloutStatistics
 
     def __init__(
         self,
         policy: str | type[BasePolicy],
         env: Any,
-        learning_rate: float | Schedule,
-        *,
-        base: BaseLearner,
-        n_trajectories: int,
-        sigma: float,
-        bias: bool,
-        shared: bool = False,
-        **common: Any,
+        learning_rate: float | Schedule | None = None,
+        n_trajectories: int = 5,
+        sigma: float = SIGMA,
+        bias: bool = True,
+        **common: Unpack[CommonArguments],
     ) -> None:
         """See the class."""
         self.n_trajectories = integer("n_trajectories", n_trajectories, least=1)
         self.sigma = number("sigma", sigma, open_at_low=True)
         self.bias = flag("bias", bias)
-        self.shared = flag("shared", shared)
-        self._base = base
+        self._base = self._base_learner()
+        self._pool: Pool = ONE_PLACE
         self._n_visits = 0
         self._observed = np.zeros(0, np.int64)
-        super().__init__(policy, env, learning_rate, **common)
+        super().__init__(policy, env, self._base.learning_rate if learning_rate is None else learning_rate, **common)
+
+    @abstractmethod
+    def _base_learner(self) -> BaseLearner:
+        """How a policy improves from its trajectories; called with the learner's own arguments stored."""
 
     def _counters(self) -> dict[str, int]:
         return {**super()._counters(), "_n_visits": self._n_visits}
@@ -86,19 +98,25 @@ class PolicySearch(MultiTaskAlgorithm):
     def _policy_of(self, task: int) -> BasePolicy:
         return self.policy.only(0 if self.shared else task)
 
+    def _grow(self, n_tasks: int) -> None:
+        if not self.shared:
+            thetas = self.policy.thetas
+            more = np.zeros((n_tasks - len(thetas), thetas.shape[1]))
+            self.policy = self.policy.with_thetas(np.concatenate([thetas, more]))
+
     def collect_rollouts(self) -> tuple[RolloutStatistics, int]:
         """Run ``n_trajectories`` episodes in every task that comes up."""
         assert self.env is not None
         result = sample(
             self.env,
-            self.policy,
+            self.policy if self.shared else self.policy.with_thetas(self.policy.thetas[self._places]),
             self.n_trajectories,
             seed=self.noise_seed,
             first_visit=self._n_visits,
-            credit=self._base.credit,
+            credit=self._base.credit(self._pool),
         )
         self._n_visits += self.n_trajectories
-        self._observed = result.tasks
+        self._observed = self._places[result.tasks]
         return result.statistics, result.n_steps
 
     def _operating_point(self) -> OperatingPoint:
@@ -112,3 +130,30 @@ class PolicySearch(MultiTaskAlgorithm):
         thetas = self.policy.thetas
         thetas[slice(None) if self.shared else self._observed] = self._operating_point().target
         self.policy.thetas = thetas
+
+
+class TaskwiseArguments(SearchArguments, total=False):
+    """Arguments of all learners without shared structure; see `TaskwiseSearch` for what they mean."""
+
+    shared: bool
+
+
+class TaskwiseSearch(PolicySearch):
+    """Policy search for every task on its own, or with one policy for all.
+
+    Args:
+        shared: learn one policy for all tasks rather than one each; returns are compared within each task.
+        **search: see `PolicySearch`.
+    """
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: Any,
+        learning_rate: float | Schedule | None = None,
+        shared: bool = False,
+        **search: Unpack[SearchArguments],
+    ) -> None:
+        """See the class."""
+        self.shared = flag("shared", shared)
+        super().__init__(policy, env, learning_rate, **search)

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch as th
-from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import Schedule
-
-from lifelong_gym.agents.operating_point import Reinforce
-from lifelong_gym.agents.policy_search import SIGMA, PolicySearch
+from lifelong_gym.agents.base_learners import BaseLearner, Reinforce
+from lifelong_gym.agents.policy_search import TaskwiseSearch
 
 
-class REINFORCE(PolicySearch):
+class REINFORCE(TaskwiseSearch):
     """Every task on its own, or all with one policy, by likelihood-ratio gradients.
 
     Each sweep moves theta by ``learning_rate`` along ``g / |g|``, where ``g = sum_t A_t d log pi(a_t) / d theta``,
@@ -24,47 +18,10 @@ class REINFORCE(PolicySearch):
     Machine Learning 8, 1992. Departs from it in the normalised step.
 
     Args:
-        policy: ``"LinearGaussianPolicy"``.
-        env: an id, a PettingZoo ParallelEnv, a vector env of ours, or any SB3 VecEnv, with one-dimensional Boxes.
-        learning_rate: Euclidean length of a step, or a function of the remaining progress (1 to 0).
-        n_trajectories: episodes a task and sweep; at least 2.
-        sigma: standard deviation of the exploration, in units of the action a.
-        bias: whether policies have a constant feature.
-        shared: learn one policy for all tasks rather than one each.
-        tensorboard_log: folder for TensorBoard; None: no logging.
-        verbose: 0: silent, 1: the log.
-        seed: decides everything that is random; None: different every time.
-        device: part of SB3's signature; the arithmetic is NumPy's.
+        learning_rate: Euclidean length of a step, or a function of the remaining progress (1 to 0); None: 0.1.
+        n_trajectories: episodes a task and sweep, at least 2.
+        **search: see `TaskwiseSearch`.
     """
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: Any,
-        learning_rate: float | Schedule = Reinforce.learning_rate,
-        n_trajectories: int = 5,
-        sigma: float = SIGMA,
-        bias: bool = True,
-        shared: bool = False,
-        tensorboard_log: str | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: th.device | str = "auto",
-        _init_setup_model: bool = True,
-    ) -> None:
-        """See the class."""
-        super().__init__(
-            policy,
-            env,
-            learning_rate,
-            base=Reinforce(),
-            n_trajectories=n_trajectories,
-            sigma=sigma,
-            bias=bias,
-            shared=shared,
-            tensorboard_log=tensorboard_log,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            _init_setup_model=_init_setup_model,
-        )
+    def _base_learner(self) -> BaseLearner:
+        return Reinforce()

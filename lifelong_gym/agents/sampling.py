@@ -26,6 +26,21 @@ MOST_IDLE = 50  # episodes a row and task that nobody wants, before the tasks st
 
 
 @dataclass(frozen=True)
+class ReturnCredit:
+    """A `Credit` that depends on returns and lengths alone, so that fused trajectories needn't be kept.
+
+    Attributes:
+        weigh: from returns and living steps, both (n_tasks, n_trajectories), and the horizon, to the weights.
+    """
+
+    weigh: Callable[[FloatArray, IntArray, int], FloatArray]
+
+    def __call__(self, rewards: FloatArray, alive: BoolArray) -> FloatArray:
+        """The weight of each step."""
+        return self.weigh(rewards.sum(axis=2), alive.sum(axis=2), alive.shape[2])
+
+
+@dataclass(frozen=True)
 class Sample:
     """What one sweep over the present tasks gave.
 
@@ -100,8 +115,13 @@ def _fused(
     if credit is None:
         return rollout(core.family, **arguments)
     # Noise is counted, not drawn: the second pass repeats the same trajectories instead of storing them.
-    run = rollout(core.family, trajectories=True, **arguments)
-    return rollout(core.family, weights=credit(run.rewards, run.alive), **arguments)
+    if isinstance(credit, ReturnCredit):
+        first = rollout(core.family, **arguments)
+        weights = credit.weigh(first.returns, first.steps, core.horizon)
+    else:
+        run = rollout(core.family, trajectories=True, **arguments)
+        weights = credit(run.rewards, run.alive)
+    return rollout(core.family, weights=weights, **arguments)
 
 
 def _joined(parts: list[RolloutStatistics]) -> RolloutStatistics:

@@ -1,0 +1,193 @@
+"""A shared basis in many places: every node has its own tasks and its own copy of L (Zhan et al. 2017, Algorithm 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch as th
+
+from lifelong_gym.agents.admm import Consensus, agreement_error, distance
+from lifelong_gym.agents.basis import MOST_DIRECT, SharedBasis, columns, conjugate_gradients, sums
+from lifelong_gym.agents.operating_point import OperatingPoint, regularised
+from lifelong_gym.agents.shards import Shards
+from lifelong_gym.tasks import FloatArray, IntArray
+
+SAFETY = 1e-6  # added to P relative to its mean diagonal, as it must be positive definite
+
+
+@dataclass(frozen=True)
+class ConsensusSettings:
+    """How nodes come to a common solution.
+
+    Attributes:
+        consensus: ``"admm"``: by messages to neighbours, `iterations` times, with `penalty`; ``"all_reduce"``: by sums
+            over a spanning tree, exactly.
+        iterations: K.
+        penalty: rho.
+    """
+
+    consensus: str = "admm"
+    iterations: int = 30
+    penalty: float = 0.3
+
+    def solve(
+        self,
+        shards: Shards,
+        matrix: FloatArray,
+        vector: FloatArray,
+        total: FloatArray,
+        start: FloatArray | None = None,
+    ) -> FloatArray:
+        """Each node's solution of ``sum_i A_i x = sum_i b_i``, (n_nodes, n, k).
+
+        Args:
+            shards: the nodes.
+            matrix: A_i, (n_nodes, n, k, k).
+            vector: b_i, (n_nodes, n, k).
+            total: the sum of A_i, known to all, (n, k, k).
+            start: each node's first guess.
+        """
+        if self.consensus == "all_reduce":
+            right = shards.reduced(vector)
+            solution = np.linalg.solve(regularised(total), right[..., None])[..., 0]
+            return np.broadcast_to(solution, (shards.n_nodes, *solution.shape))
+        metric = regularised(total / shards.n_nodes, SAFETY)
+        return Consensus(shards.channel, matrix, vector, metric, self.penalty, start).iterate(self.iterations)
+
+
+class DistributedBasis(SharedBasis):
+    """A `SharedBasis` whose nodes agree on L by messages alone.
+
+    A node keeps codes, targets and curvatures of its own tasks and has its own L. Buffers hold all nodes' parts, for
+    they are saved together; ``bases`` are the nodes' L, shape (n_nodes, d, n_columns), and ``basis`` is their mean.
+
+    Args:
+        n_nodes: number of nodes.
+        n_tasks: see `SharedBasis`.
+        d: see `SharedBasis`.
+        n_basis: see `SharedBasis`.
+        sparsity: see `SharedBasis`.
+        ridge: see `SharedBasis`.
+        mean_basis: see `SharedBasis`.
+
+    Attributes:
+        errors: of the last solution: the nodes' disagreement, and their distance to the solution of all together where
+            that is found directly.
+    """
+
+    def __init__(
+        self, n_nodes: int, n_tasks: int, d: int, n_basis: int, sparsity: float, ridge: float, mean_basis: bool = False
+    ) -> None:
+        """Nothing has been observed yet."""
+        super().__init__(n_tasks, d, n_basis, sparsity, ridge, mean_basis, keeps_sums=False)
+        shape = n_nodes, *self.array("basis").shape
+        self.register_buffer("bases", th.zeros(shape, dtype=th.float64))
+        self.register_buffer("owner", th.arange(n_tasks) % n_nodes)
+        self.errors: dict[str, float] = {}
+
+    @property
+    def owners(self) -> IntArray:
+        """The node that keeps each task's code, shape (n_tasks,), to be written to."""
+        owners: IntArray = self.get_buffer("owner").numpy()
+        return owners
+
+    def grow(self, n_tasks: int) -> None:
+        """Make room for so many tasks in all; new ones go to the nodes in turns."""
+        super().grow(n_tasks)
+        old, n_nodes = self.get_buffer("owner"), len(self.get_buffer("bases"))
+        self.register_buffer("owner", th.cat([old, th.arange(len(old), n_tasks) % n_nodes]))
+
+    def owned(self) -> list[IntArray]:
+        """The tasks observed so far, by node."""
+        tasks = np.flatnonzero(self.observed)
+        return [tasks[self.owners[tasks] == node] for node in range(len(self.array("bases")))]
+
+    def agree_on_first(self, shards: Shards, tasks: IntArray, targets: FloatArray, rng: np.random.Generator) -> None:
+        """Unless there is a basis: from the first targets, which nodes tell each other."""
+        if self.is_empty:
+            self.begin(shards.told(self.owners[tasks], targets), rng)
+            self.array("bases")[:] = self.array("basis")
+
+    def encode(self, tasks: IntArray, point: OperatingPoint) -> None:
+        """New codes for these tasks, each by its owner with the owner's L."""
+        owners = self.owners[tasks]
+        for node in np.unique(owners):
+            own = owners == node
+            part = OperatingPoint(point.target[own], point.curvature[own])
+            codes = self.codes_in(self.array("bases")[node], tasks[own], part)
+            self.store(tasks[own], codes, part)
+
+    def policies(self, tasks: IntArray) -> FloatArray:
+        """``L_i s_j`` of the given tasks with their owner i, as whoever sees all nodes knows them."""
+        policies: FloatArray = np.einsum("ndk,nk->nd", self.array("bases")[self.owners[tasks]], self.codes_of(tasks))
+        return policies
+
+    def told_policies(self, shards: Shards) -> FloatArray:
+        """``L_i s_j`` of all tasks with their owner i, known to all; not observed yet: with the mean code."""
+        observed = self.observed
+        own = self.owners
+        codes = self.array("codes").copy()
+        known = np.zeros((shards.n_nodes, codes.shape[1] + 1))
+        np.add.at(known, own[observed], np.column_stack([codes, np.ones(len(codes))])[observed])
+        *total, n = shards.reduced(known)
+        if n > 0:
+            codes[~observed] = np.array(total) / n
+        return shards.told(own, np.einsum("ndk,nk->nd", self.array("bases")[own], codes))
+
+    def agree(self, shards: Shards, settings: ConsensusSettings, rng: np.random.Generator) -> None:
+        """The best basis for all nodes' codes as they are; columns that nobody uses are drawn anew."""
+        owned = self.owned()
+        if self.array("basis").size > MOST_DIRECT:
+            used = self._by_conjugate_gradients(shards, owned)
+        else:
+            used = self._by_systems(shards, settings, owned)
+        self._redraw_unused(used == 0.0, rng)
+        self.array("basis")[:] = self.array("bases").mean(axis=0)
+
+    def _known(self, shards: Shards, owned: list[IntArray]) -> tuple[float, FloatArray]:
+        """Number of tasks observed so far, and how much each column is used."""
+        codes = self.array("codes")
+        parts = [np.append(np.abs(codes[tasks]).sum(axis=0), len(tasks)) for tasks in owned]
+        *used, n = shards.reduced(np.array(parts))
+        return float(n), np.array(used)
+
+    def _by_systems(self, shards: Shards, settings: ConsensusSettings, owned: list[IntArray]) -> FloatArray:
+        """Each node forms its own part of the system."""
+        bases = self.array("bases")
+        n, used = self._known(shards, owned)
+        parts = [sums(self.array("codes")[tasks], self.points(tasks)) for tasks in owned]
+        matrix, vector = np.array([part[0] for part in parts])[:, None] / n, np.array([part[1] for part in parts]) / n
+        matrix += self._ridge / shards.n_nodes * np.eye(matrix.shape[-1])
+        total = shards.reduced_symmetric(matrix)
+        start = bases.transpose(0, 2, 1).reshape(len(bases), 1, -1)
+        x = settings.solve(shards, matrix, vector[:, None], total, start)
+        right = vector.sum(axis=0)
+        self.errors = {
+            "agreement_error": agreement_error(x),
+            "distance_to_central": distance(x, np.linalg.solve(total[0], right)),
+        }
+        bases[:] = [columns(row[0], bases.shape[1:]) for row in x]
+        return used
+
+    def _by_conjugate_gradients(self, shards: Shards, owned: list[IntArray]) -> FloatArray:
+        """Nodes add up what an iteration needs; nobody forms the system."""
+        n, used = self._known(shards, owned)
+        codes, curvatures = self.array("codes"), self.array("curvatures")
+
+        def product(basis: FloatArray) -> FloatArray:
+            return shards.reduced(pulled(codes @ basis.T)) / n + self._ridge * basis
+
+        def pulled(policies: FloatArray) -> FloatArray:
+            own = [(curvatures[tasks] @ policies[tasks, :, None])[:, :, 0].T @ codes[tasks] for tasks in owned]
+            return np.array(own)
+
+        right = shards.reduced(pulled(self.array("targets"))) / n
+        self.array("bases")[:] = conjugate_gradients(product, right, self.array("basis"))
+        self.errors = {"agreement_error": 0.0}
+        return used
+
+    def _redraw_unused(self, unused: npt.NDArray[np.bool_], rng: np.random.Generator) -> None:
+        fresh = rng.standard_normal((len(self.array("basis")), np.count_nonzero(unused)))
+        self.array("bases")[:, :, unused] = fresh / np.linalg.norm(fresh, axis=0)
