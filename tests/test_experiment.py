@@ -65,6 +65,15 @@ def test_a_file_describes_an_experiment(tmp_path: Path) -> None:
     assert Experiment.of_dict(experiment.to_dict()) == experiment
 
 
+def test_the_example_can_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every learner of the example can be made for every family."""
+    examples = Path(__file__).parents[1] / "examples"
+    monkeypatch.syspath_prepend(str(examples))
+    experiment = Experiment.read(examples / "comparison.toml")
+    experiment.check()
+    assert {learner.label for learner in experiment.learners} == {"PGELLA", "ENAC", "PPO", "MultiHeadPPO"}
+
+
 def test_names_say_how_a_learner_is_used() -> None:
     """``+append``, ``+one_hot`` and ``+scratch``, and where a class comes from."""
     names = ["PPO", "PPO+append", "PPO+one_hot", "PPO+scratch", "tests.toy_learners:Counter"]

@@ -316,6 +316,16 @@ def test_the_verdict_claims_what_the_intervals_allow(
     assert ("clearly ahead" in text) == (n_seeds >= 5 and tops[0] - tops[1] > 0.03)
 
 
+def test_a_budget_that_is_too_small_is_told(tmp_path: Path) -> None:
+    """Of a learner whose policy never changes in any run, and of no other."""
+    for seed in range(2):
+        write(tmp_path, settings("A", seed=seed), rising(11, 4, seed))
+        write(tmp_path, settings("B", seed=seed), np.full((11, 4), 0.1 * seed))
+    text = " ".join(verdict(study_of(tmp_path)))
+    assert "The budget was too small for **B**" in text
+    assert "The budget was too small for **A**" not in text
+
+
 def test_what_does_not_learn_is_not_ranked(tmp_path: Path) -> None:
     """The reference is best and random worst, in a sentence of their own, and neither is bold."""
     multi_task(tmp_path, "A", SEEDS, top=0.8)

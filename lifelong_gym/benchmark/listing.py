@@ -89,12 +89,13 @@ def _print_references(console: Console, id: str) -> None:
     console.print(f"Reference returns (version {REFERENCE_VERSION}) of the ten default tasks: {listed}")
 
 
-def final_tables(paths: list[Path]) -> Iterator[Table]:
+def final_tables(paths: list[Path]) -> Iterator[Table | Markdown]:
     """Of each family: who ended where, on the scale from doing nothing to the best policy known."""
     from lifelong_gym.benchmark.records import read_run
     from lifelong_gym.benchmark.reports.metric_tables import tables
     from lifelong_gym.benchmark.reports.study import studies
     from lifelong_gym.benchmark.reports.tables import cell_text
+    from lifelong_gym.benchmark.reports.words import unmoved
 
     for study in studies([read_run(path) for path in sorted(paths)])[0]:
         metrics = tables(study)[0]
@@ -103,3 +104,4 @@ def final_tables(paths: list[Path]) -> Iterator[Table]:
         for learner, cells in metrics.rows.items():
             table.add_row(learner, *[cell_text(cell, column.unit) for cell, column in zip(cells, shown, strict=False)])
         yield table
+        yield from (Markdown(sentence) for sentence in unmoved(study))
