@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class LifelongGymError(Exception):
@@ -25,6 +26,36 @@ class CheckpointError(LifelongGymError, ValueError):
 
 class SharingError(LifelongGymError, RuntimeError):
     """A message between agents that can't be delivered."""
+
+
+class InfeasibleConstraintsError(LifelongGymError, ValueError):
+    """A safe set that is empty, or too thin for a policy to be strictly inside.
+
+    Attributes:
+        task: index of the task, or None where the constraints belong to none yet.
+        radius: of the largest ball in the set; where negative, each constraint would have to give way by so much.
+        conflict: names of the smallest set of constraints that leave no room.
+        relaxation: by how much each named constraint would have to give way, the total being least.
+    """
+
+    def __init__(
+        self, task: int | None, radius: float, conflict: tuple[str, ...], relaxation: Mapping[str, float]
+    ) -> None:
+        """Say what is in conflict and what would resolve it."""
+        self.task, self.radius = task, radius
+        self.conflict, self.relaxation = conflict, dict(relaxation)
+        least = ", ".join(f"{name} by {amount:.3g}" for name, amount in relaxation.items())
+        super().__init__(
+            f"the safe set{'' if task is None else f' of task {task}'} is empty or has no interior (radius "
+            f"{radius:.3g}). In conflict: {'; '.join(conflict)}. Least relaxation: {least or 'any'}"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.task, self.radius, self.conflict, self.relaxation)
+
+
+class ProjectionError(LifelongGymError, RuntimeError):
+    """A projection onto safe sets that didn't reach the accuracy it has to; the parameters before it stay valid."""
 
 
 class MissingLibraryError(LifelongGymError, ImportError):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.benchmark.lqr import bound_role, continuous, lqr_policies
+from lifelong_gym.agents.lqr import bound_role, continuous, lqr_policies
 from lifelong_gym.benchmark.search import maximise
 from lifelong_gym.envs.backends import numpy_math, philox
 from lifelong_gym.envs.family import Constants, Continuous, KernelFamily, reward_of
