@@ -24,7 +24,7 @@ def lifelong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     return lambda *words: CliRunner().invoke(app, list(words))
 
 
-@pytest.mark.parametrize("command", ["demo", "list", "train", "play", "benchmark", "report"])
+@pytest.mark.parametrize("command", ["demo", "list", "train", "play", "benchmark", "report", "reproduce"])
 def test_help_teaches_by_example(lifelong: object, command: str) -> None:
     """Every command's help holds an example of itself."""
     result = lifelong(command, "--help")  # type: ignore[operator]
@@ -87,6 +87,7 @@ def test_train_and_play_with_sb3(lifelong: object, tmp_path: Path) -> None:
         (("train", "PGELLA", ENV, "-a", "n_basis"), "must be `name=value`"),
         (("play", "nowhere", ENV), "nowhere"),
         (("list", "CartPole"), "unknown environment or agent"),
+        (("reproduce", "zhan2018"), "unknown paper 'zhan2018'. Did you mean 'zhan2017'"),
     ],
 )
 def test_mistakes_end_in_one_line(lifelong: object, words: tuple[str, ...], message: str) -> None:

@@ -18,7 +18,8 @@ from rich.markup import escape
 from lifelong_gym import registry
 from lifelong_gym.benchmark.learners import known, learner_class
 from lifelong_gym.benchmark.listing import agents_table, describe_environment, environments_table, final_tables
-from lifelong_gym.errors import LifelongGymError
+from lifelong_gym.errors import LifelongGymError, unknown
+from lifelong_gym.imports import load
 
 console = Console()
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 
 EnvArgument = Annotated[str, typer.Argument(help="Id of an environment; `lifelong list` shows them.")]
+PAPERS = {"zhan2017": "lifelong_gym.benchmark.reproductions.zhan2017:reproduce"}
 RESULT, MODEL = "run.json", "model.zip"
 N_EPISODES, EVALUATION_SEED = 8, 1_000_000
 
@@ -95,8 +97,6 @@ def list_(
         kind = learner_class(name)
         console.print(Markdown(f"# {name}\n\n{inspect.getdoc(kind)}"))
     else:
-        from lifelong_gym.errors import unknown
-
         raise unknown("environment or agent", name, [*registry.FAMILIES, *known()])
 
 
@@ -289,6 +289,26 @@ def report(
     page, *others = write_report(runs, folder, html)
     console.print(f"Written: [bold]{page}[/bold], and {len(others)} tables and figures in [bold]{page.parent}[/bold]")
     console.print(f"Next: open {page} in a browser, or load the data: `lifelong_gym.benchmark.load({str(runs)!r})`")
+
+
+@app.command()
+@_readable_errors
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="Which: `zhan2017`.")],
+    quick: Annotated[bool, typer.Option("--quick", help="A look at everything within two minutes.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="For measurements and page; default: `runs/PAPER`.")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="How many run at once; default: all cores.")] = None,
+) -> None:
+    """Run a paper's experiments again, and write a page that says which of its claims hold.
+
+    What is measured already is kept: after an interruption, the same command goes on.
+
+    Example: `lifelong reproduce zhan2017 --quick`
+    """
+    if paper not in PAPERS:
+        raise unknown("paper", paper, PAPERS)
+    page = load(PAPERS[paper])(folder or Path("runs") / paper, quick, console, n_processes=processes)
+    console.print(f"Next: read [bold]{page}[/bold]")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ PACKAGES = ("lifelong-gym", "numpy", "scipy", "numba", "gymnasium", "pettingzoo"
 _QUIET: Mapping[str, Any] = {"check": True, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
 
 
+@cache  # finding them takes longer than many a measurement
 def versions() -> dict[str, str]:
     """Of Python and of the packages that results depend on."""
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}

@@ -64,6 +64,20 @@ class RunSpec:
         return "--".join("".join(c if c.isalnum() or c in "-+_." else "_" for c in part) for part in parts)
 
     @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.learner.label} on {self.env_id}, seed {self.seed}"
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Runs of one learner on one family take about as long."""
+        return self.learner.label, self.env_id
+
+    def execute(self, folder: Path, progress: Progress) -> Path:
+        """See `execute`."""
+        return execute(self, folder, progress)
+
+    @property
     def header(self) -> dict[str, Any]:
         """First line of the file."""
         n = len(self.tasks)

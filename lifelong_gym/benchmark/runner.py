@@ -5,12 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import tomli_w
 from rich.console import Console
@@ -19,14 +19,35 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, Levels, levels_of
 from lifelong_gym.benchmark.records import read_run
 from lifelong_gym.benchmark.results import write_atomically
-from lifelong_gym.benchmark.run import RunSpec, execute
+from lifelong_gym.benchmark.run import Progress as Report
+from lifelong_gym.benchmark.run import RunSpec
 from lifelong_gym.benchmark.writer import SUFFIX
+from lifelong_gym.envs.backends.threads import set_num_threads
 
 EXPERIMENT = "experiment.toml"
 LITTLE_HEADROOM = 0.1
 POLL_SECONDS = 0.2
 
 _messages: Any = None  # a worker's way to the parent
+
+
+class Job(Protocol):
+    """What a worker can carry out; a `RunSpec` is one."""
+
+    @property
+    def name(self) -> str:
+        """Unlike that of all others."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+
+    @property
+    def kind(self) -> Any:
+        """Hashable; jobs of one kind take about as long."""
+
+    def execute(self, folder: Path, progress: Report) -> Path:
+        """Do it and write the file, whose path is returned; ``progress`` is called with the share that is done."""
 
 
 @dataclass
@@ -68,6 +89,24 @@ def run_experiment(experiment: Experiment, folder: Path, console: Console, n_pro
         if missing:
             with _bars(console) as bars:
                 _run_all(pool, messages, Forecast(missing, n_processes), folder, outcome, bars)
+    return outcome
+
+
+def run_jobs(jobs: Sequence[Job], folder: Path, console: Console, n_processes: int | None = None) -> Outcome:
+    """Carry out jobs of any sort in parallel processes.
+
+    Args:
+        jobs: with different names; they must be picklable.
+        folder: that they write into; it is made when missing.
+        console: for progress; of a finished job only a failure leaves a line.
+        n_processes: default: the number of cores.
+    """
+    outcome = Outcome()
+    folder.mkdir(parents=True, exist_ok=True)
+    if jobs:
+        n_processes = min(n_processes or os.cpu_count() or 1, len(jobs))
+        with _workers(n_processes) as (pool, messages), _bars(console) as bars:
+            _run_all(pool, messages, Forecast(jobs, n_processes), folder, outcome, bars, tell_each=False)
     return outcome
 
 
@@ -120,16 +159,23 @@ def _begin_worker(messages: Any) -> None:
 
     _messages = messages
     torch.set_num_threads(1)
+    set_num_threads(1)
 
 
-def _execute(number: int, spec: RunSpec, folder: Path) -> Path:
+def _execute(number: int, job: Job, folder: Path) -> Path:
     """In a worker."""
     _messages.put((number, 0.0))
-    return execute(spec, folder, lambda share: _messages.put((number, share)))
+    return job.execute(folder, lambda share: _messages.put((number, share)))
 
 
 def _run_all(
-    pool: ProcessPoolExecutor, messages: Any, forecast: Forecast, folder: Path, outcome: Outcome, bars: Progress
+    pool: ProcessPoolExecutor,
+    messages: Any,
+    forecast: Forecast,
+    folder: Path,
+    outcome: Outcome,
+    bars: Progress,
+    tell_each: bool = True,
 ) -> None:
     specs = forecast.specs
     futures = {pool.submit(_execute, i, spec, folder): i for i, spec in enumerate(specs)}
@@ -142,29 +188,26 @@ def _run_all(
             number, share = messages.get()
             forecast.update(number, share)
             if number not in lines:
-                lines[number] = bars.add_task(_title(specs[number]), total=1.0, left="")
+                lines[number] = bars.add_task(specs[number].title, total=1.0, left="")
             bars.update(lines[number], completed=share)
         for future in done:
             number = futures[future]
-            _settle(future, specs[number], forecast.finish(number), outcome, bars)
+            _settle(future, specs[number], forecast.finish(number), outcome, bars, tell_each)
             if number in lines:
-                bars.update(lines[number], visible=False)
+                bars.remove_task(lines[number])
             bars.advance(overall)
         bars.update(overall, left=forecast.left())
 
 
-def _settle(future: Future[Path], spec: RunSpec, seconds: float, outcome: Outcome, bars: Progress) -> None:
+def _settle(future: Future[Path], job: Job, seconds: float, outcome: Outcome, bars: Progress, tell_each: bool) -> None:
     error = future.exception()
     if error is None:
         outcome.written.append(future.result())
-        bars.console.print(f"{_title(spec)}: {seconds:.0f} s", highlight=False)
+        if tell_each:
+            bars.console.print(f"{job.title}: {seconds:.0f} s", highlight=False)
     else:
-        outcome.failed[spec.name] = f"{type(error).__name__}: {error}"
-        bars.console.print(f"[red]failed:[/red] {_title(spec)}: {outcome.failed[spec.name]}", highlight=False)
-
-
-def _title(spec: RunSpec) -> str:
-    return f"{spec.learner.label} on {spec.env_id}, seed {spec.seed}"
+        outcome.failed[job.name] = f"{type(error).__name__}: {error}"
+        bars.console.print(f"[red]failed:[/red] {job.title}: {outcome.failed[job.name]}", highlight=False)
 
 
 def _bars(console: Console) -> Progress:
@@ -173,16 +216,16 @@ def _bars(console: Console) -> Progress:
 
 
 class Forecast:
-    """How long the rest will take, from what runs of the same learner and family took so far."""
+    """How long the rest will take, from what jobs of the same kind took so far."""
 
-    def __init__(self, specs: list[RunSpec], n_workers: int) -> None:
+    def __init__(self, specs: Sequence[Job], n_workers: int) -> None:
         """Nothing has begun."""
         self.specs = specs
-        self._kinds = [(spec.learner.label, spec.env_id) for spec in specs]
+        self._kinds = [spec.kind for spec in specs]
         self._n_workers = n_workers
         self._began: dict[int, float] = {}
         self._shares = dict.fromkeys(range(len(specs)), 0.0)
-        self._seconds: dict[tuple[str, str], float] = {}
+        self._seconds: dict[Any, float] = {}
 
     def update(self, number: int, share: float) -> None:
         """A run has begun, or come so far."""

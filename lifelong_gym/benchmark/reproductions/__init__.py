@@ -1,0 +1,1 @@
+"""Papers' experiments, run again by one command each."""

@@ -1,0 +1,99 @@
+"""Comparisons of methods over seeds, and the rules by which a claim holds, holds in part, or doesn't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lifelong_gym.benchmark.statistics import N_RESAMPLES, Interval, bootstrap
+from lifelong_gym.tasks import FloatArray
+
+HOLDS, PARTLY, FAILS = "holds", "partly", "doesn't hold"
+MET, UNSURE, MISSED = "met", "met, but not surely", "not met"
+RULES = (
+    "A method *beats* another where the 95% interval of the ratio of their costs (bootstrap over seeds) lies below "
+    "1. A claim **holds** if it is seen in every domain it is about, holds **partly** if in some, and "
+    "**doesn't hold** if in none. An expected figure is **met** if the whole interval is on the right side of the "
+    "bound, **met, but not surely** if only the estimate is, and otherwise **not met**; of several parts the worst "
+    "counts."
+)
+
+
+def mean_of(values: Sequence[float] | FloatArray, n_resamples: int = N_RESAMPLES) -> Interval:
+    """Mean over seeds with its 95% interval."""
+    array = np.asarray(values, np.float64)
+    return bootstrap(array, n_resamples=n_resamples) if len(array) > 1 else Interval(float(array[0]), -np.inf, np.inf)
+
+
+def median_of(values: Sequence[float | None]) -> Interval:
+    """Median over seeds; None is never."""
+    array = np.array([np.inf if value is None else value for value in values])
+    return bootstrap(array, np.median) if len(array) > 1 else Interval(float(array[0]), -np.inf, np.inf)
+
+
+def ratio_of(a: Sequence[float], b: Sequence[float]) -> Interval:
+    """Mean of a over mean of b, both by seed, resampled together."""
+    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
+
+    def ratio(drawn: FloatArray, axis: int) -> Any:
+        index = drawn.astype(np.int64)
+        return first[index].mean(axis=axis) / second[index].mean(axis=axis)
+
+    if len(first) < 2:
+        return Interval(float(first[0] / second[0]), -np.inf, np.inf)
+    return bootstrap(np.arange(len(first)), ratio)
+
+
+def shown(interval: Interval) -> str:
+    """As in a table; without an interval where there is one seed alone.
+
+    >>> shown(Interval(0.5, 0.4, 0.6))
+    '0.5 [0.4, 0.6]'
+    >>> shown(Interval(np.inf, np.inf, np.inf))
+    'never'
+    """
+    if interval.low == interval.high:
+        return f"{interval.estimate:.3g}".replace("inf", "never")
+    return str(interval) if interval.low > -np.inf else f"{interval.estimate:.3g}"
+
+
+class Verdict(NamedTuple):
+    """What came of a claim.
+
+    Attributes:
+        word: `HOLDS`, `PARTLY` or `FAILS`.
+        seen: where it is seen.
+        other: where the opposite is.
+    """
+
+    word: str
+    seen: tuple[str, ...]
+    other: tuple[str, ...]
+
+
+def judged(intervals: Iterable[tuple[str, Interval]], bound: float = 1.0) -> Verdict:
+    """Of a claim that ratios lie below a bound, each with the name of its domain."""
+    named = list(intervals)
+    seen = tuple(name for name, interval in named if interval.high < bound)
+    other = tuple(name for name, interval in named if interval.low > bound)
+    return Verdict(share_word(len(seen), len(named)), seen, other)
+
+
+def share_word(n_seen: int, n: int) -> str:
+    """In all, some or none."""
+    return HOLDS if n_seen == n else PARTLY if n_seen else FAILS
+
+
+def met(interval: Interval, most: float) -> str:
+    """Whether a number is at most so large."""
+    if interval.high <= most:
+        return MET
+    return UNSURE if interval.estimate <= most else MISSED
+
+
+def worst(words: Iterable[str]) -> str:
+    """Of several acceptance words."""
+    order = (MET, UNSURE, MISSED)
+    return order[max(order.index(word) for word in words)]

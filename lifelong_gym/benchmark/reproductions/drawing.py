@@ -1,0 +1,71 @@
+"""How the methods look in every figure, and the parts that figures are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lifelong_gym.benchmark.plots import COLOURS, Style, line, tidy
+from lifelong_gym.benchmark.reproductions import methods, plan
+
+ROOM = 0.15  # below the start, as a share of what is gained: what falls lower is cut off
+
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = COLOURS
+DOMAIN_COLOURS = dict(zip(plan.DOMAINS, COLOURS, strict=False))
+STYLES = {
+    methods.EPG: Style(VERMILION, "-"),
+    methods.MEAN: Style(ORANGE, "-"),
+    methods.GOMTL_RWR: Style(VERMILION, ":"),
+    methods.PGELLA: Style(BLUE, "-"),
+    methods.GOMTL: Style(GREEN, "-"),
+    methods.ENAC: Style(PURPLE, "-"),
+    methods.RWR: Style(SKY, "--"),
+    methods.REINFORCE: Style(ORANGE, "--"),
+    methods.SHARED: Style("#8a8a8a", "-."),
+    methods.K3: Style(BLUE, "-"),
+    methods.K10: Style(GREEN, "-"),
+    methods.REDUCE: Style("#000000", "-"),
+    methods.LOST: Style(VERMILION, ":"),
+    methods.REDUCE_LOST: Style("#000000", ":"),
+    methods.PRINTED: Style("#000000", "-"),
+    methods.PGELLA_R: Style(BLUE, "-"),
+    methods.GOMTL_R: Style(GREEN, "-"),
+    methods.EPG_R: Style(VERMILION, "-"),
+    methods.SHARED_R: Style("#8a8a8a", "-."),
+}
+
+
+def draw_curves(axes: Axes, study: Mapping[str, Any], labels: Sequence[str], title: str) -> None:
+    """Mean reward per step against sweeps."""
+    ends, starts = [], []
+    for label in labels:
+        curve = study[label]["curve"]
+        line(axes, np.arange(len(curve["mean"])), curve["mean"], (curve["low"], curve["high"]), STYLES[label], label)
+        ends.append(max(curve["mean"]))
+        starts.append(curve["mean"][0])
+    top, bottom = max(ends), min(starts)
+    gained = max(top - bottom, 1e-9)
+    axes.set_ylim(bottom - ROOM * gained, top + 0.05 * gained)
+    axes.set(title=title, xlabel="sweeps", ylabel="mean reward per step")
+    axes.margins(x=0.01)
+    tidy(axes)
+
+
+def add_legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
+    """Below, of what one of the axes shows."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def draw_bars(axes: Axes, names: Sequence[str], values: Sequence[Sequence[float]], colour: Any) -> None:
+    """Estimates with intervals; what is infinite isn't drawn."""
+    finite = np.array([[np.nan if not np.isfinite(x) else x for x in row] for row in values], np.float64)
+    mean = finite[:, 0]
+    around = np.stack([mean - finite[:, 1], finite[:, 2] - mean])
+    axes.bar(range(len(names)), mean, yerr=np.nan_to_num(np.maximum(around, 0)), color=colour, capsize=2)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
+    tidy(axes)

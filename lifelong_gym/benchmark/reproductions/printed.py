@@ -1,0 +1,42 @@
+"""The paper's closed forms with the weights as they are printed, to see what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lifelong_gym.agents import RWR
+from lifelong_gym.agents.base_learners import RewardWeighted
+from lifelong_gym.agents.operating_point import ONE_PLACE, Pool
+from lifelong_gym.agents.sampling import BoolArray
+from lifelong_gym.tasks import FloatArray
+
+
+def printed_weights(rewards: FloatArray, alive: BoolArray, pool: Pool = ONE_PLACE) -> FloatArray:
+    """Each trajectory's mean reward R over all of them, with mean 1: where R < 0, the worst weigh most.
+
+    The printed H = sum R F is negative definite then, and so is H / sum R positive definite; the solution of the
+    linear system is the same.
+
+    Args:
+        rewards: shape (n_tasks, n_trajectories, horizon).
+        alive: the same shape.
+        pool: where the trajectories are.
+    """
+    returns = rewards.sum(axis=2)
+    weights: FloatArray = (returns / (pool.total(returns) / returns.shape[1]))[..., None] * alive
+    return weights
+
+
+class _Printed(RewardWeighted):
+    """Reward-weighted regression, weighted by the reward itself."""
+
+    def credit(self, pool: Pool) -> Callable[[FloatArray, BoolArray], FloatArray]:
+        """The printed weights."""
+        return lambda rewards, alive: printed_weights(rewards, alive, pool)
+
+
+class PrintedRWR(RWR):
+    """`RWR` with the printed weights, and the same cap on its steps. With negative rewards it gets worse."""
+
+    def _base_learner(self) -> RewardWeighted:
+        return _Printed(self.beta, self.reward_to_go, self.max_kl)
