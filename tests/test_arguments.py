@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 
 from lifelong_gym import sample_tasks
-from lifelong_gym.agents import ENAC, GOMTL, PGELLA, REINFORCE, RWR, ScalablePGELLA, persistence
+from lifelong_gym.agents import (
+    ENAC,
+    GOMTL,
+    PGELLA,
+    REINFORCE,
+    RWR,
+    ProjectedPG,
+    SafeLifelongPG,
+    ScalablePGELLA,
+    persistence,
+)
 from lifelong_gym.errors import UnknownNameError
 from lifelong_gym.wrappers import as_vec_env
 
@@ -19,7 +29,7 @@ ENV = "LifelongCartPole-v0"
 POLICY = "LinearGaussianPolicy"
 
 
-@pytest.mark.parametrize("kind", [ENAC, GOMTL, PGELLA, REINFORCE, RWR, ScalablePGELLA])
+@pytest.mark.parametrize("kind", [ENAC, GOMTL, PGELLA, ProjectedPG, REINFORCE, RWR, SafeLifelongPG, ScalablePGELLA])
 def test_every_argument_is_spelled_out(kind: Any) -> None:
     """Signature and docstring name all arguments, in the same order, with the defaults that hold."""
     parameters = dict(inspect.signature(kind).parameters)

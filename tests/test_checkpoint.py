@@ -30,6 +30,8 @@ from lifelong_gym.agents import (
     RWR,
     LinearGaussianPolicy,
     MultiTaskAlgorithm,
+    ProjectedPG,
+    SafeLifelongPG,
     ScalablePGELLA,
     checkpoint,
 )
@@ -48,6 +50,9 @@ LEARNERS: dict[str, tuple[type[MultiTaskAlgorithm], dict[str, Any]]] = {
     "rwr": (RWR, {"beta": 2.0, "reward_to_go": True}),
     "gomtl": (GOMTL, {"base": "rwr", "base_settings": {"beta": 2.0}, "mean_basis": True}),
     "scalable": (ScalablePGELLA, {"admm_iterations": 5, "penalty": 0.2}),
+    "safe": (SafeLifelongPG, {"n_trajectories": 8, "mu_1": 0.01, "forget": 0.9}),
+    "safe-linearised": (SafeLifelongPG, {"n_trajectories": 8, "variant": "B"}),
+    "projected": (ProjectedPG, {"n_trajectories": 8}),
     "scalable-enac": (ScalablePGELLA, {"base": "enac", "n_trajectories": 8, "consensus": "all_reduce"}),
 }
 every_learner = pytest.mark.parametrize("name", LEARNERS)

@@ -31,6 +31,8 @@ from lifelong_gym.agents import (
     RWR,
     LinearGaussianPolicy,
     MultiTaskAlgorithm,
+    ProjectedPG,
+    SafeLifelongPG,
     ScalablePGELLA,
 )
 from lifelong_gym.tasks import FloatArray
@@ -60,6 +62,9 @@ LEARNERS: dict[str, Maker] = {
     "pgella-enac": maker(PGELLA, base="enac", n_trajectories=8, n_basis=2),
     "gomtl": maker(GOMTL, base="rwr", mean_basis=True),
     "scalable": maker(ScalablePGELLA),
+    "safe": maker(SafeLifelongPG, n_trajectories=8),
+    "safe-regret": maker(SafeLifelongPG, n_trajectories=8, regret_mode=True),
+    "projected": maker(ProjectedPG, n_trajectories=8),
     "scalable-all-reduce": maker(ScalablePGELLA, consensus="all_reduce", base="reinforce", mean_basis=True),
 }
 every_learner = pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)

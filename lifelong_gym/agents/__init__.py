@@ -9,8 +9,12 @@ from lifelong_gym.agents.go_mtl import GOMTL
 from lifelong_gym.agents.pg_ella import PGELLA
 from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.agents.policy_search import PolicySearch
+from lifelong_gym.agents.projected_pg import ProjectedPG
 from lifelong_gym.agents.reinforce import REINFORCE
 from lifelong_gym.agents.rwr import RWR
+from lifelong_gym.agents.safe_lifelong_pg import SafeLifelongPG
+from lifelong_gym.agents.safe_search import SafeSearch
+from lifelong_gym.agents.safety.constraints import PolicyConstraints
 from lifelong_gym.agents.scalable_pg_ella import ScalablePGELLA
 
 __all__ = [
@@ -22,6 +26,10 @@ __all__ = [
     "BasisSearch",
     "LinearGaussianPolicy",
     "MultiTaskAlgorithm",
+    "PolicyConstraints",
     "PolicySearch",
+    "ProjectedPG",
+    "SafeLifelongPG",
+    "SafeSearch",
     "ScalablePGELLA",
 ]

@@ -123,6 +123,7 @@ def choose_anchors(
     nominal: FloatArray | None = None,
     *,
     mixes: Sequence[float] = MIXES,
+    first: int = 0,
 ) -> Anchors:
     """The cheapest stable policy of each task among a few in its safe set.
 
@@ -135,6 +136,7 @@ def choose_anchors(
         start: where learning would start, shape (n_tasks, d) or (d,).
         nominal: a policy of the nominal task, shape (n_tasks, d) or (d,); default: none.
         mixes: shares of the centre, in (0, 1).
+        first: index of the first task, by which errors and warnings name them.
 
     Returns:
         The anchors. Where no candidate is stable, the cheapest, and a `UserWarning` names the tasks: their safe sets
@@ -144,7 +146,7 @@ def choose_anchors(
         InfeasibleConstraintsError: a safe set is empty.
         ValueError: a singular matrix, an unbounded set, or arguments of the wrong shape.
     """
-    middles = np.stack([c.centre(task)[0] for task, c in enumerate(constraints)])
+    middles = np.stack([c.centre(task)[0] for task, c in enumerate(constraints, first)])
     candidates, names = [middles], ["centre"]
     for name, wanted in (("start", start), ("nominal", nominal)):
         if wanted is not None:
@@ -163,7 +165,7 @@ def choose_anchors(
         thetas[tasks, best], verdict.stable[tasks, best], verdict.costs[tasks, best], tuple(names[i] for i in best)
     )
     if not chosen.stable.all():
-        warnings.warn(_complaint(chosen), stacklevel=2)
+        warnings.warn(_complaint(chosen, first), stacklevel=2)
     return chosen
 
 
@@ -187,8 +189,8 @@ def _policies(name: str, wanted: FloatArray, shape: tuple[int, ...]) -> FloatArr
     return np.broadcast_to(policies, shape)
 
 
-def _complaint(anchors: Anchors) -> str:
-    tasks = ", ".join(str(t) for t in np.flatnonzero(~anchors.stable))
+def _complaint(anchors: Anchors, first: int) -> str:
+    tasks = ", ".join(str(first + t) for t in np.flatnonzero(~anchors.stable))
     return (
         f"no stable policy was found in the safe sets of tasks {tasks}: every candidate failed or drifted away in "
         "simulation. Learning there is safe as the constraints say, but may never control the task"
