@@ -50,11 +50,10 @@ AT_MODULE_LEVEL = """
     library                                 | modules
     numba llvmlite                          | envs.backends.numba*
     torch stable_baselines3                 | agents wrappers.vec_env benchmark.demo benchmark.evaluation
-    torch stable_baselines3                 | benchmark.reproductions.learning
+    torch stable_baselines3                 | benchmark.reproductions.zhan2017.learning
     scipy                                   | agents benchmark wrappers
     networkx                                | agents wrappers
-    matplotlib                              | benchmark.plots benchmark.reports.figures benchmark.reports.report
-    matplotlib                              | benchmark.reproductions.drawing benchmark.reproductions.pictures
+    matplotlib                              | benchmark.plots benchmark.reports benchmark.reproductions
     mujoco pybullet                         | envs.physics
     ale_py                                  | envs.arcade
     pygame                                  | envs.viewers

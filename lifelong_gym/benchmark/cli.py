@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 
 EnvArgument = Annotated[str, typer.Argument(help="Id of an environment; `lifelong list` shows them.")]
-PAPERS = {"zhan2017": "lifelong_gym.benchmark.reproductions.zhan2017:reproduce"}
+PAPERS = {"zhan2017": "lifelong_gym.benchmark.reproductions.zhan2017.command:reproduce"}
 RESULT, MODEL = "run.json", "model.zip"
 N_EPISODES, EVALUATION_SEED = 8, 1_000_000
 
@@ -296,7 +296,8 @@ def report(
 def reproduce(
     paper: Annotated[str, typer.Argument(help="Which: `zhan2017`.")],
     quick: Annotated[bool, typer.Option("--quick", help="A look at everything within two minutes.")] = False,
-    folder: Annotated[Path | None, typer.Option(help="For measurements and page; default: `runs/PAPER`.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="For measurements; default: `runs/PAPER`.")] = None,
+    page_folder: Annotated[Path | None, typer.Option(help="For the page; default: the same.")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="How many run at once; default: all cores.")] = None,
 ) -> None:
     """Run a paper's experiments again, and write a page that says which of its claims hold.
@@ -307,7 +308,8 @@ def reproduce(
     """
     if paper not in PAPERS:
         raise unknown("paper", paper, PAPERS)
-    page = load(PAPERS[paper])(folder or Path("runs") / paper, quick, console, n_processes=processes)
+    folder = folder or Path("runs") / paper
+    page = load(PAPERS[paper])(folder, quick, console, page_folder=page_folder, n_processes=processes)
     console.print(f"Next: read [bold]{page}[/bold]")
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lifelong_gym.benchmark.reproductions import methods, plan
-from lifelong_gym.benchmark.reproductions.compare import (
+from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
+from lifelong_gym.benchmark.reproductions.zhan2017.compare import (
     FAILS,
     HOLDS,
     PARTLY,
@@ -18,7 +18,7 @@ from lifelong_gym.benchmark.reproductions.compare import (
     share_word,
     shown,
 )
-from lifelong_gym.benchmark.reproductions.readings import (
+from lifelong_gym.benchmark.reproductions.zhan2017.readings import (
     Summary,
     best_row,
     case,

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.benchmark import metrics
-from lifelong_gym.benchmark.reproductions import plan
-from lifelong_gym.benchmark.reproductions.compare import mean_of
-from lifelong_gym.benchmark.reproductions.hidden import largest_angle
-from lifelong_gym.benchmark.reproductions.jobs import Figures, Job
-from lifelong_gym.benchmark.reproductions.learning import rounded
+from lifelong_gym.benchmark.reproductions.zhan2017 import plan
+from lifelong_gym.benchmark.reproductions.zhan2017.compare import mean_of
+from lifelong_gym.benchmark.reproductions.zhan2017.hidden import largest_angle
+from lifelong_gym.benchmark.reproductions.zhan2017.jobs import Figures, Job
+from lifelong_gym.benchmark.reproductions.zhan2017.learning import rounded
 from lifelong_gym.tasks import FloatArray
 
 FEWER = 999  # resamples for bands, of which there is one a sweep

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lifelong_gym.benchmark.plots import COLOURS, Style, line, tidy
-from lifelong_gym.benchmark.reproductions import methods, plan
+from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
 
 ROOM = 0.15  # below the start, as a share of what is gained: what falls lower is cut off
 

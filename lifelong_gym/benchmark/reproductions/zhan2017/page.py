@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from lifelong_gym.benchmark.reproductions import methods, plan, tables
-from lifelong_gym.benchmark.reproductions.acceptance import expectations
-from lifelong_gym.benchmark.reproductions.claims import Claim, claims
-from lifelong_gym.benchmark.reproductions.compare import FAILS, HOLDS, MET, MISSED, PARTLY, RULES, UNSURE
-from lifelong_gym.benchmark.reproductions.plan import Budget
-from lifelong_gym.benchmark.reproductions.readings import Summary
+from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan, tables
+from lifelong_gym.benchmark.reproductions.zhan2017.acceptance import expectations
+from lifelong_gym.benchmark.reproductions.zhan2017.claims import Claim, claims
+from lifelong_gym.benchmark.reproductions.zhan2017.compare import FAILS, HOLDS, MET, MISSED, PARTLY, RULES, UNSURE
+from lifelong_gym.benchmark.reproductions.zhan2017.plan import Budget
+from lifelong_gym.benchmark.reproductions.zhan2017.readings import Summary
 
 FIGURES = "zhan2017"
 
@@ -64,7 +64,8 @@ Processor time a sweep, observing and learning, all nodes one after another:
 
 ![Cost in a novel task against sweeps]({figures}/novel.png)
 
-A helicopter that comes up after {known} others (ePG-ELLA by all-reduce); each basis is tried on {n_novel} of them a seed, one at a time:
+A helicopter that comes up after {known} others (ePG-ELLA by all-reduce); each basis is tried on {n_novel} of them a
+seed, one at a time:
 
 {novel}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.benchmark.reproductions import methods, plan
-from lifelong_gym.benchmark.reproductions.compare import mean_of, median_of, ratio_of
+from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
+from lifelong_gym.benchmark.reproductions.zhan2017.compare import mean_of, median_of, ratio_of
 from lifelong_gym.benchmark.statistics import Interval
 from lifelong_gym.tasks import FloatArray
 

@@ -1,4 +1,4 @@
-"""Zhan, Bou Ammar and Taylor, Scalable lifelong reinforcement learning, Pattern Recognition 72, 2017."""
+"""The command: measure what is missing, and write the page."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from lifelong_gym.benchmark.reproductions import plan
-from lifelong_gym.benchmark.reproductions.jobs import missing
-from lifelong_gym.benchmark.reproductions.page import FIGURES, written
-from lifelong_gym.benchmark.reproductions.plan import FULL, QUICK, Budget
-from lifelong_gym.benchmark.reproductions.summary import collected, summarised
+from lifelong_gym.benchmark.reproductions.zhan2017 import plan
+from lifelong_gym.benchmark.reproductions.zhan2017.jobs import missing
+from lifelong_gym.benchmark.reproductions.zhan2017.page import FIGURES, written
+from lifelong_gym.benchmark.reproductions.zhan2017.plan import FULL, QUICK, Budget
+from lifelong_gym.benchmark.reproductions.zhan2017.summary import collected, summarised
 from lifelong_gym.benchmark.results import read_result, revision, write_atomically, write_result
 from lifelong_gym.benchmark.runner import run_jobs
 from lifelong_gym.errors import LifelongGymError
@@ -83,7 +83,7 @@ def write_page(result: Path, folder: Path) -> Path:
     Raises:
         ValueError: a result file that was edited.
     """
-    from lifelong_gym.benchmark.reproductions.pictures import draw_all
+    from lifelong_gym.benchmark.reproductions.zhan2017.pictures import draw_all
 
     content = read_result(result)
     draw_all(content["figures"], folder / FIGURES)

@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lifelong_gym.benchmark.plots import line, new_figure, tidy
-from lifelong_gym.benchmark.reproductions import methods, plan
-from lifelong_gym.benchmark.reproductions.compare import mean_of, median_of
-from lifelong_gym.benchmark.reproductions.drawing import (
+from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
+from lifelong_gym.benchmark.reproductions.zhan2017.compare import mean_of, median_of
+from lifelong_gym.benchmark.reproductions.zhan2017.drawing import (
     DOMAIN_COLOURS,
     STYLES,
     VERMILION,
@@ -20,7 +20,7 @@ from lifelong_gym.benchmark.reproductions.drawing import (
     draw_bars,
     draw_curves,
 )
-from lifelong_gym.benchmark.reproductions.readings import (
+from lifelong_gym.benchmark.reproductions.zhan2017.readings import (
     Summary,
     best_row,
     case,

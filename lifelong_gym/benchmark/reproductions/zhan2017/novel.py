@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym import registry
-from lifelong_gym.benchmark.reproductions.learning import (
+from lifelong_gym.benchmark.reproductions.zhan2017.learning import (
     History,
     environment,
     make_learner,

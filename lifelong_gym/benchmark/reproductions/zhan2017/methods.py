@@ -23,7 +23,7 @@ FEW_LABELS = tuple(REDUCE if label == EPG else label for label in MAIN)
 HETERO_LABELS = (REINFORCE, PGELLA_R, GOMTL_R, EPG_R, SHARED_R)
 HIDDEN_LABELS = (REINFORCE, GOMTL_R, EPG_R)
 CHANNELS = (EPG, K3, K10, REDUCE, LOST, REDUCE_LOST)
-PRINTED_CLASS = "lifelong_gym.benchmark.reproductions.printed:PrintedRWR"
+PRINTED_CLASS = "lifelong_gym.benchmark.reproductions.zhan2017.printed:PrintedRWR"
 
 
 def _class(name: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from lifelong_gym.benchmark.reproductions import methods, plan
-from lifelong_gym.benchmark.reproductions.compare import mean_of, median_of, shown
-from lifelong_gym.benchmark.reproductions.readings import (
+from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
+from lifelong_gym.benchmark.reproductions.zhan2017.compare import mean_of, median_of, shown
+from lifelong_gym.benchmark.reproductions.zhan2017.readings import (
     Summary,
     best_row,
     cost_ratio,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from lifelong_gym.benchmark.reproductions import methods, plan
-from lifelong_gym.benchmark.reproductions.compare import MET, MISSED, mean_of, met, ratio_of, shown, worst
-from lifelong_gym.benchmark.reproductions.readings import Summary, cost, cost_ratio, gap_closed
+from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
+from lifelong_gym.benchmark.reproductions.zhan2017.compare import MET, MISSED, mean_of, met, ratio_of, shown, worst
+from lifelong_gym.benchmark.reproductions.zhan2017.readings import Summary, cost, cost_ratio, gap_closed
 from lifelong_gym.benchmark.statistics import Interval
 
 
