@@ -31,7 +31,7 @@ from lifelong_gym.benchmark.reproductions.zhan2017.methods import (
     all_methods,
 )
 
-HERE = "lifelong_gym.benchmark.reproductions"
+HERE = "lifelong_gym.benchmark.reproductions.zhan2017"
 LEARN, NOVEL, CONSENSUS = f"{HERE}.learning:learn", f"{HERE}.novel:learn", f"{HERE}.consensus:measure"
 TRUTH = f"{HERE}.hidden:truth"
 TASK_SEED = 0
