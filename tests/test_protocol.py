@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -281,8 +282,15 @@ class Killed(Exception):
     """Stands for a kill."""
 
 
-@pytest.mark.parametrize("protocol", ["multi_task", "lifelong", "transfer"])
-@pytest.mark.parametrize("learner", ["PGELLA", "tests.toy_learners:Counter", "REINFORCE+scratch"])
+@pytest.mark.parametrize(
+    ("learner", "protocol"),
+    [
+        *itertools.product(
+            ["PGELLA", "tests.toy_learners:Counter", "REINFORCE+scratch"], ["multi_task", "lifelong", "transfer"]
+        ),
+        ("ScalablePGELLA", "distributed"),
+    ],
+)
 def test_a_killed_run_ends_in_the_same_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learner: str, protocol: str
 ) -> None:
