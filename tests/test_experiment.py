@@ -191,7 +191,7 @@ def test_a_kill_at_any_moment(tmp_path: Path) -> None:
     subprocess.run([*command, "--folder", "whole"], check=True, **quiet_run)  # type: ignore[call-overload]
     broken = tmp_path / "broken"
     process = subprocess.Popen([*command, "--folder", "broken"], start_new_session=True, **quiet_run)  # type: ignore[call-overload]
-    while not any(part.stat().st_size > 20_000 for part in broken.glob("*.jsonl.part")):
+    while not any(part.stat().st_size > 8_000 for part in broken.glob("*.jsonl.part")):
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)

@@ -20,6 +20,7 @@ from lifelong_gym.benchmark.protocol import EVALUATION_SEED, PLANS, Protocol
 from lifelong_gym.benchmark.records import Run, read_run
 from lifelong_gym.benchmark.referee import BudgetError, Mark, Plan, Referee, Stage
 from lifelong_gym.benchmark.run import RunSpec, execute
+from lifelong_gym.benchmark.writer import RunWriter
 from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
 from tests.toy_learners import Interrupted
 
@@ -316,6 +317,24 @@ def test_a_killed_run_ends_in_the_same_file(
         path = execute(made, folder)
         assert path.read_bytes() == whole
         assert sorted(p.name for p in folder.iterdir()) == [path.name, f"{made.name}.timing.json"]
+
+
+def test_a_kill_just_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All evaluations are there, only the end is missing: it is written, and nothing is left over."""
+    made = spec("PGELLA")
+    whole = execute(made, tmp_path / "whole").read_bytes()
+    finish = RunWriter.finish
+
+    def die(self: RunWriter) -> Path:
+        raise Killed
+
+    monkeypatch.setattr(RunWriter, "finish", die)
+    with pytest.raises(Killed):
+        execute(made, tmp_path / "killed")
+    monkeypatch.setattr(RunWriter, "finish", finish)
+    path = execute(made, tmp_path / "killed")
+    assert path.read_bytes() == whole
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, f"{made.name}.timing.json"]
 
 
 def test_only_whole_learners_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

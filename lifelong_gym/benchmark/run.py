@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -140,7 +141,15 @@ def execute(spec: RunSpec, folder: Path, progress: Progress = lambda share: None
             _Together(spec, folder, writer, progress).run()
         writer.finish()
     write_atomically(path.with_suffix(TIMING), json.dumps({"seconds": round(time.monotonic() - began, 3)}) + "\n")
+    forget_checkpoints(spec, folder)
     return path
+
+
+def forget_checkpoints(spec: RunSpec, folder: Path) -> None:
+    """Of a finished run, which a kill may have left behind."""
+    for suffix in (MODEL, CHANNEL):
+        for checkpoint in folder.glob(f"{glob.escape(spec.name)}.at*{suffix}"):
+            checkpoint.unlink()
 
 
 def _resumes(spec: RunSpec) -> bool:
@@ -175,7 +184,6 @@ class _Together:
         if left > 0:
             self._learner.learn(left, **({"reset_num_timesteps": False} if done else {}))
         referee.finish()
-        self._forget(self._writer.n_written)
 
     def _evaluate(self, mark: Mark) -> None:
         measured = self._evaluation.measure(self._learner)

@@ -20,7 +20,7 @@ from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, Level
 from lifelong_gym.benchmark.records import read_run
 from lifelong_gym.benchmark.results import write_atomically
 from lifelong_gym.benchmark.run import Progress as Report
-from lifelong_gym.benchmark.run import RunSpec
+from lifelong_gym.benchmark.run import RunSpec, forget_checkpoints
 from lifelong_gym.benchmark.writer import SUFFIX
 from lifelong_gym.envs.backends.threads import set_num_threads
 
@@ -133,6 +133,7 @@ def _is_finished(spec: RunSpec, folder: Path, outcome: Outcome) -> bool:
         return False
     if read_run(path).settings != spec.header["settings"]:
         raise ExperimentError(f"{path} is a run with other settings: choose another folder")
+    forget_checkpoints(spec, folder)
     outcome.skipped.append(path)
     return True
 
