@@ -82,7 +82,29 @@ def write_result(path: Path, settings: Mapping[str, Any], figures: Mapping[str, 
     }
     plain = json.loads(json.dumps(content, default=native))
     hashes = {name: content_hash(plain[name]) for name in ("settings", "figures")}
-    write_atomically(path, json.dumps({**plain, "hashes": hashes}, indent=1) + "\n")
+    write_atomically(path, in_lines({**plain, "hashes": hashes}))
+
+
+def in_lines(content: Mapping[str, Any]) -> str:
+    """JSON with a line for every key and for every key within, however long its value.
+
+    >>> print(in_lines({"schema": 1, "figures": {"area": [0.5, 1.0], "name": "a"}}), end="")
+    {
+     "schema": 1,
+     "figures": {
+      "area": [0.5, 1.0],
+      "name": "a"
+     }
+    }
+    """
+    keys = []
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(within)}" for name, within in value.items())
+            keys.append(f" {json.dumps(key)}: {{\n{inner}\n }}")
+        else:
+            keys.append(f" {json.dumps(key)}: {json.dumps(value)}")
+    return "{\n" + ",\n".join(keys) + "\n}\n"
 
 
 def write_atomically(path: Path, text: str) -> None:
