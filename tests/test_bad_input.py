@@ -340,6 +340,7 @@ MAKING: Bad = [
     ({"render_mode": "rgb"}, "unknown render_mode 'rgb'"),
     ({"horizon": 0}, "`horizon` must be an integer of at least 1. Received 0"),
     ({"horizon": 2.5}, "`horizon` must be an integer of at least 1. Received 2.5"),
+    ({"constraints": {"angel": 0.1}}, "unknown channel in `constraints` 'angel'. Did you mean 'angle'"),
 ]
 
 

@@ -39,7 +39,7 @@ ROOMS = """
     families  | envs.allocation envs.arcade  | protocol scalar
     families  | envs.navigation              | protocol scalar
     protocol  | envs.family tasks errors     | protocol backends
-    protocol  | schedule imports             | protocol backends
+    protocol  | schedule imports envs.safety | protocol backends
     protocol  | distributions                | protocol backends
     backends  | envs.backends                | protocol scalar
     scalar    | envs.backends.scalar         |
@@ -51,6 +51,7 @@ AT_MODULE_LEVEL = """
     numba llvmlite                          | envs.backends.numba*
     torch stable_baselines3                 | agents wrappers.vec_env benchmark.demo benchmark.evaluation
     torch stable_baselines3                 | benchmark.reproductions.zhan2017.learning
+    torch stable_baselines3                 | benchmark.reproductions.bouammar2015.learning
     scipy                                   | agents benchmark wrappers
     networkx                                | agents wrappers
     matplotlib                              | benchmark.plots benchmark.reports benchmark.reproductions

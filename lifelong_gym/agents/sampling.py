@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from lifelong_gym.agents.environment import fused_core, n_tasks_of, present_tasks, task_of_rows
 from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.envs.core import Core
-from lifelong_gym.envs.rollout import RolloutStatistics, rollout
+from lifelong_gym.envs.rollout import RolloutStatistics, count_violations, rollout
 from lifelong_gym.tasks import FloatArray, IntArray
 from lifelong_gym.wrappers import CoreVecEnv
 
@@ -80,7 +80,8 @@ def sample(
         return _Stepping(env, policy, n_trajectories, seed, first_visit).run(credit)
     tasks = present_tasks(env)
     n_steps = n_trajectories * core.horizon
-    at_once = len(tasks) if credit is None else max(1, MOST_STEPS_AT_ONCE // n_steps)
+    keeps_none = credit is None and core.safety is None
+    at_once = len(tasks) if keeps_none else max(1, MOST_STEPS_AT_ONCE // n_steps)
     assert isinstance(env, CoreVecEnv)
     env.before_steps(len(tasks) * n_steps)
     parts = [
@@ -112,6 +113,10 @@ def _fused(
         "first_visit": first_visit,
         "backend": core.settings.backend,
     }
+    by_steps = credit is not None and not isinstance(credit, ReturnCredit)
+    run: Any = rollout(core.family, trajectories=True, **arguments) if by_steps or core.safety is not None else None
+    if core.safety is not None:
+        count_violations(core, part, run.actions, seed=seed, first_visit=first_visit)
     if credit is None:
         return rollout(core.family, **arguments)
     # Noise is counted, not drawn: the second pass repeats the same trajectories instead of storing them.
@@ -119,7 +124,6 @@ def _fused(
         first = rollout(core.family, **arguments)
         weights = credit.weigh(first.returns, first.steps, core.horizon)
     else:
-        run = rollout(core.family, trajectories=True, **arguments)
         weights = credit(run.rewards, run.alive)
     return rollout(core.family, weights=weights, **arguments)
 

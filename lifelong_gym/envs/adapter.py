@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.core import Core, Settings
 from lifelong_gym.errors import unknown
 from lifelong_gym.registry import family
@@ -67,6 +68,19 @@ def make_core(family_id: str, n_rows: int | None, arguments: Mapping[str, Any]) 
         settings = Settings.of({**arguments, "tasks": tasks, "n_tasks": None, "preset": None})
         n_rows = len(tasks)
     return Core(kind, n_rows, settings)
+
+
+def row_infos(core: Core, failed: BoolArray) -> list[dict[str, Any]]:
+    """Each row's info after its last start or step, which ``failed``, shape (n_rows,), belongs to."""
+    flags = failed.tolist()
+    if core.settings.hide_task_id:
+        infos: list[dict[str, Any]] = [{"failed": flag} for flag in flags]
+    else:
+        infos = [{"task_id": i, "failed": flag} for i, flag in zip(core.task_of_row.tolist(), flags, strict=True)]
+    if core.safety is not None:
+        for info, signal in zip(infos, core.safety.infos(), strict=True):
+            info.update(signal)
+    return infos
 
 
 def metadata(core: Core) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lifelong_gym.envs.backends import philox
 from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results, Rows
 from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
 from lifelong_gym.envs.family import Bounded, Discrete, KernelFamily, reward_name
+from lifelong_gym.envs.safety import SafetySignal
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.imports import load
 from lifelong_gym.schedule import Schedule
@@ -45,6 +46,10 @@ class Settings:
         terminate_on_failure: end the episode at a failure rather than freeze it at a constant cost.
         horizon: steps after which an episode is truncated; default: the family's.
         backend: ``"numba"``, ``"numpy"`` or ``"python"``; the results are the same to the bit.
+        constraints: largest magnitude by name of a state's or action's channel, or ``<action>_change`` for a change
+            of action from step to step, such as ``{"angle": 0.2, "force": 1.5}``. Infos then hold
+            ``constraint_values``, ``|x| - limit`` of each in this order, float64, and ``constraint_violation``, whether
+            one is positive; `Core.safety` counts. None: nothing is evaluated.
     """
 
     tasks: TaskSet | Mapping[str, Any] | Iterable[Mapping[str, float]] | None = None
@@ -59,6 +64,7 @@ class Settings:
     terminate_on_failure: bool = False
     horizon: int | None = None
     backend: str = "numba"
+    constraints: Mapping[str, float] | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Settings:
@@ -125,6 +131,7 @@ class Core:
         settings: the arguments this was made from, with the tasks in place of how to draw them.
         begun: whether any episode has begun.
         task_of_row: int64, shape (n_rows,): the task each row is in.
+        safety: evaluates and counts violated constraints; None where there are no constraints.
     """
 
     def __init__(self, family: KernelFamily, n_rows: int, settings: Settings) -> None:
@@ -132,7 +139,9 @@ class Core:
         self.family = family
         self.n_rows = integer("num_envs", n_rows)
         self.tasks = settings.task_set(family)
-        self.settings = replace(settings, tasks=self.tasks, n_tasks=None, preset=None)
+        self.safety = self._safety_signal(settings.constraints)
+        constraints = None if self.safety is None else dict(self.safety.constraints)
+        self.settings = replace(settings, tasks=self.tasks, n_tasks=None, preset=None, constraints=constraints)
         horizon = family.horizon if settings.horizon is None else integer("horizon", settings.horizon)
         self.clock = Clock(n_rows, horizon)
         self.terminate_on_failure = settings.terminate_on_failure
@@ -150,6 +159,11 @@ class Core:
         self.begun = False
         self.task_of_row = np.zeros(n_rows, np.int64)
         self._everybody = np.arange(n_rows)
+
+    def _safety_signal(self, constraints: Mapping[str, float] | None) -> SafetySignal | None:
+        if constraints is None:
+            return None
+        return SafetySignal(self.family, constraints, self.n_rows, len(self.tasks))
 
     def _make_rows(self) -> Rows:
         physics, backend = self.settings.physics, self.settings.backend
@@ -198,6 +212,17 @@ class Core:
         """The tasks that the schedule brings, in increasing order."""
         return self._schedule.present
 
+    @property
+    def n_violations(self) -> IntArray:
+        """Steps since the rows were made in which a constraint was violated, per task, a copy of shape (n_tasks,).
+
+        Raises:
+            ValueError: there are no constraints.
+        """
+        if self.safety is None:
+            raise ValueError("violations are counted where `constraints` are given. Received constraints=None")
+        return self.safety.n_violations.copy()
+
     def admit(self, tasks: Sequence[int] | IntArray) -> None:
         """From their next episodes on, rows run only these: row i of R runs ``tasks[(i + k R) mod n]`` in episode k.
 
@@ -245,6 +270,7 @@ class Core:
         observations: npt.NDArray[Any],
         tasks: IntArray | None = None,
         states: FloatArray | None = None,
+        visits: IntArray | None = None,
     ) -> None:
         """Begin the rows' next episodes, writing their first observations.
 
@@ -253,17 +279,20 @@ class Core:
             observations: shape (n_rows, n_observation), written in place.
             tasks: overrides the schedule, which then doesn't advance; shape (n,).
             states: start states, shape (n, n_state).
+            visits: earlier visits of each row to its task, shape (n,), as if they had been; default: as counted.
         """
         if tasks is None:
             self._episodes[rows] += 1
             tasks = self._schedule.task(rows, self._episodes[rows], self._keys)
-        visits = self._visits.add(rows, tasks)
+        visits = self._visits.add(rows, tasks) if visits is None else visits
         self.task_of_row[rows] = tasks
         self.clock.steps[rows] = 0
         self._rows.restart(
             Episodes(rows, tasks, self.tasks.uids[tasks], visits, self._keys[rows], states), observations
         )
         self._add_features(rows, observations)
+        if self.safety is not None:
+            self.safety.begin(rows, self._rows.states()[rows])
         self.begun = True
 
     def step(self, actions: FloatArray, active: BoolArray) -> tuple[Results, int]:
@@ -283,12 +312,16 @@ class Core:
         n_ended = self._rows.step(actions, active, self.clock, results)
         if self._features.shape[1]:
             self._add_features(self._everybody, results.observations)
+        if self.safety is not None:
+            self.safety.step(self._rows.states(), actions, active, self.task_of_row)
         return results, n_ended
 
     @property
     def step_one(self) -> Callable[..., tuple[bool, float, bool, bool, bool]] | None:
         """The latency path of a single row on numba, if there is one; see `NumbaRows.step_one`."""
         if self.n_rows > 1 or self._features.shape[1] or isinstance(self.family.actions, Discrete):
+            return None
+        if self.safety is not None:  # its cost is several times what is saved here
             return None
         return getattr(self._rows, "step_one", None)
 

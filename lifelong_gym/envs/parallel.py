@@ -13,7 +13,7 @@ from gymnasium.utils import seeding
 from pettingzoo.utils.conversions import parallel_to_aec
 from pettingzoo.utils.env import AECEnv, ParallelEnv
 
-from lifelong_gym.envs.adapter import Canvas, NativeSpec, check_seed, make_core, metadata
+from lifelong_gym.envs.adapter import Canvas, NativeSpec, check_seed, make_core, metadata, row_infos
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.tasks import FloatArray, TaskSet
 
@@ -106,7 +106,7 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         self.agents = self.possible_agents[:]
         if self.render_mode == "human":
             self.render()
-        infos = {agent: self._info(i, False) for i, agent in enumerate(self.agents)}
+        infos = dict(zip(self.agents, row_infos(self.core, np.zeros(self.core.n_rows, bool)), strict=True))
         return {agent: self._public(observations[i]) for i, agent in enumerate(self.agents)}, infos
 
     def _states(self, given: Any) -> FloatArray | None:
@@ -141,7 +141,8 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         rewards = {agent: float(results.rewards[i]) for agent, i in pairs}
         terminations = {agent: bool(results.terminated[i]) for agent, i in pairs}
         truncations = {agent: bool(results.truncated[i]) for agent, i in pairs}
-        infos = {agent: self._info(i, bool(results.failed[i])) for agent, i in pairs}
+        all_infos = row_infos(self.core, results.failed)
+        infos = {agent: all_infos[i] for agent, i in pairs}
         self.agents = [agent for agent, _ in pairs if not (terminations[agent] or truncations[agent])]
         if self.render_mode == "human":
             self.render()
@@ -165,9 +166,6 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
 
     def _public(self, observation: Any) -> Any:
         return np.int64(observation[0]) if self._discrete else observation.copy()
-
-    def _info(self, row: int, failed: bool) -> dict[str, Any]:
-        return {"failed": failed} if self.core.settings.hide_task_id else {"task_id": row, "failed": failed}
 
     def render(self) -> Any:
         """One picture in which the agents are tiled (rgb_array: uint8), or None."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lifelong_gym.envs.backends import philox
 from lifelong_gym.envs.backends.rollout_plan import Plan
 from lifelong_gym.envs.backends.rows import BoolArray
-from lifelong_gym.envs.core import DEFAULT_N_TASKS
+from lifelong_gym.envs.core import DEFAULT_N_TASKS, Core
 from lifelong_gym.envs.family import Continuous, KernelFamily, reward_name
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.imports import load
@@ -161,6 +161,34 @@ def rollout(
         features_squared=_shaped(run.features_squared, shape),
         sigma=plan.sigma,
     )
+
+
+def count_violations(core: Core, tasks: IntArray, actions: FloatArray, *, seed: int, first_visit: int) -> None:
+    """Count in ``core.safety`` what happened in trajectories that `rollout` simulated, by stepping them once more.
+
+    Nothing else of the core changes: neither its rows nor their values.
+
+    Args:
+        core: with constraints; its family, tasks and settings are those of the trajectories.
+        tasks: their indices in the core's tasks, shape (n,).
+        actions: `Trajectories.actions`, shape (n, n_trajectories, horizon, n_action).
+        seed: that of `rollout`.
+        first_visit: that of `rollout`.
+    """
+    assert core.safety is not None
+    n_tasks, n_trajectories, horizon, n_action = actions.shape
+    n = n_tasks * n_trajectories
+    copies = Core(core.family, n, replace(core.settings, horizon=horizon, schedule=None))
+    copies.seed(np.arange(n), [seed] * n)
+    visits = first_visit + np.tile(np.arange(n_trajectories), n_tasks)
+    copies.begin(np.arange(n), copies.empty_observations(), np.repeat(tasks, n_trajectories), visits=visits)
+    running = np.ones(n, bool)
+    for u in np.ascontiguousarray(actions.reshape(n, horizon, n_action).swapaxes(0, 1)):
+        results, _ = copies.step(u, running)
+        running &= ~results.terminated
+    assert copies.safety is not None
+    core.safety.n_steps += copies.safety.n_steps
+    core.safety.n_violations += copies.safety.n_violations
 
 
 def _shaped(array: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:

@@ -27,7 +27,8 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
             an episode, ``horizon=n`` sets its length.
 
     ``reset(options={"task": i, "state": x})`` picks a task, without advancing the schedule, and a physical start
-    state. Infos hold ``task_id`` (int) and ``failed`` (bool).
+    state. Infos hold ``task_id`` (int), ``failed`` (bool) and, with ``constraints``, ``constraint_values`` (float64,
+    shape (n_constraints,)) and ``constraint_violation`` (bool).
     """
 
     metadata = {"render_modes": RENDER_MODES, "render_fps": 50}  # noqa: RUF012 (Gymnasium's own form)
@@ -44,6 +45,7 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
         self._action_shape = (self.core.family.actions.size,)
         self._observation_shape = self.observation_space.shape
         self._hide = self.core.settings.hide_task_id
+        self._safety = self.core.safety
         self._task = 0
         self._seeded = False
         self._running = False
@@ -127,7 +129,8 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
         return observation if observation.dtype == np.float32 else np.int64(observation[0])
 
     def _info(self, failed: bool) -> dict[str, Any]:
-        return {"failed": failed} if self._hide else {"task_id": self._task, "failed": failed}
+        info = {"failed": failed} if self._hide else {"task_id": self._task, "failed": failed}
+        return info if self._safety is None else {**info, **self._safety.infos()[0]}
 
     def render(self) -> Any:
         """A frame (rgb_array: uint8, shape (height, width, 3)), or None."""

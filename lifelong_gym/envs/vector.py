@@ -211,6 +211,8 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
     def _infos(self, failed: BoolArray, present: BoolArray | None = None) -> dict[str, Any]:
         present = self._all if present is None else present
         infos = {"failed": failed, "_failed": present.copy()}
+        if self.core.safety is not None:
+            infos |= self.core.safety.vector_infos(present)
         if self.core.settings.hide_task_id:
             return infos
         return {"task_id": self.core.task_of_row * present, "_task_id": present.copy(), **infos}

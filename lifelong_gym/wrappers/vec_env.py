@@ -15,7 +15,7 @@ from pettingzoo.utils.env import ParallelEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
 
-from lifelong_gym.envs.adapter import Canvas
+from lifelong_gym.envs.adapter import Canvas, row_infos
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Continuous
 from lifelong_gym.envs.parallel import LifelongParallelEnv
@@ -119,8 +119,8 @@ def _nothing(n_steps: int) -> None:
 class CoreVecEnv(_Rows):
     """Rows of our core, stepped natively; an episode's end begins the next one in the same step.
 
-    Infos carry ``task_id``, ``failed`` and, at an episode's end, SB3's ``terminal_observation``,
-    ``TimeLimit.truncated`` and ``episode``.
+    Infos carry ``task_id``, ``failed``, with ``constraints`` what `Settings` says of them, and, at an episode's end,
+    SB3's ``terminal_observation``, ``TimeLimit.truncated`` and ``episode``.
 
     Attributes:
         core: the rows.
@@ -176,7 +176,7 @@ class CoreVecEnv(_Rows):
         self.core.begin(rows, observations, checked_tasks, checked_states)
         self._returns[:], self._lengths[:] = 0.0, 0
         self._canvas.began(rows)
-        self.reset_infos = self._infos(np.zeros(self.num_envs, bool))
+        self.reset_infos = row_infos(self.core, np.zeros(self.num_envs, bool))
         self._reset_seeds()
         self._reset_options()
         return self._public(observations)
@@ -204,7 +204,7 @@ class CoreVecEnv(_Rows):
         results, n_ended = self.core.step(actions, self._active)
         self._count(results.rewards)
         self._canvas.stepped(actions, results.rewards, results.failed)
-        infos = self._infos(results.failed)
+        infos = row_infos(self.core, results.failed)
         done = results.terminated | results.truncated
         if n_ended:
             rows = np.flatnonzero(done)
@@ -216,12 +216,6 @@ class CoreVecEnv(_Rows):
             self.core.begin(rows, results.observations)
             self._canvas.began(rows)
         return self._public(results.observations), results.rewards.astype(np.float32), done, infos
-
-    def _infos(self, failed: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
-        if self.core.settings.hide_task_id:
-            return [{"failed": flag} for flag in failed.tolist()]
-        tasks = self.core.task_of_row.tolist()
-        return [{"task_id": task, "failed": flag} for task, flag in zip(tasks, failed.tolist(), strict=True)]
 
     def _public(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return observations[:, 0].copy() if self._discrete else observations

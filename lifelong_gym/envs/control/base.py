@@ -52,6 +52,11 @@ class ControlFamily(KernelFamily):
     which is more than an untrained policy's steps cost on average: an early end is never attractive.
     ``terminate_on_failure=True`` ends the episode instead.
 
+    ## Constraints
+    ``constraints={"angle": 0.2, "force": 1.5, "force_change": 0.5}`` puts into every info ``constraint_values``,
+    ``|x| - limit`` of state channels, clipped actions a and their changes from step to step, and
+    ``constraint_violation``, whether one is positive; rewards and episodes stay what they are. See `SafetySignal`.
+
     ## Parameters
     Besides its own each family has, for state channels i = 1 ... n,
 
