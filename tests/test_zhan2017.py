@@ -14,9 +14,9 @@ from rich.console import Console
 from lifelong_gym import registry
 from lifelong_gym.agents.lqr import lqr_policies
 from lifelong_gym.benchmark.references import Trial
+from lifelong_gym.benchmark.reproductions import compare
+from lifelong_gym.benchmark.reproductions.jobs import Job, missing
 from lifelong_gym.benchmark.reproductions.zhan2017 import (
-    command,
-    compare,
     consensus,
     hidden,
     learning,
@@ -26,8 +26,8 @@ from lifelong_gym.benchmark.reproductions.zhan2017 import (
 )
 from lifelong_gym.benchmark.reproductions.zhan2017.acceptance import expectations
 from lifelong_gym.benchmark.reproductions.zhan2017.claims import agreement, claims
-from lifelong_gym.benchmark.reproductions.zhan2017.jobs import Job, missing
 from lifelong_gym.benchmark.reproductions.zhan2017.page import written
+from lifelong_gym.benchmark.reproductions.zhan2017.paper import PAPER
 from lifelong_gym.benchmark.reproductions.zhan2017.printed import printed_weights
 from lifelong_gym.benchmark.reproductions.zhan2017.readings import gap_closed
 from lifelong_gym.benchmark.results import read_result
@@ -226,13 +226,13 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "quick").mkdir()
     for each in plan.jobs(TINY)[:-3]:
         each.execute(folder / "quick", lambda share: None)
-    command.reproduce(folder, True, Console(quiet=True), n_processes=1, budget=TINY)
+    PAPER.reproduce(folder, True, Console(quiet=True), n_processes=1, budget=TINY)
     return folder
 
 
 def test_the_page_says_everything(reproduced: Path) -> None:
     """Every claim with a verdict and a figure that exists, every expectation, and no gap."""
-    page = (reproduced / command.PAGE).read_text()
+    page = (reproduced / PAPER.page).read_text()
     summary = read_result(reproduced / "zhan2017" / "summary.json")["figures"]
     for claim in claims(summary):
         assert claim.word in ("holds", "partly", "doesn't hold")
@@ -246,16 +246,16 @@ def test_the_page_says_everything(reproduced: Path) -> None:
 def test_a_second_call_measures_nothing_again(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And writes the same page."""
     monkeypatch.setattr(pictures, "draw_all", lambda summary, folder: [])
-    page = (reproduced / command.PAGE).read_bytes()
+    page = (reproduced / PAPER.page).read_bytes()
     times = {path: path.stat().st_mtime_ns for path in (reproduced / "quick").iterdir()}
     assert len(times) == len(plan.jobs(TINY))
-    command.reproduce(reproduced, True, Console(quiet=True), budget=TINY)
+    PAPER.reproduce(reproduced, True, Console(quiet=True), budget=TINY)
     assert {path: path.stat().st_mtime_ns for path in times} == times
-    assert (reproduced / command.PAGE).read_bytes() == page
+    assert (reproduced / PAPER.page).read_bytes() == page
 
 
 def test_the_published_page_is_what_its_numbers_give() -> None:
     """Nobody has edited either."""
     content = read_result(COMMITTED / "zhan2017" / "summary.json")
     budget = json.loads(json.dumps(content["settings"]["budget"]))
-    assert (COMMITTED / command.PAGE).read_text() == written(content["figures"], budget)
+    assert (COMMITTED / PAPER.page).read_text() == written(content["figures"], budget)

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from lifelong_gym.tasks import FloatArray
 
 SCHEMA = 1
 PACKAGES = ("lifelong-gym", "numpy", "scipy", "numba", "gymnasium", "pettingzoo", "stable-baselines3", "torch")
@@ -63,6 +66,19 @@ def native(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"a result must be JSON-native. Received {type(value).__name__}")
+
+
+def rounded(values: npt.ArrayLike, digits: int = 7) -> FloatArray:
+    """To significant digits."""
+    exact = np.asarray(values, np.float64)
+    scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.where(exact == 0, 1.0, np.abs(exact)))))
+    result: FloatArray = np.round(exact * scale) / scale
+    return result
+
+
+def short(values: npt.ArrayLike, digits: int = 4) -> Any:
+    """As numbers, or lists of them, of few digits."""
+    return rounded(values, digits).tolist()
 
 
 def write_result(path: Path, settings: Mapping[str, Any], figures: Mapping[str, Any]) -> None:

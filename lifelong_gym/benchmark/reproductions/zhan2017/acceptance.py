@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable
 
+from lifelong_gym.benchmark.reproductions.compare import MET, MISSED, mean_of, met, ratio_of, worst
+from lifelong_gym.benchmark.reproductions.findings import Expectation, Part, at_least, at_most, expectation
+from lifelong_gym.benchmark.reproductions.paper import Summary
 from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
-from lifelong_gym.benchmark.reproductions.zhan2017.compare import MET, MISSED, mean_of, met, ratio_of, shown, worst
-from lifelong_gym.benchmark.reproductions.zhan2017.readings import Summary, cost, cost_ratio, gap_closed
-from lifelong_gym.benchmark.statistics import Interval
-
-
-class Expectation(NamedTuple):
-    """A row of the table.
-
-    Attributes:
-        text: what was expected.
-        measured: what we see, with intervals.
-        word: whether it is met.
-        note: what explains the difference where it isn't.
-    """
-
-    text: str
-    measured: str
-    word: str
-    note: str = ""
-
-
-Row = tuple[str, Interval, str]
+from lifelong_gym.benchmark.reproductions.zhan2017.readings import cost, cost_ratio, gap_closed
 
 
 def expectations(summary: Summary) -> list[Expectation]:
     """All rows."""
-    checks: dict[str, Callable[[Summary], list[Row]]] = {
+    checks: dict[str, Callable[[Summary], list[Part]]] = {
         "Weights as printed make SM, DM and HC worse, in every seed": _printed,
         "Exponential weights cut the cost to 0.4 (SM), 0.6 (DM), 0.15 (HC) of the start in 20 sweeps": _exponential,
         "ADMM (K = 30, whitened) is within 0.02 of the central solution for θ and 0.001 for L, in every sweep": _errors,
@@ -44,14 +25,7 @@ def expectations(summary: Summary) -> list[Expectation]:
         "A novel HC task: 90% of the way to the best, without any data, from each of the three bases": _zero_shot,
         "HC as drawn in Table 1: everything that shares is worse than eNAC": _harm,
     }
-    return [_expectation(text, check(summary), NOTES.get(check, _nothing)(summary)) for text, check in checks.items()]
-
-
-def _expectation(text: str, rows: Iterable[Row], note: str) -> Expectation:
-    found = list(rows)
-    measured = "; ".join(f"{name} {shown(interval)}" for name, interval, _ in found)
-    word = worst(word for _, _, word in found)
-    return Expectation(text, measured, word, "" if word == MET else note)
+    return [expectation(text, check(summary), NOTES.get(check, _nothing)(summary)) for text, check in checks.items()]
 
 
 def _nothing(summary: Summary) -> str:
@@ -76,76 +50,67 @@ def _about_draws(summary: Summary) -> str:
     )
 
 
-def _at_most(name: str, interval: Interval, most: float) -> Row:
-    return name, interval, met(interval, most)
-
-
-def _at_least(name: str, interval: Interval, least: float) -> Row:
-    turned = Interval(-interval.estimate, -interval.high, -interval.low)
-    return name, interval, met(turned, -least)
-
-
-def _printed(summary: Summary) -> list[Row]:
+def _printed(summary: Summary) -> list[Part]:
     rows = []
     for key in ("SM", "DM", "HC"):
         end, start = (cost(summary, f"printed-{key}", methods.PRINTED, at) for at in ("end", "start"))
         every = all(b > a for a, b in zip(start, end, strict=True))
-        rows.append((f"{key} end over start", ratio_of(end, start), MET if every else MISSED))
+        rows.append(Part(f"{key} end over start", ratio_of(end, start), MET if every else MISSED))
     return rows
 
 
-def _exponential(summary: Summary) -> list[Row]:
+def _exponential(summary: Summary) -> list[Part]:
     rows = []
     for key, most in (("SM", 0.4), ("DM", 0.6), ("HC", 0.15)):
         end, start = (cost(summary, f"printed-{key}", methods.RWR, at) for at in ("end", "start"))
-        rows.append(_at_most(key, ratio_of(end, start), most))
+        rows.append(at_most(key, ratio_of(end, start), most))
     return rows
 
 
-def _errors(summary: Summary) -> list[Row]:
+def _errors(summary: Summary) -> list[Part]:
     rows = []
     for key in plan.DOMAINS:
         errors = summary["learning"][f"main-{key}"][methods.EPG]["errors"]
-        rows.append(_at_most(f"{key} θ", mean_of(errors["distance"]), 2e-2))
-        rows.append(_at_most(f"{key} L", mean_of(errors["basis_distance"]), 1e-3))
+        rows.append(at_most(f"{key} θ", mean_of(errors["distance"]), 2e-2))
+        rows.append(at_most(f"{key} L", mean_of(errors["basis_distance"]), 1e-3))
     return rows
 
 
-def _same(summary: Summary) -> list[Row]:
+def _same(summary: Summary) -> list[Part]:
     rows = []
     for key in ("SM", "DM", "HC"):
         ratio = cost_ratio(summary, f"main-{key}", methods.EPG, methods.RWR)
-        rows.append((key, ratio, worst([met(ratio, 1.15), _at_least(key, ratio, 0.85)[2]])))
+        rows.append(Part(key, ratio, worst([met(ratio, 1.15), at_least(key, ratio, 0.85).word])))
     return rows
 
 
-def _few(summary: Summary) -> list[Row]:
+def _few(summary: Summary) -> list[Part]:
     return [
-        _at_most(label, cost_ratio(summary, "few-HC", label, methods.RWR), most)
+        at_most(label, cost_ratio(summary, "few-HC", label, methods.RWR), most)
         for label, most in ((methods.GOMTL_RWR, 0.6), (methods.SHARED, 0.25))
     ]
 
 
-def _rescue(summary: Summary) -> list[Row]:
-    return [_at_most(methods.GOMTL_RWR, cost_ratio(summary, "main-CP", methods.GOMTL_RWR, methods.RWR), 0.4)]
+def _rescue(summary: Summary) -> list[Part]:
+    return [at_most(methods.GOMTL_RWR, cost_ratio(summary, "main-CP", methods.GOMTL_RWR, methods.RWR), 0.4)]
 
 
-def _cart_poles(summary: Summary) -> list[Row]:
+def _cart_poles(summary: Summary) -> list[Part]:
     others = (methods.ENAC, methods.PGELLA, methods.GOMTL)
-    return [_at_most(f"over {o}", cost_ratio(summary, "main-CP", methods.EPG, o), 0.7) for o in others]
+    return [at_most(f"over {o}", cost_ratio(summary, "main-CP", methods.EPG, o), 0.7) for o in others]
 
 
-def _reinforce(summary: Summary) -> list[Row]:
-    return [_at_most("cost", mean_of(cost(summary, "main-CP", methods.REINFORCE, "forty")), 0.08)]
+def _reinforce(summary: Summary) -> list[Part]:
+    return [at_most("cost", mean_of(cost(summary, "main-CP", methods.REINFORCE, "forty")), 0.08)]
 
 
-def _zero_shot(summary: Summary) -> list[Row]:
-    return [_at_least(label, gap_closed(summary, label), 0.9) for label in methods.BASES]
+def _zero_shot(summary: Summary) -> list[Part]:
+    return [at_least(label, gap_closed(summary, label), 0.9) for label in methods.BASES]
 
 
-def _harm(summary: Summary) -> list[Row]:
+def _harm(summary: Summary) -> list[Part]:
     sharing = (methods.PGELLA, methods.GOMTL, methods.GOMTL_RWR, methods.REDUCE, methods.SHARED)
-    return [_at_least(label, cost_ratio(summary, "paper-HC", label, methods.ENAC), 1.0) for label in sharing]
+    return [at_least(label, cost_ratio(summary, "paper-HC", label, methods.ENAC), 1.0) for label in sharing]
 
 
-NOTES: dict[Callable[[Summary], list[Row]], Callable[[Summary], str]] = {_few: _about_few, _harm: _about_draws}
+NOTES: dict[Callable[[Summary], list[Part]], Callable[[Summary], str]] = {_few: _about_few, _harm: _about_draws}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
-from lifelong_gym.benchmark.reproductions.zhan2017.compare import (
+from lifelong_gym.benchmark.reproductions.compare import (
     FAILS,
     HOLDS,
     PARTLY,
@@ -16,10 +14,11 @@ from lifelong_gym.benchmark.reproductions.zhan2017.compare import (
     median_of,
     ratio_of,
     share_word,
-    shown,
 )
+from lifelong_gym.benchmark.reproductions.findings import Claim, listed
+from lifelong_gym.benchmark.reproductions.paper import Summary
+from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
 from lifelong_gym.benchmark.reproductions.zhan2017.readings import (
-    Summary,
     best_row,
     case,
     cost,
@@ -35,24 +34,6 @@ SMALL = 1e-2  # an error of nodes that counts as solved
 K = 30  # the paper's iterations a sweep
 STEEP = -1.5  # slope in a log-log plot: what falls no faster isn't linear convergence
 SAME_SPEED = 2.0  # factor within which numbers of iterations count as the same
-
-
-class Claim(NamedTuple):
-    """A row of the table.
-
-    Attributes:
-        text: what the paper says.
-        where: in the paper.
-        measured: what we see, with intervals.
-        word: the verdict.
-        figure: which of ours shows it.
-    """
-
-    text: str
-    where: str
-    measured: str
-    word: str
-    figure: str
 
 
 def claims(summary: Summary) -> list[Claim]:
@@ -76,11 +57,6 @@ def _against(summary: Summary, others: Sequence[str], key: str = "final") -> Ite
         for other in others:
             name = domain if len(others) == 1 else f"{domain} against {other}"
             yield name, cost_ratio(summary, f"main-{domain}", methods.EPG, other, key)
-
-
-def listed(intervals: Iterable[tuple[str, Interval]]) -> str:
-    """Name and interval of each."""
-    return "; ".join(f"{name} {shown(interval)}" for name, interval in intervals)
 
 
 def _returns(summary: Summary) -> Iterator[Claim]:

@@ -15,7 +15,8 @@ from lifelong_gym.agents.environment import units_of
 from lifelong_gym.agents.operating_point import ONE_PLACE, OperatingPoint, regularised
 from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.agents.sampling import sample
-from lifelong_gym.benchmark.reproductions.zhan2017.learning import environment, rounded
+from lifelong_gym.benchmark.reproductions.zhan2017.learning import environment
+from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.tasks import FloatArray
 from lifelong_gym.wrappers import Channel, colouring, graph_of
 

@@ -1,4 +1,4 @@
-"""How the methods look in every figure, and the parts that figures are made of."""
+"""How the methods look in every figure, and learning curves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lifelong_gym.benchmark.plots import COLOURS, Style, line, tidy
 from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
@@ -52,20 +51,4 @@ def draw_curves(axes: Axes, study: Mapping[str, Any], labels: Sequence[str], tit
     axes.set_ylim(bottom - ROOM * gained, top + 0.05 * gained)
     axes.set(title=title, xlabel="sweeps", ylabel="mean reward per step")
     axes.margins(x=0.01)
-    tidy(axes)
-
-
-def add_legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """Below, of what one of the axes shows."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
-
-
-def draw_bars(axes: Axes, names: Sequence[str], values: Sequence[Sequence[float]], colour: Any) -> None:
-    """Estimates with intervals; what is infinite isn't drawn."""
-    finite = np.array([[np.nan if not np.isfinite(x) else x for x in row] for row in values], np.float64)
-    mean = finite[:, 0]
-    around = np.stack([mean - finite[:, 1], finite[:, 2] - mean])
-    axes.bar(range(len(names)), mean, yerr=np.nan_to_num(np.maximum(around, 0)), color=colour, capsize=2)
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
     tidy(axes)

@@ -14,6 +14,7 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from lifelong_gym import registry
+from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.imports import load
@@ -23,7 +24,6 @@ from lifelong_gym.wrappers import CoreVecEnv, Faults, ParameterSharing, as_vec_e
 EVALUATION_SEED = 2**31  # far from the seeds that anything is trained with
 N_STARTS = 4
 N_NODES, N_EDGES = 10, 20  # as in the paper; the edges are besides a chain's
-DIGITS = 7
 ERRORS = {
     "agreement": "train/agreement_error",
     "distance": "train/distance_to_central",
@@ -135,10 +135,3 @@ def learn(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         "errors": {name: rounded(np.array([errors[name] for errors in history.errors]), 3) for name in names},
         "basis": None if knowledge is None else knowledge.array("basis").copy(),
     }
-
-
-def rounded(values: FloatArray, digits: int = DIGITS) -> FloatArray:
-    """To significant digits."""
-    scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values)))))
-    result: FloatArray = np.round(values * scale) / scale
-    return result

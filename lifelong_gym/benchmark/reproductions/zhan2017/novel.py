@@ -14,9 +14,9 @@ from lifelong_gym.benchmark.reproductions.zhan2017.learning import (
     environment,
     make_learner,
     mean_rewards,
-    rounded,
     run_sweeps,
 )
+from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.tasks import FloatArray, TaskSet
 
 Progress = Callable[[float], None]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from lifelong_gym.benchmark.reproductions.findings import claims_section, expectations_section, warning
+from lifelong_gym.benchmark.reproductions.paper import Summary
 from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan, tables
 from lifelong_gym.benchmark.reproductions.zhan2017.acceptance import expectations
-from lifelong_gym.benchmark.reproductions.zhan2017.claims import Claim, claims
-from lifelong_gym.benchmark.reproductions.zhan2017.compare import FAILS, HOLDS, MET, MISSED, PARTLY, RULES, UNSURE
+from lifelong_gym.benchmark.reproductions.zhan2017.claims import claims
 from lifelong_gym.benchmark.reproductions.zhan2017.plan import Budget
-from lifelong_gym.benchmark.reproductions.zhan2017.readings import Summary
 
 FIGURES = "zhan2017"
 
@@ -33,10 +32,6 @@ steps, whitened messages, five turns of codes and basis a sweep. Two controls th
 **RWR**, the same steps without sharing, and **one policy for all** tasks. GO-MTL (RWR) has ePG-ELLA's operating points
 in one place. SM: simple mass, DM: double mass, CP: cart-pole, DIP: double inverted pendulum, HC: helicopter (CH-47).
 """
-
-FEW_SEEDS = 5
-WARNING = "**This is the quick version: too few seeds and sweeps for conclusions.** "
-FEW_WARNING = "**These are too few seeds for conclusions.** "
 
 SECTIONS = """## Figure 1: rewards against sweeps
 
@@ -143,7 +138,6 @@ def written(summary: Summary, budget: Mapping[str, Any], figures: str = FIGURES)
         figures: folder of the figures, relative to the page.
     """
     given = Budget(**budget)
-    rows = claims(summary)
     return "\n".join(
         [
             INTRODUCTION.format(
@@ -152,40 +146,13 @@ def written(summary: Summary, budget: Mapping[str, Any], figures: str = FIGURES)
                 n_tasks=given.n_tasks,
                 n_seeds=given.n_seeds,
                 n_trajectories=given.n_trajectories,
-                warning=WARNING if given.quick else FEW_WARNING if given.n_seeds < FEW_SEEDS else "",
+                warning=warning(given.quick, given.n_seeds),
             ),
-            "## What the paper claims, and what holds\n",
-            f"{_counted(rows)} {RULES}\n",
-            _claim_table(rows, figures, "verdict (too few runs)" if given.n_seeds < FEW_SEEDS else "verdict"),
-            "\n## What was expected\n",
-            f"{_met(summary)}\n",
-            tables.markdown(("expected", "measured", "", "beside it"), expectations(summary)),
-            "",
+            claims_section(claims(summary), figures, given.n_seeds),
+            expectations_section(expectations(summary)),
             _sections(summary, given, figures),
         ]
     )
-
-
-def _counted(rows: list[Claim]) -> str:
-    found = Counter(row.word for row in rows)
-    counts = ", ".join(f"{word} {found[word]}" for word in (HOLDS, PARTLY, FAILS))
-    return f"{len(rows)} claims: {counts}."
-
-
-def _met(summary: Summary) -> str:
-    found = Counter(row.word for row in expectations(summary))
-    return (
-        f"Expectations from prototypes of the same methods, written down before these runs: {found[MET]} met, "
-        f"{found[UNSURE]} met but not surely, {found[MISSED]} not met."
-    )
-
-
-def _claim_table(rows: list[Claim], figures: str, verdict: str) -> str:
-    cells = [
-        (row.text, row.where, row.measured, f"**{row.word}**", f"[{row.figure}]({figures}/{row.figure}.png)")
-        for row in rows
-    ]
-    return tables.markdown(("the paper claims", "where", "measured", verdict, "figure"), cells)
 
 
 def _sections(summary: Summary, budget: Budget, figures: str) -> str:

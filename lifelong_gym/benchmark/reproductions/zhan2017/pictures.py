@@ -6,30 +6,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lifelong_gym.benchmark.plots import line, new_figure, tidy
+from lifelong_gym.benchmark.reproductions.compare import mean_of, median_of
+from lifelong_gym.benchmark.reproductions.drawing import add_legend, draw_bars, write_all
+from lifelong_gym.benchmark.reproductions.paper import Summary
 from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
-from lifelong_gym.benchmark.reproductions.zhan2017.compare import mean_of, median_of
 from lifelong_gym.benchmark.reproductions.zhan2017.drawing import (
     DOMAIN_COLOURS,
     STYLES,
     VERMILION,
-    add_legend,
-    draw_bars,
     draw_curves,
 )
 from lifelong_gym.benchmark.reproductions.zhan2017.readings import (
-    Summary,
     best_row,
     case,
     cost,
     novel_cost,
     row_of,
 )
-
-SMALL_DPI = 80
 
 
 def draw_all(summary: Summary, folder: Path) -> list[str]:
@@ -45,12 +41,7 @@ def draw_all(summary: Summary, folder: Path) -> list[str]:
         "hetero": hetero,
         "hidden": hidden,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in drawings.items():
-        figure = draw(summary)
-        figure.set_dpi(SMALL_DPI)
-        FigureCanvasAgg(figure).print_png(str(folder / f"{name}.png"))
-    return list(drawings)
+    return write_all(drawings, summary, folder)
 
 
 def learning(summary: Summary) -> Figure:

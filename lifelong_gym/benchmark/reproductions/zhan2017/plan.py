@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lifelong_gym.benchmark.reproductions.zhan2017.jobs import Job
+from lifelong_gym.benchmark.reproductions.jobs import Job
 from lifelong_gym.benchmark.reproductions.zhan2017.methods import (
     BASES,
     BASES_R,

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from lifelong_gym.benchmark.reproductions.compare import mean_of, median_of, ratio_of
+from lifelong_gym.benchmark.reproductions.paper import Summary
 from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
-from lifelong_gym.benchmark.reproductions.zhan2017.compare import mean_of, median_of, ratio_of
 from lifelong_gym.benchmark.statistics import Interval
 from lifelong_gym.tasks import FloatArray
-
-Summary = Mapping[str, Any]
 
 
 def cost(summary: Summary, study: str, label: str, key: str = "final") -> list[float]:

@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lifelong_gym.benchmark import metrics
+from lifelong_gym.benchmark.reproductions.compare import bands
+from lifelong_gym.benchmark.reproductions.jobs import Figures, Found, Job
 from lifelong_gym.benchmark.reproductions.zhan2017 import plan
-from lifelong_gym.benchmark.reproductions.zhan2017.compare import mean_of
 from lifelong_gym.benchmark.reproductions.zhan2017.hidden import largest_angle
-from lifelong_gym.benchmark.reproductions.zhan2017.jobs import Figures, Job
-from lifelong_gym.benchmark.reproductions.zhan2017.learning import rounded
+from lifelong_gym.benchmark.results import short
 from lifelong_gym.tasks import FloatArray
 
-FEWER = 999  # resamples for bands, of which there is one a sweep
 LAST = 5  # evaluations that make an asymptote
-DIGITS = 4
 THRESHOLD = 0.9
-
-Found = Mapping[str, Mapping[str, Sequence[tuple[Job, Figures]]]]
-
-
-def collected(jobs: Sequence[Job], folder: Path) -> Found:
-    """Jobs and their figures by study and variant, in the order of seeds.
-
-    Raises:
-        ValueError: a job without a result.
-    """
-    found: dict[str, dict[str, list[tuple[Job, Figures]]]] = {}
-    for job in jobs:
-        figures = job.figures(folder)
-        if figures is None:
-            raise ValueError(f"{folder} has no result of {job.title}")
-        found.setdefault(job.study, {}).setdefault(job.variant, []).append((job, figures))
-    return found
 
 
 def summarised(found: Found) -> dict[str, Any]:
@@ -71,15 +51,15 @@ def _variant(
     tenth = np.percentile(values[:, -LAST:].mean(axis=1), 10, axis=1)
     result: dict[str, Any] = {
         "curve": bands(curve),
-        "start": _short(curve[:, 0]),
-        "first": _short(curve[:, 1]),
-        "final": _short(metrics.asymptote(curve, LAST)),
-        "early": _short(metrics.area_under_curve(curve, max(2, len(curve[0]) // 5))),
-        "tenth": _short(tenth),
+        "start": short(curve[:, 0]),
+        "first": short(curve[:, 1]),
+        "final": short(metrics.asymptote(curve, LAST)),
+        "early": short(metrics.area_under_curve(curve, max(2, len(curve[0]) // 5))),
+        "tenth": short(tenth),
         "sweeps_to_level": [None if np.isinf(n) else int(n) for n in to_level],
-        "seconds_per_sweep": _short(np.median(seconds[:, 1:], axis=1), 3),
-        "forty": _short(curve[:, min(40, curve.shape[1] - 1)]),
-        "end": _short(curve[:, -1]),
+        "seconds_per_sweep": short(np.median(seconds[:, 1:], axis=1), 3),
+        "forty": short(curve[:, min(40, curve.shape[1] - 1)]),
+        "end": short(curve[:, -1]),
     }
     first = runs[0][1]
     if first["bytes"]:
@@ -89,18 +69,10 @@ def _variant(
         result["rounds"] = int(np.mean([figures["rounds"][-1] for _, figures in runs]))
     if first["errors"]:
         result["errors"] = {
-            name: _short(np.array([np.max(figures["errors"][name]) for _, figures in runs]), 3)
+            name: short(np.array([np.max(figures["errors"][name]) for _, figures in runs]), 3)
             for name in first["errors"]
         }
     return result
-
-
-def bands(curves: FloatArray) -> dict[str, list[float]]:
-    """Mean and 95% interval over seeds at each evaluation, from (n_seeds, n_evaluations)."""
-    intervals = np.array([mean_of(column, FEWER) for column in curves.T])
-    if len(curves) == 1:
-        intervals[:, 1:] = intervals[:, :1]
-    return {name: _short(column) for name, column in zip(("mean", "low", "high"), intervals.T, strict=True)}
 
 
 def _consensus(figures: Figures) -> dict[str, Any]:
@@ -116,7 +88,7 @@ def _consensus(figures: Figures) -> dict[str, Any]:
 def _novel(runs: Sequence[tuple[Job, Figures]]) -> dict[str, Any]:
     """A seed's tasks count as one number."""
     curves = np.array([np.mean(figures["values"], axis=0) for _, figures in runs])
-    return {"curve": bands(curves), "seeds": [_short(curve) for curve in curves]}
+    return {"curve": bands(curves), "seeds": [short(curve) for curve in curves]}
 
 
 def _hidden(found: Found, key: str) -> dict[str, Any]:
@@ -127,14 +99,9 @@ def _hidden(found: Found, key: str) -> dict[str, Any]:
     for label, runs in study.items():
         figures = [f for _, f in runs]
         cost = [float(np.mean(f["values"], axis=1)[-LAST:].mean()) for f in figures]
-        row: dict[str, Any] = {"final": _short(np.array(cost))}
+        row: dict[str, Any] = {"final": short(np.array(cost))}
         if figures[0]["basis"] is not None:
             angles = [largest_angle(np.array(f["basis"]), np.array(truth["basis"])) for f in figures]
-            row["angle"] = _short(np.array(angles), 4)
+            row["angle"] = short(np.array(angles), 4)
         result["methods"][label] = row
     return result
-
-
-def _short(values: FloatArray, digits: int = DIGITS) -> list[float]:
-    short: list[float] = rounded(np.asarray(values, np.float64), digits).tolist()
-    return short

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from lifelong_gym.benchmark.reproductions.compare import mean_of, median_of, shown
+from lifelong_gym.benchmark.reproductions.findings import markdown
+from lifelong_gym.benchmark.reproductions.paper import Summary
 from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
-from lifelong_gym.benchmark.reproductions.zhan2017.compare import mean_of, median_of, shown
 from lifelong_gym.benchmark.reproductions.zhan2017.readings import (
-    Summary,
     best_row,
     cost_ratio,
     error_at,
@@ -18,12 +19,6 @@ from lifelong_gym.benchmark.reproductions.zhan2017.readings import (
 from lifelong_gym.benchmark.statistics import Interval
 
 DASH = "-"
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; bars in cells are escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
 
 
 def _means(study: Mapping[str, Mapping[str, Sequence[float]]], label: str, key: str) -> str:

@@ -81,3 +81,21 @@ class Job:
 def missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
     """Those that have no file yet, or one with other settings."""
     return [job for job in jobs if job.figures(folder) is None]
+
+
+Found = Mapping[str, Mapping[str, Sequence[tuple[Job, Figures]]]]
+
+
+def collected(jobs: Sequence[Job], folder: Path) -> Found:
+    """Jobs and their figures by study and variant, in the order of seeds.
+
+    Raises:
+        ValueError: a job without a result.
+    """
+    found: dict[str, dict[str, list[tuple[Job, Figures]]]] = {}
+    for job in jobs:
+        figures = job.figures(folder)
+        if figures is None:
+            raise ValueError(f"{folder} has no result of {job.title}")
+        found.setdefault(job.study, {}).setdefault(job.variant, []).append((job, figures))
+    return found

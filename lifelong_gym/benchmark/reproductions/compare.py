@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lifelong_gym.benchmark.results import short
 from lifelong_gym.benchmark.statistics import N_RESAMPLES, Interval, bootstrap
 from lifelong_gym.tasks import FloatArray
 
 HOLDS, PARTLY, FAILS = "holds", "partly", "doesn't hold"
 MET, UNSURE, MISSED = "met", "met, but not surely", "not met"
+FEWER = 999  # resamples for bands, of which there is one an evaluation
 RULES = (
     "A method *beats* another where the 95% interval of the ratio of their costs (bootstrap over seeds) lies below "
     "1. A claim **holds** if it is seen in every domain it is about, holds **partly** if in some, and "
@@ -44,6 +46,14 @@ def ratio_of(a: Sequence[float], b: Sequence[float]) -> Interval:
     if len(first) < 2:
         return Interval(float(first[0] / second[0]), -np.inf, np.inf)
     return bootstrap(np.arange(len(first)), ratio)
+
+
+def bands(curves: FloatArray) -> dict[str, list[float]]:
+    """Mean and 95% interval over seeds at each evaluation, from (n_seeds, n_evaluations)."""
+    intervals = np.array([mean_of(column, FEWER) for column in curves.T])
+    if len(curves) == 1:
+        intervals[:, 1:] = intervals[:, :1]
+    return {name: short(column) for name, column in zip(("mean", "low", "high"), intervals.T, strict=True)}
 
 
 def shown(interval: Interval) -> str:
