@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import cvxpy as cp
@@ -16,6 +15,7 @@ from lifelong_gym.agents.safety.nearest import TOLERANCE, Nearest, nearest
 from lifelong_gym.agents.safety.projection import SafeSets, SpectralBounds
 from lifelong_gym.errors import InfeasibleConstraintsError, ProjectionError
 from lifelong_gym.tasks import FloatArray
+from tests.safe_learners import exactly_safe
 
 BOUNDS = SpectralBounds()
 
@@ -154,14 +154,6 @@ def random_sets(rng: np.random.Generator, n: int, d: int, scale: float, anchored
     return sets
 
 
-def exactly_safe(matrix: FloatArray, policy: FloatArray, bound: FloatArray) -> bool:
-    """``A theta <= b`` in rational arithmetic, where it isn't clear anyway."""
-    close = matrix @ policy > bound - 1e-9 * (np.abs(matrix) @ np.abs(policy))
-    theta = [Fraction(x) for x in policy.tolist()]
-    rows = zip(matrix[close].tolist(), bound[close].tolist(), strict=True)
-    return all(sum(Fraction(a) * x for a, x in zip(row, theta, strict=True)) <= Fraction(b) for row, b in rows)
-
-
 def violations(sets: SafeSets, basis: FloatArray, codes: FloatArray) -> int:
     """Tasks for which ``A @ (a + L @ s) <= b`` is false in any of six ways to compute it."""
     ways = np.zeros((6, len(codes)), bool)
@@ -204,6 +196,17 @@ def test_no_projected_policy_violates_anything(
     assert sets.holds_strictly(found.basis, found.codes).all()
     assert found.residual <= TOLERANCE
     assert anchored or found.shrink < 1e-6  # anchors in the middle of their sets
+
+
+def test_some_tasks_are_judged_as_among_all() -> None:
+    """Strict safety of a few tasks, by their indices: those at a boundary, beyond it and inside."""
+    rng = np.random.default_rng(14)
+    sets, basis = random_sets(rng, 60, 4, 1.0, False), BOUNDS.clip(rng.normal(size=(4, 2)))
+    codes = sets.project(basis, rng.normal(size=(60, 2)) * 10.0 ** rng.uniform(-2, 1, (60, 1)), BOUNDS).codes
+    codes[::3] *= 1.001
+    everybody, tasks = sets.holds_strictly(basis, codes), rng.permutation(60)[:40]
+    assert 0 < everybody[tasks].sum() < 40
+    assert np.array_equal(sets.holds_strictly(basis, codes, tasks), everybody[tasks])
 
 
 def test_the_solver_alone_is_no_guarantee() -> None:

@@ -8,100 +8,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import LinearSchedule
 
-from lifelong_gym import rollout
-from lifelong_gym.agents import ENAC, PolicyConstraints, ProjectedPG, SafeLifelongPG, SafeSearch
+from lifelong_gym.agents import ENAC, PolicyConstraints, SafeLifelongPG
 from lifelong_gym.agents.lqr import lqr_policies
 from lifelong_gym.agents.safety.projection import SafeSets
 from lifelong_gym.errors import CheckpointError, InfeasibleConstraintsError, ProjectionError
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import FloatArray, TaskSet
-from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
-
-POLICY = "LinearGaussianPolicy"
-MASS, POLE = "LifelongSimpleMass-v0", "LifelongCartPole-v0"
-N_TASKS, HORIZON, N_TRAJECTORIES = 4, 100, 30
-SHARES = {MASS: (0.0, 0.5), POLE: (0.4, 0.9)}  # of the optimal gains: the optimum lies outside
-KINDS: dict[str, tuple[type[SafeSearch], dict[str, Any]]] = {
-    "A": (SafeLifelongPG, {"variant": "A"}),
-    "B": (SafeLifelongPG, {"variant": "B"}),
-    "C": (SafeLifelongPG, {}),
-    "C-keeps-all": (SafeLifelongPG, {"forget": 1.0, "warm_start": False}),
-    "regret": (SafeLifelongPG, {"regret_mode": True, "n_rounds": 20}),
-    "projected": (ProjectedPG, {}),
-}
-every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def tasks_of(name: str, n: int = N_TASKS) -> TaskSet:
-    """The paper's."""
-    return family(name).parameters.sample(n, seed=0, preset="safe2015")
-
-
-def boxes(name: str, tasks: TaskSet) -> list[PolicyConstraints]:
-    """Gains weaker than the optimal ones."""
-    optimal = lqr_policies(family(name), tasks)
-    room = 0.05 * np.abs(optimal).max(axis=1, keepdims=True)
-    ends = np.stack([share * optimal for share in SHARES[name]])
-    return [
-        PolicyConstraints.gains(a, b) for a, b in zip(ends.min(axis=0) - room, ends.max(axis=0) + room, strict=True)
-    ]
-
-
-def make(name: str, kind: str = "C", **more: Any) -> Any:
-    """A learner that has learned nothing, about anchors that are not the best."""
-    tasks = tasks_of(name)
-    learner, own = KINDS[kind]
-    arguments = {"seed": 0, "sigma": 0.5, "n_trajectories": N_TRAJECTORIES, "nominal": None, **own, **more}
-    env = as_vec_env(name, tasks=tasks, horizon=HORIZON)
-    return learner(POLICY, env, constraints=arguments.pop("constraints", boxes(name, tasks)), **arguments)
-
-
-def admit(model: SafeSearch, tasks: list[int]) -> None:
-    """Only these come up from now on."""
-    assert isinstance(model.env, CoreVecEnv)
-    model.env.core.admit(tasks)
-
-
-def costs(model: SafeSearch, name: str) -> FloatArray:
-    """Of the mean policies, per step."""
-    assert model.tasks is not None
-    ran = rollout(name, tasks=model.tasks, theta=model.policy.thetas, n_trajectories=20, seed=99, sigma=0.0)
-    return np.asarray(-ran.returns.mean(axis=1) / family(name).horizon, np.float64)
-
-
-class Watch(BaseCallback):
-    """Computes ``A theta <= b`` of what is executed, in as many ways as there are."""
-
-    def __init__(self, constraints: list[PolicyConstraints]) -> None:
-        """For these tasks."""
-        super().__init__()
-        self.constraints, self.n_checks, self.solved = constraints, 0, 0
-
-    def check(self, model: Any) -> None:
-        """Every task's policy, as deployed and from its parts."""
-        for one, theta, anchor in zip(
-            self.constraints, model.policy.thetas, model.safe_sets.anchors.copy(), strict=True
-        ):
-            assert np.all(one.matrix @ theta <= one.bound)
-            assert one.holds_strictly(anchor)
-            self.n_checks += 1
-        if isinstance(model, SafeLifelongPG):
-            basis, codes = model.knowledge.array("basis"), model.knowledge.array("codes")
-            size = np.linalg.svd(basis, compute_uv=False) ** 2
-            assert model.p * (1 - 1e-9) <= size.min() <= size.max() <= model.q * (1 + 1e-9)
-            for one, anchor, code in zip(self.constraints, model.safe_sets.anchors, codes, strict=True):
-                assert np.all(one.matrix @ (anchor + basis @ code) <= one.bound)
-
-    def _on_rollout_start(self) -> None:
-        self.check(self.model)
-
-    def _on_step(self) -> bool:
-        self.check(self.model)
-        return True
+from lifelong_gym.tasks import FloatArray
+from lifelong_gym.wrappers import as_vec_env
+from tests.safe_learners import (
+    HORIZON,
+    MASS,
+    N_TASKS,
+    N_TRAJECTORIES,
+    POLE,
+    POLICY,
+    Watch,
+    admit,
+    boxes,
+    costs,
+    every_kind,
+    make,
+    tasks_of,
+)
 
 
 @every_kind
@@ -124,9 +55,9 @@ def test_no_policy_ever_violates_its_constraints(kind: str, name: str, order: st
 def trained(name: str, kind: str, seed: int = 0) -> tuple[float, float]:
     """Mean cost of the anchors, and of the policies after 20 rounds, whose steps become shorter."""
     model = make(name, kind, learning_rate=LinearSchedule(5.0, 0.0, 1.0), n_trajectories=100, seed=seed)
-    before = float(costs(model, name).mean())
+    before = float(costs(model.policy.thetas, name, model.tasks).mean())
     model.learn(20 * N_TASKS * 100 * HORIZON)
-    return before, float(costs(model, name).mean())
+    return before, float(costs(model.policy.thetas, name, model.tasks).mean())
 
 
 @every_kind
@@ -200,7 +131,7 @@ def test_a_task_that_was_not_observed_is_safe_and_knows_what_others_do() -> None
         thetas, anchors = model.policy.thetas, model.safe_sets.anchors
         assert model.safe_sets.holds(thetas).all()
         assert np.array_equal(thetas[3], anchors[3]) != warm
-        unseen.append(costs(model, MASS)[2:].mean())
+        unseen.append(costs(model.policy.thetas, MASS, model.tasks)[2:].mean())
     assert unseen[0] < 0.7 * unseen[1]
 
 
@@ -322,12 +253,47 @@ def test_without_constraints_it_starts_where_others_do() -> None:
     assert np.all(model.safe_sets.bound == 100.0)
 
 
+def regulators(name: str, n: int = N_TASKS) -> FloatArray:
+    """Of each task."""
+    return lqr_policies(family(name), tasks_of(name, n), time="continuous")
+
+
+@pytest.mark.parametrize("constraints", [None, {"low": [-50.0] * 5, "high": [50.0] * 5}])
+def test_it_starts_from_the_anchors_it_is_given(constraints: Any, tmp_path: Path) -> None:
+    """Each task from its regulator, with constraints or without; files remember them."""
+    model = make(POLE, constraints=constraints, anchors=regulators(POLE))
+    np.testing.assert_array_equal(model.policy.thetas, regulators(POLE))
+    np.testing.assert_array_equal(model.safe_sets.anchors, regulators(POLE))
+    model.learn(1)
+    model.save(tmp_path / "model")
+    loaded = SafeLifelongPG.load(tmp_path / "model", model.env)
+    np.testing.assert_array_equal(loaded.safe_sets.anchors, regulators(POLE))
+    np.testing.assert_array_equal(loaded.learn(1).policy.thetas, model.learn(1).policy.thetas)
+
+
+def test_an_anchor_for_all_is_one_for_new_tasks_too() -> None:
+    """If it is inside their safe sets; anchors of one task each say nothing about others."""
+    one, new = regulators(POLE)[0], tasks_of(POLE, 6)[[4, 5]]
+    model = make(POLE, constraints=None, anchors=one).add_tasks(new)
+    np.testing.assert_array_equal(model.safe_sets.anchors, np.tile(one, (6, 1)))
+    narrow = PolicyConstraints.gains(one + 1.0, one + 2.0)
+    model = make(POLE, constraints=None, anchors=one)
+    with pytest.raises(ValueError, match=r"`anchors` must be strictly inside the safe sets. Received .* for task 4"):
+        model.add_tasks(new, narrow)
+    assert model.n_tasks == N_TASKS
+    model = make(POLE, constraints=None, anchors=regulators(POLE)).add_tasks(new)
+    assert not model.safe_sets.anchors[4:].any()
+
+
 WIDE = PolicyConstraints.gains([-5.0] * 3, [5.0] * 3)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"anchors": [0.0] * 4}, r"`anchors` must be finite, of shape \(3,\) or \(4, 3\). Received"),
+        ({"anchors": [0.0, np.nan, 0.0]}, "`anchors` must be finite"),
+        ({"anchors": [6.0, 0.0, 0.0], "constraints": WIDE}, "`anchors` must be strictly inside the safe sets"),
         ({"constraints": [WIDE] * 3}, r"`constraints` must be one for all tasks, or one for each of 4. Received 3"),
         ({"constraints": {"low": [-1.0] * 5, "high": [1.0] * 5}}, r"task 0 must be on 3 parameters.*\(10, 5\)"),
         ({"constraints": {"low": [0.0] * 3, "high": [-1.0] * 3}}, r"`low` must be below `high`"),

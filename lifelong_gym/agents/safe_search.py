@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
+import numpy.typing as npt
 import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
@@ -38,6 +39,7 @@ class SafeArguments(SearchArguments, total=False):
     base: str
     base_settings: Mapping[str, Any] | None
     nominal: str | None
+    anchors: npt.ArrayLike | None
 
 
 def _json(constraints: OneTask) -> dict[str, Any]:
@@ -125,9 +127,9 @@ class SafeSearch(PolicySearch):
     """Policy search with policies that satisfy ``A @ theta <= b`` whenever they are executed, without tolerance.
 
     All known tasks are registered when the learner is made, or when they are added. Each gets an *anchor* strictly
-    inside its safe set, the first policy it has: on our own families the cheapest that is stable among some candidates,
-    by simulation (see `choose_anchors`); elsewhere the set's Chebyshev centre, about whose stability nothing is known.
-    A `UserWarning` names tasks without a stable candidate.
+    inside its safe set, the first policy it has: the one that is given; or else on our own families the cheapest that
+    is stable among some candidates, by simulation (see `choose_anchors`); elsewhere the set's Chebyshev centre, about
+    whose stability nothing is known. A `UserWarning` names tasks without a stable candidate.
 
     A round is a sweep: the tasks that come up in it are observed, all of them or, by the env's schedule, one. Before
     they are executed, policies are checked once more. A projection that fails numerically leaves the last safe policies
@@ -136,11 +138,13 @@ class SafeSearch(PolicySearch):
     Args:
         constraints: `PolicyConstraints`, or a dict with their ``matrix`` and ``bound``, or with ``low`` and ``high`` of
             theta; for all tasks, or a list of one each. The model keeps their JSON form. None: ``|theta_i| <= 100``,
-            which hardly constrains anything, about anchors that are 0 and not tried.
+            which hardly constrains anything; anchors that aren't given are then 0 and not tried.
         base: ``"enac"``, ``"reinforce"`` or ``"rwr"``; see `ENAC`, `REINFORCE` and `RWR`.
         base_settings: the base learner's own arguments, such as ``{"max_kl": 0.1}``.
         nominal: the regulator of the family's nominal task that is among the anchors' candidates: ``"discrete"`` or
             ``"continuous"``, as for the paper's quadrotors; None: none.
+        anchors: policies to begin with and to vary about, strictly inside the safe sets, such as `lqr_policies` gives:
+            one for all tasks, shape (d,), or one each, (n_tasks, d). The model keeps them as lists. None: chosen.
         n_trajectories: episodes a task and sweep; more than a policy's parameters plus 1 for ``"enac"``.
         **search: see `PolicySearch`.
 
@@ -151,7 +155,8 @@ class SafeSearch(PolicySearch):
 
     Raises:
         InfeasibleConstraintsError: a safe set is empty; it names the constraints that are in conflict.
-        ValueError: constraints of wrong shapes, with numbers that are not finite, or that leave some direction free.
+        ValueError: constraints of wrong shapes, with numbers that are not finite, or that leave some direction free;
+            anchors of a wrong shape, or outside their safe sets.
     """
 
     defaults: ClassVar[SearchArguments] = {"n_trajectories": 50}
@@ -166,6 +171,7 @@ class SafeSearch(PolicySearch):
         base: str = "enac",
         base_settings: Mapping[str, Any] | None = None,
         nominal: str | None = "discrete",
+        anchors: npt.ArrayLike | None = None,
         **search: Unpack[SearchArguments],
     ) -> None:
         """See the class."""
@@ -175,6 +181,7 @@ class SafeSearch(PolicySearch):
         if nominal is not None and nominal not in REGULATORS:
             raise unknown("nominal", nominal, REGULATORS)
         self.nominal = nominal
+        self.anchors = None if anchors is None else np.asarray(anchors, np.float64).tolist()
         self.n_violations = self.n_failed_projections = 0
         arguments: SearchArguments = {**self.defaults, **search}
         super().__init__(policy, env, learning_rate, **arguments)
@@ -199,19 +206,35 @@ class SafeSearch(PolicySearch):
         d = self.policy.theta.shape[1]
         made = constraints_of(self.constraints, self.n_tasks, d)
         self.safety = SafeTasks(self.n_tasks, d)
-        is_tried = self.constraints is not None and policy_arguments is None  # else a file says the anchors
-        chosen = self._anchors(made, self.tasks) if is_tried else _centres(made)
-        self.safety.register(made, chosen)
+        stated = self.constraints is not None
+        from_file = policy_arguments is not None  # which says the anchors
+        self.safety.register(made, _centres(made) if from_file else self._anchors(made, self.tasks, tried=stated))
         self.policy.thetas = self.safe_sets.anchors
 
-    def _anchors(self, constraints: Sequence[PolicyConstraints], tasks: TaskSet | None, first: int = 0) -> FloatArray:
-        """Of these tasks, the first of which has the index ``first``."""
+    def _anchors(
+        self, constraints: Sequence[PolicyConstraints], tasks: TaskSet | None, first: int = 0, tried: bool = True
+    ) -> FloatArray:
+        """Of these tasks, the first of which has the index ``first``; chosen by trial if they may be."""
+        if self.anchors is not None and (first == 0 or np.ndim(self.anchors) == 1):
+            return self._given_anchors(constraints, first)
         core = self._model()
-        if core is None or tasks is None:
+        if core is None or tasks is None or not tried:
             return _centres(constraints, first)
         trial = RolloutTrial(core.family, tasks, reward=core.reward, bias=self.bias, horizon=core.horizon)
         start = np.zeros(self.policy.theta.shape[1])
         return choose_anchors(constraints, trial, start, self._nominal_policy(core), first=first).thetas
+
+    def _given_anchors(self, constraints: Sequence[PolicyConstraints], first: int) -> FloatArray:
+        n, d = len(constraints), self.policy.theta.shape[1]
+        given = np.array(self.anchors, np.float64)
+        if given.shape not in ((d,), (n, d)) or not np.isfinite(given).all():
+            raise ValueError(f"`anchors` must be finite, of shape ({d},) or ({n}, {d}). Received {given}")
+        anchors = np.broadcast_to(given, (n, d))
+        for task, (one, anchor) in enumerate(zip(constraints, anchors, strict=True), first):
+            if not one.holds_strictly(anchor):
+                one.centre(task)  # says so where nothing is inside
+                raise ValueError(f"`anchors` must be strictly inside the safe sets. Received {anchor} for task {task}")
+        return anchors
 
     def _model(self) -> Core | None:
         """What simulates the tasks, where policies act on the family's own observations."""
@@ -235,7 +258,7 @@ class SafeSearch(PolicySearch):
 
         Raises:
             InfeasibleConstraintsError: a safe set is empty; nothing has changed then.
-            ValueError: constraints that don't fit, or tasks that can't be added; nothing has changed then.
+            ValueError: constraints or anchors that don't fit, or tasks that can't be added; nothing has changed then.
         """
         n_known, roster = self.n_tasks, self._roster.extended(tasks)
         n_new = roster.n_tasks - n_known
@@ -247,7 +270,7 @@ class SafeSearch(PolicySearch):
         d = self.policy.theta.shape[1]
         known, made = constraints_of(self.constraints, n_known, d), constraints_of(stated, n_new, d)
         new = roster.tasks[np.arange(n_known, roster.n_tasks)]
-        anchors = _centres(made) if stated is None else self._anchors(made, new, n_known)
+        anchors = self._anchors(made, new, n_known, tried=stated is not None)
         super().add_tasks(tasks)
         if constraints is not None:
             self.constraints = to_json([*known, *made])

@@ -20,10 +20,11 @@ from lifelong_gym.agents.checks import number
 from lifelong_gym.agents.safety.constraints import PolicyConstraints, rounding
 from lifelong_gym.agents.safety.nearest import nearest, times
 from lifelong_gym.errors import ProjectionError, integer
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.tasks import FloatArray, IntArray
 
+ALL = slice(None)
 WITHIN = 1e-12  # by which singular values may miss their bounds, relatively, as those of a clipped basis do
-SHRINK = 4.0 ** np.arange(26) * 1e-15  # shares of its way to the anchor that a policy tries, then all of it
+SHRINK = 16.0 ** np.arange(13) * 1e-15  # shares of its way to the anchor that a policy tries, then all of it
 
 
 @dataclass(frozen=True)
@@ -171,12 +172,15 @@ class SafeSets:
         met = times(self.matrix, policies) <= self.bound
         return np.asarray(met.all(axis=1) & self.registered)
 
-    def holds_strictly(self, basis: FloatArray, codes: FloatArray) -> npt.NDArray[np.bool_]:
-        """Of which registered tasks ``A (a + L s) <= b`` holds however it is computed, shape (n_tasks,)."""
-        size = np.abs(self.anchors) + np.abs(codes) @ np.abs(basis).T
-        values = times(self.matrix, self.policies(basis, codes))
-        met = values + rounding(self.matrix, size, basis.shape[1] + 1) <= self.bound
-        return np.asarray(met.all(axis=1) & self.registered)
+    def holds_strictly(
+        self, basis: FloatArray, codes: FloatArray, tasks: IntArray | slice = ALL
+    ) -> npt.NDArray[np.bool_]:
+        """Of which of these tasks ``A (a + L s) <= b`` holds however it is computed, if they are registered: (n,)."""
+        matrix, anchors, own = self.matrix[tasks], self.anchors[tasks], codes[tasks]
+        size = np.abs(anchors) + np.abs(own) @ np.abs(basis).T
+        values = times(matrix, anchors + own @ basis.T)
+        met = values + rounding(matrix, size, basis.shape[1] + 1) <= self.bound[tasks]
+        return np.asarray(met.all(axis=1) & self.registered[tasks])
 
     def project(
         self, basis: FloatArray, codes: FloatArray, bounds: SpectralBounds, metric: FloatArray | None = None
@@ -243,10 +247,10 @@ class SafeSets:
     def _drawn_inside(self, basis: FloatArray, codes: FloatArray) -> tuple[FloatArray, float]:
         """Codes drawn towards 0 until policies are safe whatever rounding does, and the largest share it took."""
         drawn, largest = codes.copy(), 0.0
-        unsafe = ~self.holds_strictly(basis, drawn) & self.registered
+        unsafe = np.flatnonzero(~self.holds_strictly(basis, drawn) & self.registered)
         for share in (*SHRINK[SHRINK < 1], 1.0):
-            if not unsafe.any():
+            if not len(unsafe):
                 break
             drawn[unsafe], largest = (1.0 - share) * codes[unsafe], float(share)
-            unsafe = ~self.holds_strictly(basis, drawn) & self.registered
+            unsafe = unsafe[~self.holds_strictly(basis, drawn, unsafe)]
         return drawn, largest
