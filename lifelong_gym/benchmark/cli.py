@@ -30,7 +30,8 @@ app = typer.Typer(
 )
 
 EnvArgument = Annotated[str, typer.Argument(help="Id of an environment; `lifelong list` shows them.")]
-PAPERS = {"zhan2017": "lifelong_gym.benchmark.reproductions.zhan2017.command:reproduce"}
+REPRODUCTIONS = "lifelong_gym.benchmark.reproductions"
+PAPERS = {name: f"{REPRODUCTIONS}.{name}.paper:PAPER" for name in ("bouammar2015", "zhan2017")}
 RESULT, MODEL = "run.json", "model.zip"
 N_EPISODES, EVALUATION_SEED = 8, 1_000_000
 
@@ -294,7 +295,7 @@ def report(
 @app.command()
 @_readable_errors
 def reproduce(
-    paper: Annotated[str, typer.Argument(help="Which: `zhan2017`.")],
+    paper: Annotated[str, typer.Argument(help="Which: `bouammar2015` or `zhan2017`.")],
     quick: Annotated[bool, typer.Option("--quick", help="A look at everything within two minutes.")] = False,
     folder: Annotated[Path | None, typer.Option(help="For measurements; default: `runs/PAPER`.")] = None,
     page_folder: Annotated[Path | None, typer.Option(help="For the page; default: the same.")] = None,
@@ -309,7 +310,7 @@ def reproduce(
     if paper not in PAPERS:
         raise unknown("paper", paper, PAPERS)
     folder = folder or Path("runs") / paper
-    page = load(PAPERS[paper])(folder, quick, console, page_folder=page_folder, n_processes=processes)
+    page = load(PAPERS[paper]).reproduce(folder, quick, console, page_folder=page_folder, n_processes=processes)
     console.print(f"Next: read [bold]{page}[/bold]")
 
 
