@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +27,8 @@ from lifelong_gym.envs.backends.threads import set_num_threads
 EXPERIMENT = "experiment.toml"
 LITTLE_HEADROOM = 0.1
 POLL_SECONDS = 0.2
+# Linear algebra of small systems takes ten times as long where processes side by side each use all cores.
+BLAS_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 _messages: Any = None  # a worker's way to the parent
 
@@ -145,13 +147,27 @@ def _workers(n: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
     messages = context.SimpleQueue()
     pool = ProcessPoolExecutor(n, context, _begin_worker, (messages,))
     try:
-        yield pool, messages
+        with _inherited(BLAS_THREADS):
+            yield pool, messages
         pool.shutdown()
     except BaseException:
         for process in multiprocessing.active_children():
             process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
         raise
+
+
+@contextmanager
+def _inherited(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for processes that are started meanwhile."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name)
+        os.environ.update(before)
 
 
 def _begin_worker(messages: Any) -> None:

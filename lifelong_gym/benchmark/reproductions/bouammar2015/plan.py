@@ -155,10 +155,10 @@ QUICK = Budget(
     quick=True,
     n_tasks=5,
     n_seeds=2,
-    share=0.06,
+    share=0.05,
     n_rounds=(50, 200),
-    n_joint=(50, 200),
-    n_starts=1,
+    n_joint=(25, 100),
+    n_starts=0,
     n_games=2,
     n_spectral=1,
 )
