@@ -187,7 +187,7 @@ def test_the_page_says_everything(reproduced: Path) -> None:
     summary = read_result(reproduced / "bouammar2015" / "summary.json")["figures"]
     for claim in claims(summary):
         assert claim.word in ("holds", "partly", "doesn't hold")
-        assert (reproduced / "bouammar2015" / f"{claim.figure}.png").stat().st_size > 5000
+        assert not claim.figure or (reproduced / "bouammar2015" / f"{claim.figure}.png").stat().st_size > 5000
         assert claim.text in page
     assert all(row.text in page and row.word in page for row in expectations(summary))
     assert "quick version" in page

@@ -33,7 +33,7 @@ class Claim(NamedTuple):
         where: in the paper.
         measured: what we see, with intervals.
         word: the verdict.
-        figure: which of ours shows it.
+        figure: which of ours shows it; empty: none.
     """
 
     text: str
@@ -114,7 +114,13 @@ def claims_section(rows: Sequence[Claim], figures: str, n_seeds: int) -> str:
     counts = ", ".join(f"{word} {found[word]}" for word in (HOLDS, PARTLY, FAILS))
     verdict = "verdict (too few runs)" if n_seeds < FEW_SEEDS else "verdict"
     cells = [
-        (row.text, row.where, row.measured, f"**{row.word}**", f"[{row.figure}]({figures}/{row.figure}.png)")
+        (
+            row.text,
+            row.where,
+            row.measured,
+            f"**{row.word}**",
+            f"[{row.figure}]({figures}/{row.figure}.png)" if row.figure else "-",
+        )
         for row in rows
     ]
     table = markdown(("the paper claims", "where", "measured", verdict, "figure"), cells)

@@ -102,7 +102,7 @@ def _behaviour(summary: Summary) -> Claim:
     some = any(share > 0 for of in summary["inside"].values() for share in of["unstable"])
     measured = f"Policies drawn from boxes around the optimum that don't stabilise their task: {'; '.join(parts)}"
     text = "safe parameters make safe behaviour (not said, but meant)"
-    return Claim(text, "Section 1", measured, FAILS if some else HOLDS, "until")
+    return Claim(text, "Section 1", measured, FAILS if some else HOLDS, "")
 
 
 def _growing(summary: Summary, variants: Sequence[str], bases: Sequence[str]) -> tuple[str, str]:
