@@ -263,6 +263,41 @@ def test_search_finds_optima_independently_of_each_other() -> None:
     assert value[0] == 3.0
 
 
+def kinks(candidates: FloatArray, at: IntArray) -> FloatArray:
+    """Functions with a ridge along which only the last coordinate counts, and that little; the optimum is 0 at 0."""
+    ridge = np.abs(candidates[..., :-1] - candidates[..., -1:]).sum(axis=-1)
+    return -(1e6 ** (at[:, None] % 2) * ridge + 1e-9 * np.abs(candidates[..., -1]))
+
+
+def test_search_ends_where_its_candidates_become_degenerate() -> None:
+    """A problem whose covariance loses its rank keeps its best; those beside it go on, the same to the bit."""
+    start, spread = np.ones((4, 3)) + np.arange(3), np.tile(np.eye(3), (4, 1, 1))
+    best, value = maximise(kinks, start, spread, generations=2000, tolerance=0.0)
+    assert (value > -1e-8).all()
+    for i in range(4):
+        alone, _ = maximise(lambda c, at, i=i: kinks(c, at + i), start[:1], spread[:1], generations=2000, tolerance=0.0)
+        np.testing.assert_array_equal(alone[0], best[i])
+    flat = np.zeros((1, 3, 3))
+    best, value = maximise(kinks, start[:1], flat, generations=10)
+    np.testing.assert_array_equal(best, start[:1])
+    np.testing.assert_array_equal(value, kinks(start[:1, None], np.zeros(1, np.int64))[0])
+
+
+@pytest.mark.parametrize(("n_tasks", "seed"), [(1, 0), (2, 0), (5, 1)])
+def test_headroom_of_few_tasks(n_tasks: int, seed: int) -> None:
+    """It is a share; of one task there is none."""
+    kind = family("LifelongSimpleMass-v0")
+    room = headroom.between_tasks(kind, kind.parameters.sample(n_tasks, seed, "hetero"))
+    assert room is not None
+    assert (0.0 < room < 1.0) if n_tasks > 1 else room == pytest.approx(0.0, abs=1e-3)
+
+
+def test_no_headroom_where_there_is_nothing_to_gain() -> None:
+    """Without a motor the best policy is as good as none."""
+    kind = family("LifelongSimpleMass-v0")
+    assert headroom.between_tasks(kind, kind.parameters.tasks([{"actuator_gain": 0.0}] * 2)) is None
+
+
 class Aimless(KernelFamily):
     """A family with continuous actions but without a goal."""
 

@@ -100,14 +100,15 @@ def measure(family_id: str, preset: str, n_tasks: int = 30, seed: int = 0) -> He
 def between_tasks(kind: KernelFamily, tasks: TaskSet) -> float | None:
     """An upper bound on the headroom of these tasks, in seconds: see `Headroom.headroom`.
 
-    None for families of discrete actions, whose shared policies nobody has searched for.
+    None for families of discrete actions, whose shared policies nobody has searched for, and for tasks in which no
+    policy is better than doing nothing.
     """
     if not isinstance(kind.actions, Continuous):
         return None
     trial, own = Trial.of(kind, tasks), best_policies(kind, tasks)
     common = shared_policy(kind, tasks, candidates=own)
     zero, shared, best = (trial.values(theta).mean() for theta in (trial.zero, common, own))
-    return float((best - shared) / (best - zero))
+    return float((best - shared) / (best - zero)) if best > zero else None
 
 
 def _spanned(trial: Trial, own: FloatArray, common: FloatArray) -> list[FloatArray]:

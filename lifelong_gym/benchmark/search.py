@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from lifelong_gym.tasks import FloatArray, IntArray
 
@@ -77,11 +78,21 @@ class Distributions:
         self._path, self._slow_path = np.zeros_like(mean), np.zeros_like(mean)
         self._generation = 0
 
-    def candidates(self, normals: FloatArray, at: IntArray) -> FloatArray:
-        """Candidates of the problems ``at`` from standard normals (population, d): (n, population, d)."""
-        moves = normals @ np.linalg.cholesky(self._covariance[at]).transpose(0, 2, 1)
-        candidates: FloatArray = self._mean[at, None] + self._step[at, None, None] * moves
-        return candidates
+    def candidates(self, normals: FloatArray, at: IntArray) -> tuple[FloatArray, IntArray]:
+        """Candidates from standard normals (population, d), of those problems ``at`` that still have any.
+
+        Where the best lies in a kink, the covariance flattens generation by generation, until rounding leaves it
+        without a Cholesky factor. Such a problem is solved as far as floats allow.
+
+        Returns:
+            Candidates, (n, population, d), and the problems that they belong to, (n,).
+        """
+        factors, regular = _cholesky(self._covariance[at])
+        at = at[regular]
+        candidates: FloatArray = self._mean[at, None] + self._step[at, None, None] * (
+            normals @ factors.transpose(0, 2, 1)
+        )
+        return candidates, at
 
     def update(self, normals: FloatArray, candidates: FloatArray, values: FloatArray, at: IntArray) -> None:
         """Move the distributions of the problems ``at`` towards their better candidates."""
@@ -110,6 +121,23 @@ class Distributions:
         self._step[at] *= np.exp(np.minimum(1.0, r.path / r.damping * (length - 1)))
 
 
+def _cholesky(matrices: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Factors of those symmetric matrices that are positive definite, and which of all these are."""
+    try:
+        return np.linalg.cholesky(matrices), np.ones(len(matrices), bool)
+    except np.linalg.LinAlgError:
+        regular = np.array([_is_regular(matrix) for matrix in matrices])
+        return np.linalg.cholesky(matrices[regular]), regular
+
+
+def _is_regular(matrix: FloatArray) -> bool:
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
 def maximise(
     objective: Objective,
     start: FloatArray,
@@ -123,7 +151,7 @@ def maximise(
 
     A problem's result depends on neither the number nor the order of the problems beside it: all use the same
     normals, and each ends on its own, when the best of its recent generations differ by less than ``tolerance``
-    times its value.
+    times its value, or when its candidates lie in fewer than d dimensions.
 
     Args:
         objective: ``(candidates (n, m, d), problems (n,)) -> values (n, m)``.
@@ -144,7 +172,9 @@ def maximise(
     recent = np.full((n, 10 + 30 * d // population), np.inf)
     for _ in range(generations):
         normals = rng.standard_normal((population, d))
-        candidates = search.candidates(normals, active)
+        candidates, active = search.candidates(normals, active)
+        if len(active) == 0:
+            break
         values = objective(candidates, active)
         search.update(normals, candidates, values, active)
         rows, top = np.arange(len(active)), values.argmax(axis=1)
@@ -154,6 +184,4 @@ def maximise(
         recent[active] = np.column_stack([highest, recent[active, :-1]])
         spread = recent[active].max(axis=1) - recent[active].min(axis=1)
         active = active[spread > tolerance * np.abs(value[active])]
-        if len(active) == 0:
-            break
     return best, value
