@@ -25,7 +25,13 @@ class Uniform:
         return self.low + (self.high - self.low) * u
 
     def widened(self) -> Uniform:
-        """[low / 2, 2 high] in magnitude; the range must not contain 0 inside."""
+        """Magnitudes from half the smallest to twice the largest: [low / 2, 2 high], mirrored where negative.
+
+        Raises:
+            ValueError: the range contains 0, so that there is no smallest magnitude of one sign.
+        """
+        if self.low <= 0 <= self.high:
+            raise ValueError(f"a range can only be widened where it doesn't contain 0. Received {self}")
         if self.low < 0:
             return Uniform(2 * self.low, self.high / 2)
         return Uniform(self.low / 2, 2 * self.high)

@@ -66,8 +66,11 @@ class Parameter:
     def check(self, value: float) -> None:
         """Raise `ValueError` unless ``value`` is a number inside the bounds, and an integer where it must be."""
         low, high = self.bounds
-        if not low <= value <= high:
-            raise ValueError(f"parameter {self.name!r} must be in [{low:g}, {high:g}] {self.unit}. Received {value}")
+        if not (low <= value <= high and np.isfinite(value)):
+            finite = "" if np.isfinite(self.bounds).all() else "finite and "
+            raise ValueError(
+                f"parameter {self.name!r} must be {finite}in [{low:g}, {high:g}] {self.unit}. Received {value}"
+            )
         if self.integer and value != np.floor(value):
             raise ValueError(f"parameter {self.name!r} must be an integer. Received {value}")
 
@@ -96,11 +99,23 @@ class ParameterSpace:
            [4.]])
     """
 
-    def __init__(self, parameters: Iterable[Parameter], presets: Mapping[str, Preset] | None = None) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        presets: Mapping[str, Preset] | None = None,
+        wide: Iterable[str] = (),
+    ) -> None:
         """Collect parameters and presets.
 
+        Args:
+            parameters: in the order of the columns.
+            presets: by name, besides ``default`` and ``single``.
+            wide: parameters that a preset ``wide`` draws from [low/2, 2 high] of their default range, mirrored where
+                that is negative; all others as by default. Empty: there is no such preset.
+
         Raises:
-            ValueError: two parameters share a name, or a preset draws an unknown one or leaves its bounds.
+            ValueError: two parameters share a name, a preset draws an unknown one or leaves its bounds, or ``wide``
+                names one whose range can't be widened.
         """
         self.parameters = tuple(parameters)
         self.names = tuple(parameter.name for parameter in self.parameters)
@@ -113,12 +128,23 @@ class ParameterSpace:
             "default": Preset(default, "the published ranges"),
             "single": Preset({}, "one nominal task, over and over"),
         }
-        if any(isinstance(draws, Uniform) for draws in default.values()):
-            wide = {name: draws.widened() if isinstance(draws, Uniform) else draws for name, draws in default.items()}
-            self.presets["wide"] = Preset(wide, "[low/2, 2 high] of the published ranges")
+        widened = {name: self._widened(name) for name in wide}
+        if widened:
+            self.presets["wide"] = Preset({**default, **widened}, "[low/2, 2 high] of the published ranges")
+            if presets and "wide" in presets:
+                raise ValueError("preset 'wide' must be given by `wide` or in `presets`. Received both")
         self.presets.update(presets or {})
         for name, preset in self.presets.items():
             self._check_preset(name, preset)
+
+    def _widened(self, name: str) -> Uniform:
+        draws = self[name].draws
+        if not isinstance(draws, Uniform):
+            raise ValueError(f"`wide`: parameter {name!r} must draw from a Uniform by default. Received {draws}")
+        try:
+            return draws.widened()
+        except ValueError as error:
+            raise ValueError(f"`wide`: parameter {name!r}: {error}") from None
 
     def _check_preset(self, name: str, preset: Preset) -> None:
         for parameter, draws in preset.draws.items():
@@ -128,7 +154,10 @@ class ParameterSpace:
                     raise ValueError(f"preset {name!r}: {parameter!r} copies {draws.parameter!r}, which draws nothing")
             else:
                 for value in draws.support:
-                    self[parameter].check(value)
+                    try:
+                        self[parameter].check(value)
+                    except ValueError as error:
+                        raise ValueError(f"preset {name!r}: {error}") from None
                 if self[parameter].integer and not isinstance(draws, (Integer, Constant)):
                     raise ValueError(f"preset {name!r}: {parameter!r} must be an integer. Received {draws}")
 
@@ -288,7 +317,7 @@ class TaskSet(Sequence[Task]):
 
     def _check_bounds(self) -> None:
         low, high = self.space.bounds
-        inside = (self.values >= low) & (self.values <= high)
+        inside = (self.values >= low) & (self.values <= high) & np.isfinite(self.values)
         integers = self.space.integer
         inside[:, integers] &= self.values[:, integers] == np.floor(self.values[:, integers])
         if not inside.all():

@@ -108,6 +108,22 @@ def test_wide_ranges_reach_from_half_the_lowest_to_twice_the_highest_magnitude(f
     assert_ranges(family.parameters.sample(10_000, preset="wide"), wide)
 
 
+WIDE = {
+    SimpleMass: "3829197b9778b7c9",
+    DoubleMass: "93c19433891beb71",
+    CartPole: "49660ccbfe9f1376",
+    DoubleInvertedPendulum: "68647ccfd01a70a9",
+    CH47: "f552601515888256",
+    Quadrotor: "281c3745da4ea350",
+}
+
+
+@each_family
+def test_wide_draws_the_tasks_that_it_always_drew(family: ControlFamily) -> None:
+    """To the bit: results on them stay comparable."""
+    assert family.parameters.sample(50, seed=3, preset="wide").hash == WIDE[type(family)]
+
+
 @each_family
 def test_paper_is_table_1(family: ControlFamily) -> None:
     """Where it names the parameter; the quadrotor is that of Bou Ammar et al. (2015)."""

@@ -35,6 +35,7 @@ SPACE = ParameterSpace(
         "copies": Preset({"mass": Uniform(1.0, 2.0), "copy": SameAs("mass")}, "two equal masses"),
         "fixed": Preset({"mass": Constant(7.0)}, "one mass"),
     },
+    wide=["mass"],
 )
 seeds = st.integers(0, 2**70)
 
@@ -107,8 +108,20 @@ def test_distributions() -> None:
     assert set(SPACE.sample(100).column("cell")) == {2.0, 3.0, 4.0}
     masses = SPACE.sample(1000, 0, "sizes").column("mass")
     assert np.median(masses) == pytest.approx(1.0, rel=0.2)
-    assert SPACE.presets["wide"].draws["mass"] == Uniform(1.5, 10.0)
-    assert Uniform(-4.0, -2.0).widened() == Uniform(-8.0, -1.0)
+    assert SPACE.presets["wide"].draws == {"mass": Uniform(1.5, 10.0), "cell": Integer(2, 4)}
+
+
+def test_a_family_may_have_a_wide_preset() -> None:
+    """Half the smallest to twice the largest magnitude, of what its author names; a preset of that name is theirs."""
+    cold = Parameter("cold", "K", "", (-9.0, 9.0), Uniform(-4.0, -2.0))
+    share = Parameter("share", "1", "", (0.0, 1.0), Uniform(0.2, 0.9))
+    assert "wide" not in ParameterSpace([cold, share]).presets
+    assert ParameterSpace([cold, share], wide=["cold"]).presets["wide"].draws == {
+        "cold": Uniform(-8.0, -1.0),
+        "share": Uniform(0.2, 0.9),
+    }
+    own = Preset({"share": Uniform(0.0, 1.0)}, "")
+    assert ParameterSpace([cold, share], {"wide": own}).presets["wide"] == own
 
 
 def test_a_million_tasks_are_an_array() -> None:
@@ -399,6 +412,32 @@ def test_bad_spaces(parameters: Any, presets: Any, message: str) -> None:
     """Whoever writes a family is told at once."""
     with pytest.raises(ValueError, match=message):
         ParameterSpace(parameters, presets)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "draws", "wide", "message"),
+    [
+        ((-9.0, 9.0), Uniform(-1.0, 1.0), ["p"], "'p': .* where it doesn't contain 0. Received Uniform.low=-1.0"),
+        ((-9.0, 9.0), Uniform(0.0, 1.0), ["p"], "'p': .* where it doesn't contain 0"),
+        ((0.0, 1.0), Uniform(0.2, 0.9), ["p"], r"preset 'wide': parameter 'p' must be in \[0, 1\] m. Received 1.8"),
+        ((0.0, 9.0), Integer(1, 3), ["p"], "`wide`: parameter 'p' must draw from a Uniform by default. Received Int"),
+        ((0.0, 9.0), Uniform(1.0, 3.0), ["q"], "unknown parameter 'q'"),
+    ],
+)
+def test_what_cannot_be_widened(bounds: Any, draws: Any, wide: list[str], message: str) -> None:
+    """Ranges around 0, those that leave the bounds, and what isn't a range."""
+    with pytest.raises(ValueError, match=message):
+        ParameterSpace([Parameter("p", "m", "", bounds, draws)], wide=wide)
+    with pytest.raises(ValueError, match="preset 'wide' must be given by `wide` or in `presets`. Received both"):
+        ParameterSpace([SPACE["mass"]], {"wide": Preset({}, "")}, wide=["mass"])
+
+
+def test_values_are_finite_where_bounds_are_not() -> None:
+    """Infinity is no value of a parameter that has no bounds."""
+    free = Parameter("free", "m", "", (-np.inf, np.inf), nominal=0.0)
+    for value in (np.inf, -np.inf, np.nan):
+        with pytest.raises(ValueError, match=r"task 1: .*'free' must be finite and in \[-inf, inf\] m. Received"):
+            ParameterSpace([free]).tasks([{}, {"free": value}])
 
 
 def test_bad_parameters() -> None:

@@ -129,12 +129,13 @@ def control_parameters(
     """The system's own parameters followed by those of every control family.
 
     Args:
-        own: the system's.
+        own: the system's; the preset ``wide`` widens those that the default draws.
         state: its channels.
         limits: largest magnitude of each channel that doesn't fail; goals and starts lie within.
         start: nominal half-width of each channel's start.
         presets: besides ``default``, ``single`` and ``wide``.
     """
+    own = tuple(own)
     channels = [(i, *row) for i, row in enumerate(zip(state, limits, start, strict=True), 1)]
     offset = (-MAX_SENSOR_OFFSET, MAX_SENSOR_OFFSET)
     shared = [Parameter("actuator_gain", "1", "factor on the physical input", (-20.0, 20.0), nominal=1.0)]
@@ -149,7 +150,7 @@ def control_parameters(
     for i, x, limit, width in channels:
         meaning = f"half-width of the start of {x.name}"
         shared.append(Parameter(f"start_{i}", x.unit, meaning, (0.0, limit), nominal=width))
-    return ParameterSpace([*own, *shared], presets)
+    return ParameterSpace([*own, *shared], presets, wide=default_draws(own))
 
 
 def default_draws(own: Iterable[Parameter]) -> dict[str, Distribution]:
