@@ -6,10 +6,12 @@ import random
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from lifelong_gym.distributions import Uniform
 from lifelong_gym.envs.backends.bind import ROLES
-from lifelong_gym.envs.backends.scalar import Vector, scale, shift
-from lifelong_gym.envs.family import Bounded, Channel, Columns, Continuous, Groups, KernelFamily
+from lifelong_gym.envs.backends.scalar import Vector, clip, floor, scale, shift
+from lifelong_gym.envs.family import Bounded, Channel, Columns, Continuous, Discrete, Groups, KernelFamily
 from lifelong_gym.tasks import Parameter, ParameterSpace, Preset
 
 DT = 0.1
@@ -103,6 +105,7 @@ def is_warm(state: Vector) -> bool:
 Thermostat = variant("Thermostat", terminated=is_warm)  # healthy too: an episode may end early
 
 COLOUR = Parameter("colour", "1", "of the walls", (0.0, 1.0), nominal=0.5)
+SMELL = Parameter("smell", "1", "of the carpet", (0.0, 1.0), nominal=0.5)
 ANY_CAPACITY = Parameter("capacity", "J/K", "of the room", (0.0, 5.0), Uniform(1.0, 2.0))
 
 
@@ -155,6 +158,7 @@ def reward_infinite(next_state: Vector) -> float:
 
 
 WithoutEffect = variant("WithoutEffect", parameters=ParameterSpace([CAPACITY, LOSS, COLOUR]))
+WithoutEffects = variant("WithoutEffects", parameters=ParameterSpace([CAPACITY, LOSS, COLOUR, SMELL]))
 FrozenConstants = variant("FrozenConstants", constants=frozen)
 ConstantsOfTheBatch = variant("ConstantsOfTheBatch", constants=of_the_batch)
 InfiniteConstants = variant("InfiniteConstants", parameters=ParameterSpace([ANY_CAPACITY, LOSS]))
@@ -171,8 +175,28 @@ NoLimits = variant("NoLimits", state_limits=(2.0, 2.0))
 NoHorizon = variant("NoHorizon", horizon=0)
 NoTime = variant("NoTime", time_step=0.0)
 UnknownReward = variant("UnknownReward", parameters=ParameterSpace([CAPACITY, LOSS], {"icy": Preset({}, "", "cold")}))
-Undocumented = variant("Undocumented", __doc__="A room.\n\n## Description\nWarm.\n\n## Action Space\nHeat.")
+Undocumented = variant(
+    "Undocumented", horizon=0, time_step=0.0, __doc__="A room.\n\n## Description\nWarm.\n\n## Action Space\nHeat."
+)
 SWAPPED = {"## Rewards": "## Starting State", "## Starting State": "## Rewards"}
 Disordered = variant(
-    "Disordered", __doc__="\n".join(SWAPPED.get(x.strip(), x.strip()) for x in (Room.__doc__ or "").split("\n"))
+    "Disordered",
+    horizon=0,
+    __doc__="\n".join(SWAPPED.get(x.strip(), x.strip()) for x in (Room.__doc__ or "").split("\n")),
+)
+
+
+def tile(state: Vector) -> Vector:
+    """Which of eight."""
+    return (floor(clip(state[0] + 4.0, 0.0, 7.0)),)
+
+
+# Healthy: what it shows is a number, what it takes isn't, and a parameter may be anything.
+Thermometer = variant(
+    "Thermometer",
+    parameters=ParameterSpace(
+        [CAPACITY, Parameter("loss", "W/K", "through the walls", (-np.inf, np.inf), nominal=0.5)]
+    ),
+    observations=Discrete(8),
+    observation=tile,
 )

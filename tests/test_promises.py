@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -11,11 +13,14 @@ import pytest
 
 import lifelong_gym
 from lifelong_gym.envs.backends.threads import set_num_threads
+from lifelong_gym.envs.core import Core, Settings
 from lifelong_gym.errors import FamilyError, UnknownNameError
 from lifelong_gym.registry import FAMILIES
+from lifelong_gym.tasks import Parameter, ParameterSpace
 from lifelong_gym.testing import check_family, check_parameters, check_parity
 from lifelong_gym.testing.behaviour import check_boundaries, check_seeds, check_spaces
-from lifelong_gym.testing.declarations import check_constants, check_declarations, check_docstring
+from lifelong_gym.testing.declarations import SECTIONS, check_constants, check_declarations, check_docstring
+from tests.broken_families import CAPACITY, variant
 
 IDS = list(FAMILIES)
 CART_POLE = "LifelongCartPole-v0"
@@ -162,7 +167,7 @@ FAULTS = [
     ("NoHorizon", FamilyError, "`horizon` must be at least 1. Received 0"),
     ("NoTime", FamilyError, "`time_step` must be positive. Received 0.0"),
     ("UnknownReward", FamilyError, "preset 'icy' raises UnknownNameError: unknown reward 'cold'"),
-    ("Undocumented", FamilyError, "no section 'Observation Space'. There are: Description, Action Space"),
+    ("Undocumented", FamilyError, "lacks the sections Observation Space, Rewards, .* There are: Description, Action"),
     ("Disordered", FamilyError, "must be in the order Description, Action Space, Observation Space"),
 ]
 
@@ -173,6 +178,53 @@ def test_a_broken_family_is_found_out(register: Register, name: str, error: type
     id = register(name)
     with pytest.raises(error, match=rf"(?s)^{name}.*: .*{message}"):
         check_family(id, backend="numpy")
+
+
+def test_an_author_reads_all_faults_at_once(register: Register) -> None:
+    """A line each."""
+    id = register("Undocumented")
+    with pytest.raises(FamilyError) as raised:
+        check_family(id)
+    heading, *lines = str(raised.value).splitlines()
+    assert heading == f"{id}: 3 faults:"
+    assert [line.partition("`")[2].partition("`")[0] for line in lines] == ["", "horizon", "time_step"]
+    with pytest.raises(AssertionError, match=r"(?s)2 faults.*'colour' changes nothing.*'smell' changes nothing"):
+        check_parameters(register("WithoutEffects"), backend="numpy")
+
+
+def test_the_guide_names_the_sections_that_are_checked() -> None:
+    """In their order."""
+    guide = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    listed = re.search(r"sections in Gymnasium's order\s+\(([^)]*)\)", guide)
+    assert listed is not None
+    assert tuple(re.split(r",\s+", listed.group(1))) == SECTIONS
+
+
+@pytest.mark.filterwarnings("ignore:.*The obs returned by the `step..` method")
+def test_numbers_are_observed_alike_through_every_interface(
+    register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Discrete observations beside continuous actions are np.int64; the checkers notice a single env that differs."""
+    id = register("Thermometer")
+    check_family(id)
+    for backend in ("numba", "numpy", "python"):
+        env = gym.make(id, backend=backend)
+        start, _ = env.reset(seed=0)
+        seen = [start, env.step(env.action_space.sample())[0]]
+        assert [type(number) for number in seen] == [np.int64, np.int64]
+    monkeypatch.setattr(Core, "step_one", property(lambda core: getattr(core._rows, "step_one", None)))
+    with pytest.raises(AssertionError, match="single env on numba differs from the single env on plain floats: obs"):
+        check_parity(id)
+
+
+@pytest.mark.parametrize("bounds", [(-np.inf, np.inf), (0.0, np.inf), (0.5, 0.5)])
+def test_parameters_without_scale_cannot_be_appended(bounds: tuple[float, float]) -> None:
+    """Nothing is observed that isn't a number; the parameter is named."""
+    free = Parameter("loss", "W/K", "through the walls", bounds, nominal=0.5)
+    kind = variant("Free", parameters=ParameterSpace([CAPACITY, free]))()
+    with pytest.raises(ValueError, match=r"must be finite and apart\..* 'loss' with bounds"):
+        Core(kind, 1, Settings(task_observation="append"))
+    assert Core(kind, 1, Settings(task_observation="one_hot", backend="numpy")).n_rows == 1
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,12 @@ class Core:
         if kind == "one_hot":
             return np.eye(len(self.tasks), dtype=np.float32)
         low, high = self.family.parameters.bounds
+        for parameter, width in zip(self.family.parameters, high - low, strict=True):
+            if not 0 < width < np.inf:
+                raise ValueError(
+                    f'`task_observation="append"` scales parameters by their bounds, which must be finite and apart. '
+                    f"Received {parameter.name!r} with bounds {parameter.bounds}"
+                )
         return ((self.tasks.values - low) / (high - low)).astype(np.float32)
 
     def _observation_space(self) -> spaces.Space[Any]:
@@ -319,7 +325,9 @@ class Core:
     @property
     def step_one(self) -> Callable[..., tuple[bool, float, bool, bool, bool]] | None:
         """The latency path of a single row on numba, if there is one; see `NumbaRows.step_one`."""
-        if self.n_rows > 1 or self._features.shape[1] or isinstance(self.family.actions, Discrete):
+        if self.n_rows > 1 or self._features.shape[1]:
+            return None
+        if isinstance(self.family.actions, Discrete) or isinstance(self.family.observations, Discrete):
             return None
         if self.safety is not None:  # its cost is several times what is saved here
             return None

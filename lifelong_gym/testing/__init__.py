@@ -10,11 +10,13 @@ message names the family, what is wrong, and where.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.registry import family
 from lifelong_gym.testing.behaviour import check_boundaries, check_seeds, check_spaces
-from lifelong_gym.testing.common import running
+from lifelong_gym.testing.common import Faults, running
 from lifelong_gym.testing.declarations import check_constants, check_declarations, check_docstring
 from lifelong_gym.testing.parameters import check_parameters
 from lifelong_gym.testing.parity import check_parity
@@ -23,7 +25,10 @@ __all__ = ["check_family", "check_parameters", "check_parity"]
 
 
 def check_family(id: str, **settings: Any) -> None:
-    """Check everything: declarations, spaces, seeds, changes of task, parameters and parity.
+    """Check everything: declarations, docstring, spaces, seeds, changes of task, parameters and parity.
+
+    All faults are told at once, but for those that may follow from others: what doesn't fit together isn't stepped,
+    and what misbehaves on one backend isn't compiled for the others.
 
     Args:
         id: of a registered family.
@@ -34,14 +39,25 @@ def check_family(id: str, **settings: Any) -> None:
         AssertionError: an observation outside its space, results that the seed doesn't decide, a task that changes
             within an episode; and what `check_parameters` and `check_parity` find.
     """
-    kind = family(id)
-    check_declarations(id, kind)
-    check_docstring(id, kind)
-    with running(id, "`constants`"):
-        check_constants(id, kind)
-    with running(id, "stepping"):
-        check_spaces(id, kind, settings)
-        check_seeds(id, kind, settings)
-        check_boundaries(id, kind, settings)
-    check_parameters(id, **settings)
-    check_parity(id, **settings)
+    kind, faults = family(id), Faults(id)
+    faults.collect(check_docstring, id, kind)
+    if faults.collect(check_declarations, id, kind) and _behaves(id, kind, settings, faults):
+        faults.collect(check_parity, id, **settings)
+    faults.tell()
+
+
+def _behaves(id: str, kind: KernelFamily, settings: dict[str, Any], faults: Faults) -> bool:
+    """Whether the checks that need no compilation find nothing."""
+
+    def run(what: str, check: Callable[..., None], *arguments: Any) -> None:
+        with running(id, what):
+            check(id, kind, *arguments)
+
+    fine = [
+        faults.collect(run, "`constants`", check_constants),
+        faults.collect(run, "stepping", check_spaces, settings),
+        faults.collect(check_parameters, id, **settings),
+    ]
+    if fine[1]:
+        fine += [faults.collect(run, "stepping", check, settings) for check in (check_seeds, check_boundaries)]
+    return all(fine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,9 +13,10 @@ from gymnasium import spaces
 from lifelong_gym.envs.core import Settings
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.errors import FamilyError
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks import FloatArray, TaskSet
 
 SEED = 20
+BULLET = "\n  - "
 # The checkers that look at the family rather than at backends use the one that needs no compilation.
 QUICK = {"backend": "numpy"}
 
@@ -32,6 +33,43 @@ def running(id: str, what: str) -> Iterator[None]:
         raise FamilyError(f"{id}: {what} raises {type(error).__name__}: {error}") from error
 
 
+class Faults:
+    """Collects what checks find, so that an author reads all of it at once.
+
+    Args:
+        id: of the family, with which messages begin.
+    """
+
+    def __init__(self, id: str) -> None:
+        """None so far."""
+        self._id = id
+        self._found: dict[str, type[Exception]] = {}
+
+    def collect(self, check: Callable[..., None], *arguments: Any, **settings: Any) -> bool:
+        """Whether a check finds nothing."""
+        try:
+            check(*arguments, **settings)
+        except (AssertionError, FamilyError) as error:
+            heading, *several = str(error).removeprefix(f"{self._id}: ").split(BULLET)
+            for fault in several or [heading]:
+                self.add(fault, type(error))
+            return False
+        return True
+
+    def add(self, fault: str, kind: type[Exception] = FamilyError) -> None:
+        """One more, unless it is known."""
+        self._found.setdefault(fault, kind)
+
+    def tell(self) -> None:
+        """Raise what was found: a `FamilyError` if one is among it, or else an `AssertionError`."""
+        if not self._found:
+            return
+        lines = list(self._found)
+        text = lines[0] if len(lines) == 1 else BULLET.join([f"{len(lines)} faults:", *lines])
+        kind = FamilyError if FamilyError in self._found.values() else AssertionError
+        raise kind(f"{self._id}: {text}")
+
+
 def with_tasks(kind: KernelFamily, settings: dict[str, Any], n_tasks: int) -> dict[str, Any]:
     """Settings with a `TaskSet` in them: the one they name, or else ``n_tasks`` of the preset they name."""
     how: dict[str, Any] = {
@@ -46,10 +84,18 @@ def with_tasks(kind: KernelFamily, settings: dict[str, Any], n_tasks: int) -> di
 def task_sets(kind: KernelFamily, n_tasks: int) -> dict[str, TaskSet]:
     """Tasks of every preset, and some at the corners of the bounds."""
     sets = {f"preset {name!r}": kind.parameters.sample(n_tasks, preset=name) for name in kind.parameters.presets}
-    low, high = kind.parameters.bounds
+    low, high = finite_bounds(kind)
     is_low = np.random.default_rng(SEED).random((n_tasks, len(low))) < 0.5
     is_low[0], is_low[-1] = True, False
     return {**sets, "bounds": TaskSet(kind.parameters, np.where(is_low, low, high))}
+
+
+def finite_bounds(kind: KernelFamily) -> tuple[FloatArray, FloatArray]:
+    """The parameters' bounds, each of shape (n_parameters,); where one is infinite, twice as far out as is nominal."""
+    low, high = kind.parameters.bounds
+    nominal = kind.parameters.nominal
+    reach = np.maximum(1.0, np.abs(nominal))
+    return np.where(np.isfinite(low), low, nominal - reach), np.where(np.isfinite(high), high, nominal + reach)
 
 
 def draw_actions(space: spaces.Space[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

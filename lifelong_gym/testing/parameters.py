@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.registry import family
 from lifelong_gym.tasks import Parameter
-from lifelong_gym.testing.common import SEED, draw_actions, running
+from lifelong_gym.testing.common import SEED, Faults, draw_actions, finite_bounds, running
 
 # Rows and steps of an attempt. Most parameters show at once; a cell of a maze must be found first.
 ATTEMPTS = ((8, 25), (256, 500))
@@ -25,17 +26,20 @@ def check_parameters(id: str, **settings: Any) -> None:
         **settings: as in `gymnasium.make`, but for the tasks.
 
     Raises:
-        AssertionError: a parameter changes nothing.
+        AssertionError: parameters that change nothing, all of them.
         FamilyError: the family's functions don't run.
     """
     kind = family(id)
+    faults = Faults(id)
     with running(id, "stepping"):
         for parameter in kind.parameters:
-            _check(id, kind, parameter, settings)
+            faults.collect(_check, id, kind, parameter, settings)
+    faults.tell()
 
 
 def _check(id: str, kind: KernelFamily, parameter: Parameter, settings: dict[str, Any]) -> None:
-    values = _other_values(parameter)
+    column = kind.parameters.index(parameter.name)
+    values = _other_values(parameter, [bound[column] for bound in finite_bounds(kind)])
     for n_rows, n_steps in ATTEMPTS:
         nominal = _history(id, kind, {}, n_rows, n_steps, settings)
         for value in values:
@@ -48,9 +52,9 @@ def _check(id: str, kind: KernelFamily, parameter: Parameter, settings: dict[str
     )
 
 
-def _other_values(parameter: Parameter) -> list[float]:
+def _other_values(parameter: Parameter, bounds: Sequence[float]) -> list[float]:
     """Values half-way between the nominal one and its bounds."""
-    values = [0.5 * (parameter.nominal + bound) for bound in parameter.bounds]
+    values = [0.5 * (parameter.nominal + bound) for bound in bounds]
     if parameter.integer:
         values = [float(round(value)) for value in values]
     return [value for value in values if value != parameter.nominal]

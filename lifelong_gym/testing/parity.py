@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pettingzoo
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from lifelong_gym.envs.family import Continuous, KernelFamily
+from lifelong_gym.envs.family import Continuous, Discrete, KernelFamily
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.registry import family
 from lifelong_gym.testing.common import SEED, draw_actions, running, with_tasks
@@ -242,7 +242,7 @@ def _compare_episodes(plan: Plan, way: str, expected: History, found: History) -
 
 def _first_difference(a: list[Any], b: list[Any]) -> int | None:
     for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if not (np.array_equal(x, y) and np.asarray(x).dtype == np.asarray(y).dtype):
+        if type(x) is not type(y) or not (np.array_equal(x, y) and np.asarray(x).dtype == np.asarray(y).dtype):
             return i
     return None if len(a) == len(b) else min(len(a), len(b))
 
@@ -297,10 +297,17 @@ def _check_rollout(kind: KernelFamily, plan: Plan) -> None:
             n = len(episode.reward)
             found[row][k] = Episode(
                 episode.task,
-                list(ran.observations[row, k, : n + 1].astype(np.float32)),
+                _as_envs_have_it(kind, ran.observations[row, k, : n + 1]),
                 ran.rewards[row, k, :n].tolist(),
                 episode.terminated,
                 episode.truncated,
                 [*(~ran.alive[row, k, 1:n]).tolist(), episode.failed[-1]],
             )
     _compare_episodes(replay, "rollout", expected, found)
+
+
+def _as_envs_have_it(kind: KernelFamily, observations: npt.NDArray[np.float64]) -> list[Any]:
+    """Observations of a rollout, (n_steps, n_observation), in the type that an env returns."""
+    if isinstance(kind.observations, Discrete):
+        return list(observations[:, 0].astype(np.int64))
+    return list(observations.astype(np.float32))
