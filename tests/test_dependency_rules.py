@@ -40,7 +40,7 @@ ROOMS = """
     families  | envs.navigation              | protocol scalar
     protocol  | envs.family tasks errors     | protocol backends
     protocol  | schedule imports envs.safety | protocol backends
-    protocol  | distributions                | protocol backends
+    protocol  | distributions envs.reference | protocol backends
     backends  | envs.backends                | protocol scalar
     scalar    | envs.backends.scalar         |
 """.replace("ground", "protocol backends")

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pytest
 
 import lifelong_gym
+from lifelong_gym.benchmark.tabular import joint_optimum, optimal_actions, optimal_values
 from lifelong_gym.distributions import Constant, Integer, Uniform
 from lifelong_gym.envs.tabular.grid_world import DOWN, LEFT, RIGHT, UP, GridWorld
 from lifelong_gym.envs.tabular.maps import MAPS, grid_world_map
-from lifelong_gym.envs.tabular.value_iteration import Model, joint_optimum, optimal_values
+from lifelong_gym.envs.tabular.model import Model
 from lifelong_gym.tasks import Parameter, ParameterSpace, Preset, TaskSet
 
 ID = "LifelongGridWorld-v0"
@@ -224,15 +225,14 @@ def test_optimal_values_are_discounted_distances(seed: int) -> None:
     expected[goal] = 1.0
     for obstacle in obstacles:
         expected[obstacle] = -1.0
-    np.testing.assert_allclose(optimal_values(task).reshape(10, 10), expected, atol=1e-11)
+    np.testing.assert_allclose(optimal_values(Model.of(task)).reshape(10, 10), expected, atol=1e-11)
 
 
 def test_optimal_values_where_floors_are_slippery() -> None:
     """The greedy policy, played in the environment, earns what value iteration says."""
     n, task = 4000, world(goal_row=2, goal_column=3, obstacle_1_row=0, obstacle_1_column=2, slip=0.3)
-    values, model = optimal_values(task), Model.of(task)
-    arrival = model.reward + GAMMA * np.where(model.ends, 0.0, values)
-    policy = arrival[model.successor].argmax(axis=0)
+    model = Model.of(task)
+    values, policy = optimal_values(model), optimal_actions(model)
     envs = gym.make_vec(ID, num_envs=n, tasks=[task], backend="numpy")
     cells, _ = envs.reset(seed=0)
     alive, returns = np.ones(n, bool), np.zeros(n)
@@ -249,20 +249,23 @@ def test_optimal_values_where_floors_are_slippery() -> None:
 )
 def test_joint_optima_of_the_maps(name: str, optimum: float) -> None:
     """The published ones, below what every task could earn with a policy of its own."""
-    tasks = grid_world_map(name)
-    assert joint_optimum(tasks, GAMMA) == pytest.approx(optimum, abs=1e-4)
-    _, _, (row, column) = cells_of(tasks[0])
-    assert optimum < sum(optimal_values(task, GAMMA)[10 * row + column] for task in tasks)
+    models = [Model.of(task) for task in grid_world_map(name)]
+    assert joint_optimum(models, GAMMA) == pytest.approx(optimum, abs=1e-4)
+    assert optimum < sum(optimal_values(model, GAMMA)[model.start] for model in models)
 
 
 def test_joint_optima_by_hand() -> None:
     """One task; two alike; two goals in a row; and a goal in the other's way, which has to wait."""
     near, far = world(goal_row=0, goal_column=2), world(goal_row=0, goal_column=4)
     blocked = {**far, "obstacle_1_row": 0.0, "obstacle_1_column": 2.0}
-    assert joint_optimum([near], 0.9) == pytest.approx(0.9)
-    assert joint_optimum([near, near], 0.9) == pytest.approx(2 * 0.9)
-    assert joint_optimum([near, far], 0.9) == pytest.approx(0.9 + 0.9**3)
-    assert joint_optimum([near, blocked], 0.9) == pytest.approx(0.9**5 + 0.9**7)
+
+    def joint(*tasks: Mapping[str, float]) -> float:
+        return joint_optimum([Model.of(task) for task in tasks], 0.9)
+
+    assert joint(near) == pytest.approx(0.9)
+    assert joint(near, near) == pytest.approx(2 * 0.9)
+    assert joint(near, far) == pytest.approx(0.9 + 0.9**3)
+    assert joint(near, blocked) == joint(blocked, near) == pytest.approx(0.9**5 + 0.9**7)
 
 
 def test_maps_are_tasks() -> None:
@@ -285,24 +288,24 @@ def test_b_is_a_with_a_conflict() -> None:
     ("tasks", "message"),
     [
         ([], "must be 1 to 16. Received 0"),
-        ([world(), world(start_row=1)], r"one cell. Received cells \[0, 10\]"),
-        ([world(slip=0.1)], r"must not slip. Received `slip` \[0.1\]"),
-        ([world(goal_row=0, goal_column=0)], "must not start on a goal"),
+        ([world(), world(start_row=1)], r"one state. Received states \[0, 10\]"),
+        ([world(), world(slip=0.1)], r"leave nothing to chance. Received chance in tasks \[1\]"),
+        ([world(goal_row=0, goal_column=0)], "must not start where an episode ends. Received start 0"),
     ],
 )
 def test_joint_optimum_refuses(tasks: list[dict[str, float]], message: str) -> None:
     """What has no joint path."""
     with pytest.raises(ValueError, match=message):
-        joint_optimum(tasks)
+        joint_optimum([Model.of(task) for task in tasks])
 
 
 @pytest.mark.parametrize("gamma", [-0.1, 1.0, float("nan")])
 def test_discounts_are_checked(gamma: float) -> None:
     """Values would be infinite, or nothing."""
     with pytest.raises(ValueError, match="`gamma` must be in"):
-        optimal_values(world(), gamma)
+        optimal_values(Model.of(world()), gamma)
     with pytest.raises(ValueError, match="`gamma` must be in"):
-        joint_optimum([world()], gamma)
+        joint_optimum([Model.of(world())], gamma)
 
 
 @pytest.mark.parametrize(

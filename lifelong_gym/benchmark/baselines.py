@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.benchmark.evaluation import Evaluation
-from lifelong_gym.benchmark.references import REFERENCE_VERSION, best_actions, best_policies, reference_returns
-from lifelong_gym.envs.family import Bounded, Continuous
+from lifelong_gym.benchmark.writer import check_levels
+from lifelong_gym.envs.family import Continuous
+from lifelong_gym.envs.reference import reference_class
 from lifelong_gym.envs.vector import LifelongVectorEnv
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks import FloatArray, TaskSet
 from lifelong_gym.wrappers import CoreVecEnv
 
 N_RANDOM_EPISODES = 64
@@ -63,51 +63,57 @@ class Zero:
 
 
 class Reference:
-    """The best policy known of each task: linear ones by LQR and search, tables by value iteration."""
+    """The best policy known of each task, as the family names it."""
 
     def __init__(self, env: CoreVecEnv, seed: int = 0) -> None:
-        """Solve every task."""
-        family, tasks = env.core.family, env.core.tasks
-        self._tables: npt.NDArray[np.int64] | None = None
-        if not isinstance(family.actions, Continuous):
-            self._tables = best_actions(family, tasks)
-            return
-        assert isinstance(family.observations, Bounded)
-        self._policy = LinearGaussianPolicy(
-            family.observations.space,
-            env.action_space,
-            n_policies=len(tasks),
-            feature_scale=family.feature_scale,
-            action_bound=family.actions.bound,
-        )
-        self._policy.thetas = best_policies(family, tasks, env.core.reward)
+        """Solve every task.
+
+        Raises:
+            ValueError: the family names no reference.
+        """
+        family = env.core.family
+        kind = reference_class(family)
+        if kind is None:
+            raise ValueError(f"`reference` needs a family that names its own. {type(family).__name__} names none")
+        self._best = kind(family, env.core.tasks, env.core.reward)
 
     def learn(self, total_timesteps: int) -> None:
         """Nothing."""
 
     def predict(self, observations: Any) -> Actions:
         """One action a row, of which the i-th is in task ``i mod n_tasks``."""
-        if self._tables is not None:
-            return self._tables[np.arange(len(observations)) % len(self._tables), observations]
-        return np.asarray(self._policy.predict(observations, deterministic=True)[0])
+        return np.asarray(self._best.predict(observations))
 
 
-def measured_references(env_id: str, tasks: TaskSet, n_episodes: int, seed: int) -> dict[str, Any]:
+def measured_references(env_id: str, tasks: TaskSet, n_episodes: int, seed: int) -> dict[str, Any] | None:
     """The returns that others are compared with, on the very episodes of an `Evaluation`.
 
     Returns:
-        ``version`` of the reference controllers, and per task: ``best``, of `Reference` (for discrete families the
-        exact expectation); ``random``; ``zero``, which becomes 0 on the normalised scale: doing nothing, or
-        ``random`` where actions are discrete.
+        None where the family names no `lifelong_gym.envs.reference.Reference`. Otherwise its ``version``, ``how`` it
+        finds the best, and per task: ``best``; ``random``; ``zero``, which becomes 0 on the normalised scale: doing
+        nothing, or ``random`` where that has no meaning.
+
+    Raises:
+        ValueError: its returns don't fit the tasks, or leave nothing to normalise by.
     """
     env = CoreVecEnv.of(LifelongVectorEnv(env_id, len(tasks), tasks=tasks))
     family = env.core.family
+    kind = reference_class(family)
+    if kind is None:
+        return None
     episodes = Evaluation.of(env_id, tasks, n_episodes, seed, "hide")
     chance = Evaluation.of(env_id, tasks, max(n_episodes, N_RANDOM_EPISODES), seed, "hide")
+
+    def measure(policy: Any) -> FloatArray:
+        means: FloatArray = episodes.measure(policy).returns.mean(axis=1)
+        return means
+
+    known = kind(family, tasks, env.core.reward)
     random = chance.measure(Random(env)).returns.mean(axis=1)
-    if isinstance(family.actions, Continuous):
-        zero = episodes.measure(Zero(env)).returns.mean(axis=1)
-        best = episodes.measure(Reference(env)).returns.mean(axis=1)
-    else:
-        zero, best = random, reference_returns(family, tasks, env.core.reward)
-    return {"version": REFERENCE_VERSION, "best": best.tolist(), "zero": zero.tolist(), "random": random.tolist()}
+    zero = known.zero(measure)
+    if zero is None:
+        zero = measure(Zero(env)) if isinstance(family.actions, Continuous) else random
+    levels = {"best": known.best(measure), "zero": zero, "random": random}
+    check_levels(levels, len(tasks), f"{env_id}: ")
+    lists = {name: np.asarray(values, np.float64).tolist() for name, values in levels.items()}
+    return {"version": kind.version, "how": kind.how, **lists}

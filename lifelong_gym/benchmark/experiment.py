@@ -172,11 +172,11 @@ class Levels(NamedTuple):
     """What returns are compared with, and whether sharing can pay at all.
 
     Attributes:
-        references: see `measured_references`.
+        references: see `measured_references`; None where the family names none.
         headroom: see `headroom.between_tasks`; None where it isn't known.
     """
 
-    references: Mapping[str, Any]
+    references: Mapping[str, Any] | None
     headroom: float | None
 
 

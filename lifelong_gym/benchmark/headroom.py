@@ -12,9 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lifelong_gym.benchmark.references import NEAR, REGULARISATION, Trial, best_policies, shared_policy, spread
+from lifelong_gym.benchmark.references import (
+    NEAR,
+    REGULARISATION,
+    LinearSearch,
+    Trial,
+    best_policies,
+    shared_policy,
+    spread,
+)
 from lifelong_gym.benchmark.search import maximise
-from lifelong_gym.envs.family import Continuous, KernelFamily
+from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.envs.reference import reference_class
 from lifelong_gym.registry import FAMILIES, family
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
@@ -100,10 +109,10 @@ def measure(family_id: str, preset: str, n_tasks: int = 30, seed: int = 0) -> He
 def between_tasks(kind: KernelFamily, tasks: TaskSet) -> float | None:
     """An upper bound on the headroom of these tasks, in seconds: see `Headroom.headroom`.
 
-    None for families of discrete actions, whose shared policies nobody has searched for, and for tasks in which no
-    policy is better than doing nothing.
+    None where the family's reference isn't linear, so that nobody has searched for shared policies, and for tasks in
+    which no policy is better than doing nothing.
     """
-    if not isinstance(kind.actions, Continuous):
+    if reference_class(kind) is not LinearSearch:
         return None
     trial, own = Trial.of(kind, tasks), best_policies(kind, tasks)
     common = shared_policy(kind, tasks, candidates=own)
@@ -236,12 +245,12 @@ def _row(cells: Sequence[str]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the headroom of the presets asked for, as a Markdown table."""
     parser = argparse.ArgumentParser(prog="python -m lifelong_gym.benchmark.headroom", description=main.__doc__)
-    parser.add_argument("ids", nargs="*", metavar="ID", help="families; default: all with continuous actions")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="families; default: all whose reference is linear")
     parser.add_argument("--preset", action="append", help="may be repeated; default: all that a family has")
     parser.add_argument("--n-tasks", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    ids = chosen.ids or [id for id in FAMILIES if isinstance(family(id).actions, Continuous)]
+    ids = chosen.ids or [id for id in FAMILIES if reference_class(family(id)) is LinearSearch]
     results = [
         measure(id, preset, chosen.n_tasks, chosen.seed)
         for id in ids

@@ -16,6 +16,7 @@ from lifelong_gym import registry
 from lifelong_gym.benchmark.learners import BASELINES, CONTRIB, SB3, first_line, learner_class, registered
 from lifelong_gym.distributions import RandomSign, SameAs
 
+N_EPISODES, EVALUATION_SEED = 8, 1_000_000  # of reference returns
 N_SHOWN = 3  # columns of a table that fit into a terminal
 
 
@@ -79,14 +80,19 @@ def _draws(distribution: Any) -> str:
 
 
 def _print_references(console: Console, id: str) -> None:
-    from lifelong_gym.benchmark.references import REFERENCE_VERSION, reference_returns
+    from lifelong_gym.benchmark.baselines import measured_references
 
-    family = registry.family(id)
-    tasks = family.parameters.sample(10)
-    with console.status("optimising the reference controllers"):
-        returns = reference_returns(family, tasks)
-    listed = ", ".join(f"{value:.4g}" for value in returns)
-    console.print(f"Reference returns (version {REFERENCE_VERSION}) of the ten default tasks: {listed}")
+    with console.status("measuring the references"):
+        found = measured_references(id, registry.sample_tasks(id, 10), N_EPISODES, EVALUATION_SEED)
+    if found is None:
+        console.print("It names no reference: learners are compared by raw returns.")
+        return
+    table = Table(title=f"Reference returns of the ten default tasks (version {found['version']})")
+    for heading in (f"best known: {escape(found['how'])}", "the scale's 0", "at random"):
+        table.add_column(heading)
+    for row in zip(*(found[name] for name in ("best", "zero", "random")), strict=True):
+        table.add_row(*[f"{value:.4g}" for value in row])
+    console.print(table)
 
 
 def final_tables(paths: list[Path]) -> Iterator[Table | Markdown]:

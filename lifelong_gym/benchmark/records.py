@@ -84,12 +84,25 @@ class Run:
         """Of the learning."""
         return int(self.settings["seed"])
 
+    @property
+    def is_normalised(self) -> bool:
+        """Whether the family names what returns are compared with."""
+        return self.header["references"] is not None
+
     def reference(self, name: str) -> FloatArray:
-        """Returns of ``best``, ``zero`` or ``random``, shape (n_tasks,)."""
+        """Returns of ``best``, ``zero`` or ``random``, shape (n_tasks,).
+
+        Raises:
+            ValueError: the family names no reference.
+        """
+        if not self.is_normalised:
+            raise ValueError(f"{self.family} names no reference")
         return np.asarray(self.header["references"][name], np.float64)
 
     def performance(self) -> FloatArray:
-        """Normalised mean over episodes, shape (n_evaluations, n_tasks): 0 is ``zero``, 1 is ``best``."""
+        """Mean over episodes, shape (n_evaluations, n_tasks): 0 is ``zero``, 1 is ``best``; or raw without these."""
+        if not self.is_normalised:
+            return np.asarray(self.returns.mean(axis=2))
         return normalised(self.returns.mean(axis=2), self.reference("zero"), self.reference("best"))
 
 
@@ -187,7 +200,8 @@ def load(folder: Path | str) -> pandas.DataFrame:
 
     Columns: ``learner``, ``family``, ``preset``, ``protocol``, ``seed``, ``num_timesteps``, ``stage``, ``task``,
     ``return`` (raw, mean over episodes), ``normalised``, ``failed`` (share), ``best`` and ``zero`` (returns of the
-    references), ``rounds``, ``messages`` and ``bytes`` (of all agents so far; missing where nothing is sent).
+    references; missing, as ``normalised`` is, where the family names none), ``rounds``, ``messages`` and ``bytes`` (of
+    all agents so far; missing where nothing is sent).
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -205,6 +219,8 @@ def load(folder: Path | str) -> pandas.DataFrame:
 
 def _columns(run: Run) -> dict[str, Any]:
     n_evaluations, n_tasks, _ = run.returns.shape
+    unknown = np.full(n_tasks, np.nan)
+    best, zero = (run.reference(name) if run.is_normalised else unknown for name in ("best", "zero"))
     rows = n_evaluations * n_tasks
     sent = {
         name: np.repeat([None if c is None else getattr(c, name) for c in run.communication], n_tasks)
@@ -220,9 +236,9 @@ def _columns(run: Run) -> dict[str, Any]:
         "stage": np.repeat(np.array(run.stages, object), n_tasks),
         "task": np.tile(np.arange(n_tasks), n_evaluations),
         "return": run.returns.mean(axis=2).ravel(),
-        "normalised": run.performance().ravel(),
+        "normalised": run.performance().ravel() if run.is_normalised else np.tile(unknown, n_evaluations),
         "failed": run.failed.ravel(),
-        "best": np.tile(run.reference("best"), n_evaluations),
-        "zero": np.tile(run.reference("zero"), n_evaluations),
+        "best": np.tile(best, n_evaluations),
+        "zero": np.tile(zero, n_evaluations),
         **sent,
     }

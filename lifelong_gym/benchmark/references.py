@@ -1,31 +1,29 @@
-"""Reference returns: what the best policy that we know earns in each task, from fixed starts and without noise.
+"""The best linear policies of families with continuous actions: LQR about the goal, refined by search.
 
-For families with continuous actions that is a linear policy on the features ``(y / c, 1)``: LQR about the goal,
-refined by search. For grid worlds it is exact, by backward induction.
+A policy is linear in the features ``(y / c, 1)``. Policies are compared from fixed starts and without noise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
 from lifelong_gym.agents.lqr import bound_role, continuous, lqr_policies
+from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.benchmark.search import maximise
 from lifelong_gym.envs.backends import numpy_math, philox
-from lifelong_gym.envs.family import Constants, Continuous, KernelFamily, reward_of
+from lifelong_gym.envs.family import Bounded, Constants, KernelFamily, reward_of
+from lifelong_gym.envs.reference import Reference
 from lifelong_gym.envs.rollout import rollout
-from lifelong_gym.imports import load
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
-REFERENCE_VERSION = 1
 N_STARTS = 8
 START_SEED = 0
 NEAR, FAR = 0.03, 0.3  # by which the first candidates' actions differ, as shares of their bounds
 REGULARISATION = 1e-4
 GENERATIONS = 600
-TABULAR_SOLVERS = {"GridWorld": "lifelong_gym.envs.tabular.value_iteration"}
 
 
 @dataclass(frozen=True)
@@ -190,52 +188,38 @@ def shared_policy(
 
 
 def reference_returns(family: KernelFamily, tasks: TaskSet, reward: str | None = None) -> FloatArray:
-    """What an episode of the best policy known earns in each task: the sum of its rewards, on average over starts.
-
-    Args:
-        family: the tasks' family.
-        tasks: the tasks.
-        reward: its name; default: the preset's, or else the family's first.
-
-    Returns:
-        Shape (n_tasks,); figures of other `REFERENCE_VERSION`s may differ.
+    """What an episode of the best linear policy earns in each task, on average over the fixed starts: (n_tasks,).
 
     Raises:
-        ValueError: a family of discrete actions for which no solution is known, or no such reward.
+        ValueError: discrete actions, or no such reward.
     """
-    if isinstance(family.actions, Continuous):
-        policies = best_policies(family, tasks, reward)
-        return family.horizon * Trial.of(family, tasks, reward).values(policies)
-    reward_of(family, reward)
-    model = _solver(family, "Model")
-    return np.array([_expected_return(model.of(task), family.horizon) for task in tasks])
+    return family.horizon * Trial.of(family, tasks, reward).values(best_policies(family, tasks, reward))
 
 
-def best_actions(family: KernelFamily, tasks: TaskSet) -> IntArray:
-    """The best action of each task in every state, for families of discrete states and actions.
+@final
+class LinearSearch(Reference):
+    """The best linear policy of each task that search finds."""
 
-    Returns:
-        Shape (n_tasks, n_states); best for the return discounted by 0.99, so that shorter ways are preferred.
+    how = "linear policies, by LQR and search"
 
-    Raises:
-        ValueError: no solution is known for this family.
-    """
-    solve = _solver(family, "optimal_actions")
-    return np.array([solve(task) for task in tasks])
+    def __init__(self, family: KernelFamily, tasks: TaskSet, reward: str) -> None:
+        """Search; takes a second or so.
 
+        Raises:
+            ValueError: discrete actions or observations.
+        """
+        super().__init__(family, tasks, reward)
+        if not isinstance(family.observations, Bounded):
+            raise ValueError(f"`family` must have Bounded observations. Received {type(family).__name__}")
+        self._policy = LinearGaussianPolicy(
+            family.observations.space,
+            continuous(family).space,
+            n_policies=len(tasks),
+            feature_scale=family.feature_scale,
+            action_bound=continuous(family).bound,
+        )
+        self._policy.thetas = best_policies(family, tasks, reward)
 
-def _solver(family: KernelFamily, name: str) -> Any:
-    kind = type(family).__name__
-    if kind not in TABULAR_SOLVERS:
-        known = list(TABULAR_SOLVERS)
-        raise ValueError(f"`family` must have continuous actions, or be one of {known}. Received {kind}")
-    return load(f"{TABULAR_SOLVERS[kind]}:{name}")
-
-
-def _expected_return(model: Any, horizon: int) -> float:
-    """The optimal value of the start, by backward induction over the steps left."""
-    values = np.zeros(len(model.reward))
-    for _ in range(horizon):
-        directions = (model.reward + np.where(model.ends, 0.0, values))[model.successor]
-        values = ((1.0 - model.slip) * directions + model.slip * directions.mean(axis=0)).max(axis=0)
-    return float(values[model.start])
+    def predict(self, observations: Any) -> Any:
+        """The best action of each row, of which the i-th is in task ``i mod n_tasks``."""
+        return np.asarray(self._policy.predict(observations, deterministic=True)[0])

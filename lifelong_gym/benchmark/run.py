@@ -41,7 +41,8 @@ class RunSpec:
         tasks: the tasks.
         protocol: how they are presented and evaluated.
         seed: of the learner and its environment, and of the order of tasks.
-        references: returns of ``best``, ``zero`` and ``random`` policies per task, and their ``version``.
+        references: returns of ``best``, ``zero`` and ``random`` policies per task, and their ``version``; None where
+            the family names none.
     """
 
     learner: LearnerSpec
@@ -51,7 +52,7 @@ class RunSpec:
     tasks: TaskSet
     protocol: Protocol
     seed: int
-    references: Mapping[str, Any]
+    references: Mapping[str, Any] | None
 
     @property
     def horizon(self) -> int:

@@ -6,8 +6,8 @@ interrupted ends in the same bytes as one that wasn't.
 
 Lines:
     header: ``schema``, ``versions``, ``machine``, ``revision``, ``settings`` (``learner``, ``family``, ``protocol``,
-        ``seed``), ``tasks_hash``, ``references`` (``version``; ``best``, ``zero``, ``random``, each a return per
-        task) and ``estimators``.
+        ``seed``), ``tasks_hash``, ``references`` (``version``, ``how``; ``best``, ``zero``, ``random``, each a return
+        per task; null where the family names none) and ``estimators``.
     evaluation: ``num_timesteps``, ``returns`` [task][episode], ``failed`` [task], ``stage``, ``communication``.
     end: ``end``, ``n_evaluations``, and a ``hash`` of all that stands before.
 """
@@ -31,20 +31,23 @@ from lifelong_gym.tasks import FloatArray
 SCHEMA = 2
 SUFFIX = ".jsonl"
 PART = ".part"
+SETTINGS = ("learner", "family", "protocol", "seed")
+LEVELS = ("best", "zero", "random")
 ESTIMATORS = {
     "returns": "undiscounted sum of raw rewards of each evaluation episode",
     "failed": "share of the evaluation episodes that ended in failure",
-    "normalised": "(mean return over episodes - zero) / (best - zero), per task",
+    "normalised": "(mean return over episodes - zero) / (best - zero), per task; without references the mean return",
 }
 
 
-def make_header(settings: Mapping[str, Any], tasks_hash: str, references: Mapping[str, Any]) -> dict[str, Any]:
+def make_header(settings: Mapping[str, Any], tasks_hash: str, references: Mapping[str, Any] | None) -> dict[str, Any]:
     """The first line of a run file, with what this machine and checkout add to it.
 
     Args:
         settings: ``learner``, ``family``, ``protocol`` and ``seed``; see the module.
         tasks_hash: of the task set.
-        references: ``version``, and ``best``, ``zero``, ``random``: returns, each of shape (n_tasks,).
+        references: ``version``, and ``best``, ``zero``, ``random``: returns, each of shape (n_tasks,); None where
+            the family names none.
 
     Raises:
         ValueError: a part is missing, or references that nothing can be normalised by.
@@ -65,19 +68,21 @@ def make_header(settings: Mapping[str, Any], tasks_hash: str, references: Mappin
 
 
 def _check_header(header: Mapping[str, Any]) -> None:
-    for part, names in {
-        "settings": ("learner", "family", "protocol", "seed"),
-        "references": ("version", "best", "zero", "random"),
-    }.items():
-        missing = [name for name in names if name not in header[part]]
+    for part, names in {"settings": SETTINGS, "references": ("version", *LEVELS)}.items():
+        missing = [] if header[part] is None else [name for name in names if name not in header[part]]
         if missing:
             raise ValueError(f"`{part}` must hold {', '.join(names)}. Missing: {', '.join(missing)}")
-    references, n_tasks = header["references"], header["settings"]["family"]["n_tasks"]
-    best, zero, _ = (_numbers(references[name], (n_tasks,), name) for name in ("best", "zero", "random"))
+    if header["references"] is not None:
+        check_levels(header["references"], header["settings"]["family"]["n_tasks"])
+
+
+def check_levels(references: Mapping[str, Any], n_tasks: int, where: str = "") -> None:
+    """Raise `ValueError`, beginning with ``where``, unless returns of ``n_tasks`` can be normalised by references."""
+    best, zero, _ = (_numbers(references[name], (n_tasks,), name) for name in LEVELS)
     if (best <= zero).any():
         task = int(np.argmax(best <= zero))
         raise ValueError(
-            f"`best` must be above `zero` in every task, or no performance can be normalised. "
+            f"{where}`best` must be above `zero` in every task, or no performance can be normalised. "
             f"Received {best[task]:g} and {zero[task]:g} in task {task}"
         )
 

@@ -118,6 +118,7 @@ class KernelFamily(ABC):
         rewards: reward functions by name; the first is the default.
         simulators: other physics by name, as ``module:Class`` of a `Simulator`.
         feature_scale: per observation, the scale c of a linear policy's features ``y / c``; empty: all 1.
+        reference: ``module:Class`` of a `Reference`, the best policy known; None: learners are compared by raw returns.
         viewer: ``module:Class`` that draws a state.
         render_fps: frames per second of a window; None: real time.
     """
@@ -135,6 +136,7 @@ class KernelFamily(ABC):
     rewards: ClassVar[Mapping[str, Callable[..., float]]]
     simulators: ClassVar[Mapping[str, str]] = {}
     feature_scale: ClassVar[tuple[float, ...]] = ()
+    reference: ClassVar[str | None] = None
     viewer: ClassVar[str | None] = None
     render_fps: ClassVar[int | None] = None
 

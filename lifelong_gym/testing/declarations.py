@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.envs.family import Bounded, Constants, Continuous, KernelFamily, reward_name
+from lifelong_gym.envs.reference import reference_class
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.testing.common import Faults, running, task_sets
 
@@ -30,6 +31,7 @@ def check_declarations(id: str, kind: KernelFamily) -> None:
     faults = Faults(id)
     for fault in [*_wrong_numbers(kind), *_wrong_lengths(kind)]:
         faults.add(fault)
+    faults.collect(_check_reference, id, kind)
     for preset in kind.parameters.presets:
         faults.collect(_check_preset, id, kind, preset)
     faults.tell()
@@ -63,6 +65,11 @@ def _wrong_lengths(kind: KernelFamily) -> Iterator[str]:
 def _not_positive(name: str, values: Sequence[float], length: int) -> Iterator[str]:
     if len(values) != length or not all(0 < value < np.inf for value in values):
         yield f"`{name}` must be {length} positive numbers, one a channel. Received {values}"
+
+
+def _check_reference(id: str, kind: KernelFamily) -> None:
+    with running(id, f"`reference` {kind.reference!r}"):
+        reference_class(kind)
 
 
 def _check_preset(id: str, kind: KernelFamily, preset: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import Any, final
 
 import numpy as np
 
@@ -137,6 +138,7 @@ class GridWorld(KernelFamily):
     horizon = 200
     n_noise = 2
     rewards = {"goal": reward_goal}  # noqa: RUF012 (declared as ClassVar in the base class)
+    reference = "lifelong_gym.benchmark.tabular:ValueIteration"
     render_fps = 5
     viewer = "lifelong_gym.envs.viewers.grid_world:GridWorldViewer"
 
@@ -176,6 +178,12 @@ class GridWorld(KernelFamily):
 
         obstacles = tuple(value for i in OBSTACLES for value in pair(f"obstacle_{i}"))
         return {"goal": pair("goal"), "obstacles": obstacles, "start": pair("start"), "slip": (parameters["slip"],)}
+
+    def model(self, task: Mapping[str, float]) -> Any:
+        """The task as tables, see `Model`; parameters that it leaves out are nominal."""
+        from lifelong_gym.envs.tabular.model import Model
+
+        return Model.of(task)
 
     def check_state(self, state: FloatArray) -> None:
         """Raise `ValueError` unless ``state`` is a cell of the board."""
