@@ -30,6 +30,7 @@ N_TASKS = 3
 TASKS = sample_tasks(ID, N_TASKS, preset="hetero")
 SMALL: dict[str, Any] = {"episodes_per_task": 10, "n_evaluations": 2, "n_eval_episodes": 2}
 REFERENCES = measured_references(ID, TASKS, 2, EVALUATION_SEED)
+assert REFERENCES is not None
 
 
 def spec(learner: str, protocol: str = "multi_task", seed: int = 0, **settings: Any) -> RunSpec:
@@ -208,6 +209,7 @@ def test_levels_of_a_family() -> None:
     """Best above random and zero in every task, and much headroom on the mass-springs that differ."""
     levels = levels_of(FamilySpec.of(ID, N_TASKS), Protocol(**SMALL))
     assert levels.references == REFERENCES
+    assert REFERENCES is not None
     assert np.less(REFERENCES["random"], REFERENCES["best"]).all()
     assert np.less(REFERENCES["zero"], REFERENCES["best"]).all()
     assert levels.headroom is not None
@@ -218,6 +220,7 @@ def test_references_of_a_table() -> None:
     """Without slip the best return is exactly 1, chance is below, and is the zero of the scale."""
     id = "LifelongGridWorld-v0"
     found = measured_references(id, sample_tasks(id, 3), 2, 0)
+    assert found is not None
     assert found["best"] == [1.0, 1.0, 1.0]
     assert found["zero"] == found["random"]
     assert max(found["random"]) < 0.5

@@ -29,7 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EnvArgument = Annotated[str, typer.Argument(help="Id of an environment; `lifelong list` shows them.")]
+EnvArgument = Annotated[
+    str, typer.Argument(help="Id of an environment (`lifelong list` shows them), `module:Id` or `module:Class`.")
+]
 REPRODUCTIONS = "lifelong_gym.benchmark.reproductions"
 PAPERS = {name: f"{REPRODUCTIONS}.{name}.paper:PAPER" for name in ("bouammar2015", "zhan2017")}
 RESULT, MODEL = "run.json", "model.zip"
@@ -49,7 +51,7 @@ def _readable_errors(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (LifelongGymError, ValueError, FileNotFoundError, FileExistsError) as error:
+        except (LifelongGymError, ValueError, ImportError, FileNotFoundError, FileExistsError) as error:
             Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
@@ -81,7 +83,9 @@ def demo(
 @app.command("list")
 @_readable_errors
 def list_(
-    name: Annotated[str | None, typer.Argument(help="Id of an environment, or name of an agent.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Id of an environment, or name of an agent; either may be `module:Name`.")
+    ] = None,
     references: Annotated[bool, typer.Option(help="Also compute the reference returns of ten tasks.")] = False,
 ) -> None:
     """Show what there is: environments and agents, or one of them with parameters and presets.
@@ -92,7 +96,7 @@ def list_(
         console.print(environments_table())
         console.print(agents_table())
         console.print("Next: [bold]lifelong list LifelongCartPole-v0[/bold], or [bold]lifelong demo[/bold].")
-    elif name in registry.FAMILIES:
+    elif name in registry.FAMILIES or (":" in name and registry.names_family(name)):
         describe_environment(console, name, references)
     elif name in known() or ":" in name:
         kind = learner_class(name)
@@ -130,7 +134,8 @@ def train(
     arguments = dict(_argument(text) for text in argument or [])
     spec = LearnerSpec.of(agent, arguments=arguments)
     tasks = registry.sample_tasks(env, n_tasks, task_seed, preset)
-    folder = folder or Path("runs") / f"{agent.rpartition(':')[2]}-{env}-seed{seed}"
+    env = registry.resolve(env)
+    folder = folder or Path("runs") / f"{agent.rpartition(':')[2]}-{env.rpartition(':')[2]}-seed{seed}"
     if (folder / RESULT).exists() and not overwrite:
         raise FileExistsError(f"{folder} holds a run already: pass --overwrite, or another --folder")
     parallel = LifelongParallelEnv(env, tasks=tasks, task_observation=spec.task_observation)
@@ -185,20 +190,21 @@ def play(
 
     Example: `lifelong play runs/PGELLA-LifelongCartPole-v0-seed0 LifelongCartPole-v0 --task 3 --video out.gif`
     """
-    import gymnasium as gym
-
     from lifelong_gym.benchmark import animation
+    from lifelong_gym.benchmark.evaluation import InTask
     from lifelong_gym.benchmark.results import read_result
+    from lifelong_gym.envs.single import LifelongEnv
 
     settings = read_result(run / RESULT)["settings"]
-    if settings["env"] != env:
+    if settings["env"] != registry.resolve(env):
         raise ValueError(f"`env` must be {settings['env']}, which {run} was trained on. Received {env}")
     if video is not None:
         animation.check_suffix(video)
     learner = learner_class(settings["agent"].partition("+")[0]).load(run / MODEL)
-    policy = learner.for_task(task) if hasattr(learner, "for_task") else learner
+    n_tasks = len(settings["tasks"]["uids"])
+    policy = learner.for_task(task) if hasattr(learner, "for_task") else InTask(learner, task, n_tasks)
     look = {"task_observation": settings["task_observation"], "render_mode": "human" if video is None else "rgb_array"}
-    single = gym.make(env, tasks=settings["tasks"], **look)
+    single = LifelongEnv(env, tasks=settings["tasks"], **look)
     if video is None:
         total = animation.play(single, policy, task, seed)
     else:
@@ -206,7 +212,7 @@ def play(
         console.print(f"Written: [bold]{video}[/bold]")
     single.close()
     console.print(f"Sum of rewards in task {task}: {total:.2f}")
-    console.print(f"Next: another task with [bold]--task N[/bold] (of {len(settings['tasks']['uids'])})")
+    console.print(f"Next: another task with [bold]--task N[/bold] (of {n_tasks})")
 
 
 @app.command()
@@ -222,7 +228,9 @@ def benchmark(
             "`PPO+append` sees the task's parameters, `PPO+one_hot` its number, `PPO+scratch` is one PPO per task."
         ),
     ] = "PGELLA,REINFORCE,PPO",
-    envs: Annotated[str, typer.Option(help="Ids of environments, separated by commas.")] = "LifelongCartPole-v0",
+    envs: Annotated[
+        str, typer.Option(help="Ids of environments, `module:Id` or `module:Class`, separated by commas.")
+    ] = "LifelongCartPole-v0",
     protocol: Annotated[
         str, typer.Option(help="`multi_task`, `lifelong`, `transfer` or `distributed`.")
     ] = "multi_task",

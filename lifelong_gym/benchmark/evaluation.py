@@ -108,6 +108,21 @@ class Acting:
         return actions
 
 
+class InTask:
+    """A learner's policy in one of its tasks, for learners that have no ``for_task``.
+
+    ``predict`` gets a batch of a row a task, as in an evaluation, of which one row counts.
+    """
+
+    def __init__(self, learner: Any, task: int, n_tasks: int) -> None:
+        """Nothing is asked yet."""
+        self._act, self._task, self._n_tasks = Acting(learner), task, n_tasks
+
+    def predict(self, observation: Any, deterministic: bool = True) -> tuple[Any, None]:
+        """The deterministic action for one observation."""
+        return self._act(np.stack([observation] * self._n_tasks))[self._task], None
+
+
 @contextmanager
 def untouched_generators() -> Iterator[None]:
     """Restore the global generators of Python, NumPy and torch afterwards."""

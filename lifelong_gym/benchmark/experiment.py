@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +36,7 @@ class FamilySpec:
     """Tasks to learn.
 
     Attributes:
-        id: of the environment.
+        id: of the environment, as `lifelong_gym.registry.resolve` names it: others find it too.
         preset: what the tasks are drawn from.
         n_tasks: how many.
         task_seed: of the draw.
@@ -50,17 +49,13 @@ class FamilySpec:
 
     @classmethod
     def of(cls, id: str, n_tasks: int = N_TASKS, preset: str | None = None, task_seed: int = 0) -> FamilySpec:
-        """Of an id, or of ``module:id`` where importing the module registers it; preset ``hetero`` if there is one.
+        """Of an id, ``module:Id`` or ``module:Class``; with the preset ``hetero`` if there is one.
 
         Raises:
             ValueError: no such id or preset, or a number out of range.
         """
-        module, _, id = id.rpartition(":")
-        if module:
-            import_module(module)
         presets = registry.family(id).parameters.presets
-        if id not in registry.FAMILIES:
-            raise unknown("environment id", id, registry.FAMILIES)
+        id = registry.resolve(id)
         if preset is None:
             preset = HETERO if HETERO in presets else "default"
         if preset not in presets:
@@ -129,6 +124,10 @@ class Experiment:
         for name in names:
             if names.count(name) > 1:
                 raise ExperimentError(f"learners.{name}: named twice; give one another label")
+        drawn = [(family.id, family.preset) for family in self.families]
+        for id, preset in drawn:
+            if drawn.count((id, preset)) > 1:
+                raise ExperimentError(f"families.{id}: named twice with the preset {preset!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, defaults too, JSON-native; `of_dict` reads it back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,22 @@ def environments_table() -> Table:
     table.add_column("id", no_wrap=True)
     table.add_column("what it is, and its presets")
     for id in registry.FAMILIES:
-        family = registry.family(id)
-        spaces = " -> ".join(_space(kind.space) for kind in (family.observations, family.actions))
-        presets = ", ".join(family.parameters.presets)
-        table.add_row(id, f"{first_line(type(family))}\n{spaces}\n{presets}")
+        table.add_row(id, _or_why_not(_summary, id))
     return table
+
+
+def _or_why_not(describe: Callable[[str], str], name: str) -> str:
+    """A description, or why somebody's package can't be loaded: all others are listed nevertheless."""
+    try:
+        return describe(name)
+    except Exception as error:
+        return f"can't be loaded: {type(error).__name__}: {escape(str(error))}"
+
+
+def _summary(id: str) -> str:
+    family = registry.family(id)
+    spaces = " -> ".join(_space(kind.space) for kind in (family.observations, family.actions))
+    return f"{first_line(type(family))}\n{spaces}\n{', '.join(family.parameters.presets)}"
 
 
 def _space(space: Any) -> str:
@@ -43,7 +54,7 @@ def agents_table() -> Table:
     table.add_column("name")
     table.add_column("what it is")
     for name in [*registered(), *BASELINES]:
-        table.add_row(name, first_line(learner_class(name)))
+        table.add_row(name, _or_why_not(lambda name: first_line(learner_class(name)), name))
     table.add_row(", ".join(SB3), "of Stable-Baselines3")
     table.add_row(", ".join(CONTRIB), "of sb3-contrib (extra `contrib`)")
     return table

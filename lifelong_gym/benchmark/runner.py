@@ -16,6 +16,7 @@ import tomli_w
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from lifelong_gym import registry
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, Levels, levels_of
 from lifelong_gym.benchmark.records import read_run
 from lifelong_gym.benchmark.results import write_atomically
@@ -145,7 +146,7 @@ def _workers(n: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
     """Fresh processes that compute on one thread each; they are stopped when something goes wrong."""
     context = multiprocessing.get_context("spawn")
     messages = context.SimpleQueue()
-    pool = ProcessPoolExecutor(n, context, _begin_worker, (messages,))
+    pool = ProcessPoolExecutor(n, context, _begin_worker, (messages, registry.registered_here()))
     try:
         with _inherited(BLAS_THREADS):
             yield pool, messages
@@ -170,11 +171,12 @@ def _inherited(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _begin_worker(messages: Any) -> None:
+def _begin_worker(messages: Any, families: Mapping[str, str]) -> None:
     global _messages
     import torch
 
     _messages = messages
+    registry.register_here(families)
     torch.set_num_threads(1)
     set_num_threads(1)
 

@@ -123,11 +123,13 @@ class Distributions:
 
 def _cholesky(matrices: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Factors of those symmetric matrices that are positive definite, and which of all these are."""
+    regular: npt.NDArray[np.bool_] = np.ones(len(matrices), bool)
     try:
-        return np.linalg.cholesky(matrices), np.ones(len(matrices), bool)
+        factors = np.asarray(np.linalg.cholesky(matrices), np.float64)
     except np.linalg.LinAlgError:
         regular = np.array([_is_regular(matrix) for matrix in matrices])
-        return np.linalg.cholesky(matrices[regular]), regular
+        factors = np.asarray(np.linalg.cholesky(matrices[regular]), np.float64)
+    return factors, regular
 
 
 def _is_regular(matrix: FloatArray) -> bool:
