@@ -132,6 +132,8 @@ def resolve(name: str) -> str:
 
 
 def _import(module: str, name: str) -> object:
+    if module.startswith("."):
+        raise UnknownNameError(f"a module must be named from its top-level package on. Received {name!r}")
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -93,6 +93,7 @@ def test_a_module_that_only_has_the_class(own_module: Callable[[str, str], str])
     [
         ("LifelongCartPol-v0", UnknownNameError, "Did you mean 'LifelongCartPole-v0'"),
         ("no_such_module:Room", UnknownNameError, "there is no module 'no_such_module' to find 'no_such_module:Room'"),
+        (".broken_families:Room", UnknownNameError, "must be named from its top-level package on"),
         ("tests.no_such:Room", UnknownNameError, "there is no module 'tests.no_such'"),
         ("tests.broken_families:Rom-v0", UnknownNameError, "has no 'Rom-v0': it registers no such id"),
         ("tests.broken_families:STATE", FamilyError, "must be a subclass of KernelFamily"),
