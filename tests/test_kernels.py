@@ -126,6 +126,7 @@ pairs = st.tuples(numbers, numbers)
 @given(x=pairs, y=pairs, z=numbers)
 @example((0.0, -0.0), (1.0, 2.0), 0.0)
 @example((1e-300, 1e3), (-1e-300, 0.5), -1.0)
+@example((0.0, 0.0), (0.0, 0.0), -0.0)
 def test_backends_calculate_the_same_bits(x: Vector, y: Vector, z: float) -> None:
     """Python floats, NumPy arrays and numba, for every function."""
     expected = np.array(everything(x, y, z))
@@ -180,10 +181,15 @@ def test_philox_gives_the_published_numbers(name: str) -> None:
 
 @pytest.mark.parametrize(("seed", "expected"), [(0, 0xE220A8397B1DCDAF), (1234567, 6457827717110365317)])
 def test_keys_are_splitmix64(seed: int, expected: int) -> None:
-    """The generator's published first numbers, as two halves; a seed may be longer than 64 bits."""
+    """The generator's published first numbers, as two halves."""
     low, high = philox.row_key(seed)
     assert (high << 32) | low == expected
-    assert philox.row_key(seed + 2**64) == (low, high)
+
+
+def test_long_seeds_have_keys_of_their_own() -> None:
+    """Those that agree in their lowest 64 bits too, and those that agree in all but the highest."""
+    seeds = [*range(20), *(s + m * 2**64 for s in range(20) for m in (1, 2, 3, 2**64, 2**128 + 1)), 10**400]
+    assert len({philox.row_key(seed) for seed in seeds}) == len(seeds)
 
 
 def test_uniforms_and_normals_have_their_moments() -> None:

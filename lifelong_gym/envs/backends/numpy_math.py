@@ -27,6 +27,11 @@ def clip(x: Array, low: Array, high: Array) -> Array:
     return np.where(x < low, low, np.where(x > high, high, x))
 
 
+def floor(x: Array) -> Array:
+    """As the scalar text: -0 gives 0."""
+    return np.floor(x) + 0.0
+
+
 def beyond(a: tuple[Array, ...], limits: tuple[Array, ...]) -> Array:
     """Elementwise over rows: whether one of a row's numbers is beyond its limit."""
     result = np.zeros(np.broadcast_shapes(*[np.shape(x) for x in a]), bool)
@@ -63,7 +68,7 @@ NAMES: dict[Any, Any] = {
     scalar.choose: choose,
     scalar.clip: clip,
     scalar.beyond: beyond,
-    scalar.floor: np.floor,
+    scalar.floor: floor,
     scalar.sqrt: np.sqrt,
     scalar.quadrant: quadrant,
     scalar.mantissa_exponent: mantissa_exponent,

@@ -15,7 +15,7 @@ Word = Any  # a Python int; on other backends uint64, or an array of it
 
 INITIAL, TRANSITION, POLICY, SCHEDULE, TASKS, SIMULATOR = (tag << 24 for tag in range(1, 7))
 
-MASK = 0xFFFFFFFF
+MASK, WIDE = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 MULTIPLIER_0, MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
 WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
 SHIFT_32, SHIFT_20, SHIFT_12 = 32, 20, 12
@@ -23,13 +23,21 @@ UNIT = 2.220446049250313e-16  # 2**-52
 
 
 def row_key(seed: int) -> tuple[int, int]:
-    """The two 32-bit halves of ``splitmix64(seed)``: consecutive seeds give unrelated keys."""
-    wide = 0xFFFFFFFFFFFFFFFF
-    z = (seed + 0x9E3779B97F4A7C15) & wide
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & wide
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & wide
-    z ^= z >> 31
+    """The two 32-bit halves of ``splitmix64(seed)``: consecutive seeds give unrelated keys.
+
+    A seed from 2**64 on is folded into that word by word, so that seeds which agree modulo 2**64 differ too.
+    """
+    z, rest = _splitmix64(seed & WIDE), seed >> 64
+    while rest > 0:
+        z, rest = _splitmix64(z ^ (rest & WIDE)), rest >> 64
     return z & MASK, z >> SHIFT_32
+
+
+def _splitmix64(word: int) -> int:
+    z = (word + 0x9E3779B97F4A7C15) & WIDE
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & WIDE
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & WIDE
+    return z ^ (z >> 31)
 
 
 def philox_round(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word) -> tuple[Word, Word, Word, Word]:
