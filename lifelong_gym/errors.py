@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import math
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+INT64 = 2**63 - 1  # what counters and compiled code hold
 
 
 class LifelongGymError(Exception):
@@ -14,6 +20,10 @@ class LifelongGymError(Exception):
 
 class UnknownNameError(LifelongGymError, ValueError):
     """An id, task, agent, parameter, preset or option that doesn't exist."""
+
+
+class UnexpectedArgumentError(UnknownNameError, TypeError):
+    """A keyword argument that doesn't exist; a `TypeError`, as Python's own."""
 
 
 class FamilyError(LifelongGymError, TypeError):
@@ -74,20 +84,67 @@ class MissingExtraError(MissingLibraryError):
         super().__init__(library, f"'lifelong-gym[{extra}]'")
 
 
-def integer(name: str, value: object, least: int = 1, most: int | None = None) -> int:
-    """``value`` as an int, or a `ValueError` that names the argument.
+def integer(name: str, value: object, least: int = 1, most: int | None = INT64) -> int:
+    """``value`` as an int, or a `ValueError` that names the argument; ``most=None``: of any length, as seeds are.
 
     >>> integer("n_tasks", 3)
     3
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least or _beyond(value, most):
-        limit = "" if most is None else f" and at most {most}"
-        raise ValueError(f"`{name}` must be an integer of at least {least}{limit}. Received {value!r}")
-    return int(value)
+    number = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None
+    if number is not None and least <= number and (most is None or number <= most):
+        return number
+    said = most is not None and (most != INT64 or (number is not None and number > most))
+    limit = f" and at most {most}" if said else ""
+    raise ValueError(f"`{name}` must be an integer of at least {least}{limit}. Received {value!r}")
 
 
-def _beyond(value: numbers.Integral, most: int | None) -> bool:
-    return most is not None and int(value) > most
+def as_float(value: object) -> float:
+    """``value`` as a float: NaN where it is no number, infinite where a float can't be so large.
+
+    >>> as_float(10**400), as_float("1")
+    (inf, nan)
+    """
+    if not isinstance(value, numbers.Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return -math.inf if value < 0 else math.inf
+
+
+def flag(name: str, value: object) -> bool:
+    """``value`` as a bool, or a `ValueError` that names the argument.
+
+    >>> flag("bias", True)
+    True
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"`{name}` must be True or False. Received {value!r}")
+    return bool(value)
+
+
+def floats(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """``values`` as an array of float64, or a `ValueError` that names the argument.
+
+    >>> floats("theta", [1, 2])
+    array([1., 2.])
+    """
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"`{name}` must be numbers within the range of a float. Received {values!r}") from None
+
+
+def one_of(kind: str, name: object, known: Iterable[str]) -> str:
+    """``name`` where it is one of the ``known`` ones, or else what `unknown` says.
+
+    >>> one_of("unit", "kg", ["kg", "m"])
+    'kg'
+    """
+    names = list(known)
+    if not isinstance(name, str) or name not in names:
+        raise unknown(kind, name, names)
+    return name
 
 
 def unknown(kind: str, name: object, known: Iterable[object]) -> UnknownNameError:
@@ -96,7 +153,21 @@ def unknown(kind: str, name: object, known: Iterable[object]) -> UnknownNameErro
     >>> print(unknown("unit", "kgg", ["kg", "m"]))
     unknown unit 'kgg'. Did you mean 'kg'? There are: kg, m
     """
+    return UnknownNameError(f"unknown {kind} {name!r}.{_suggestion(name, known)}")
+
+
+def unexpected(function: str, name: str, known: Iterable[str]) -> UnexpectedArgumentError:
+    """An error in Python's words, which clients look for, and behind them what `unknown` says.
+
+    >>> print(unexpected("f", "kgg", ["kg", "m"]))
+    f() got an unexpected keyword argument 'kgg'. Did you mean 'kg'? There are: kg, m
+    """
+    return UnexpectedArgumentError(
+        f"{function}() got an unexpected keyword argument {name!r}.{_suggestion(name, known)}"
+    )
+
+
+def _suggestion(name: object, known: Iterable[object]) -> str:
     names = [str(item) for item in known]
     close = difflib.get_close_matches(str(name), names, n=1)
-    suggestion = f" Did you mean {close[0]!r}?" if close else ""
-    return UnknownNameError(f"unknown {kind} {name!r}.{suggestion} There are: {', '.join(names)}")
+    return (f" Did you mean {close[0]!r}?" if close else "") + f" There are: {', '.join(names)}"

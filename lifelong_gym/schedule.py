@@ -74,7 +74,10 @@ class Schedule:
 
 
 def _task_list(name: str, spec: Sequence[int] | IntArray, n_tasks: int) -> IntArray:
-    tasks = np.asarray(spec)
+    try:
+        tasks = np.asarray(spec)
+    except ValueError:  # lists of different lengths
+        raise ValueError(f"`{name}` must be a non-empty list of task indices. Received {spec!r}") from None
     if tasks.ndim != 1 or len(tasks) == 0 or not np.issubdtype(tasks.dtype, np.integer):
         raise ValueError(f"`{name}` must be a non-empty list of task indices. Received {spec!r}")
     if tasks.min() < 0 or tasks.max() >= n_tasks:

@@ -23,7 +23,7 @@ from lifelong_gym.distributions import (
     Uniform,
     draw,
 )
-from lifelong_gym.errors import integer, unknown
+from lifelong_gym.errors import as_float, floats, integer, one_of, unexpected, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,9 +211,8 @@ class ParameterSpace:
         Raises:
             ValueError: unknown preset, ``n_tasks`` not positive, or ``seed`` negative.
         """
-        if preset not in self.presets:
-            raise unknown("preset", preset, self.presets)
-        n_tasks, seed = integer("n_tasks", n_tasks), integer("seed", seed, 0)
+        preset = one_of("preset", preset, self.presets)
+        n_tasks, seed = integer("n_tasks", n_tasks), integer("seed", seed, 0, most=None)
         values = np.tile(self.nominal, (n_tasks, 1))
         draws = self.presets[preset].draws
         for name, distribution in draws.items():
@@ -242,11 +241,16 @@ class ParameterSpace:
         for name, value in task.items():
             if not isinstance(value, numbers.Real):
                 raise ValueError(f"parameter {name!r} must be a number. Received {value!r}")
+            if isinstance(value, numbers.Rational) and np.isinf(as_float(value)):
+                raise ValueError(f"parameter {name!r} must be within the range of a float. Received {value}")
             row[self.index(name)] = value
         return row
 
     def grid(self, **values: Sequence[float]) -> TaskSet:
         """Every combination of the given parameter values; the rest is nominal. The last parameter varies fastest."""
+        for name in values:
+            if name not in self._index:
+                raise unexpected("grid", name, self.names)
         combinations = itertools.product(*values.values())
         return self.tasks([dict(zip(values, row, strict=True)) for row in combinations])
 
@@ -302,7 +306,7 @@ class TaskSet(Sequence[Task]):
             ValueError: empty, of the wrong shape, a value out of its bounds or not finite, uids not unique.
         """
         self.space = space
-        self.values: FloatArray = np.array(values, np.float64)
+        self.values: FloatArray = floats("values", values).copy()
         n_parameters = len(space)
         if self.values.ndim != 2 or self.values.shape[1] != n_parameters:
             raise ValueError(f"`values` must have shape (n_tasks, {n_parameters}). Received {self.values.shape}")

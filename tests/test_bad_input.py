@@ -19,7 +19,7 @@ import lifelong_gym
 from lifelong_gym.errors import FamilyError, MissingExtraError, UnknownNameError
 from lifelong_gym.registry import FAMILIES, register_family
 from lifelong_gym.wrappers import as_vec_env
-from tests.making import CART_POLE, GRID_WORLD, same
+from tests.making import CART_POLE, GRID_WORLD, parallel, same
 from tests.test_sb3_rows import Foreign
 
 NAN, INF = float("nan"), float("inf")
@@ -52,8 +52,16 @@ ACTIONS: Bad = [
     (["left"], "actions must be numbers. Received .*'left'"),
     ([{}], r"actions must be numbers. Received .*\{\}"),
     ([None], "must be finite. Received nan"),
+    ([10**400], "actions must be numbers. Received .*1000"),
+    ([[1.0], [1.0, 2.0]], "an action must have shape"),
 ]
 RESETS: Bad = [
+    ({"options": 1}, "`options` must be a dict or None. Received 1"),
+    ({"options": []}, r"`options` must be a dict or None. Received \[\]"),
+    ({"options": {"task": 2**64}}, "`task` must be an integer, or an array of 1. Received 18446744073709551616"),
+    ({"options": {"task": [[0], [0, 1]]}}, "`task` must be an integer, or an array of 1. Received"),
+    ({"options": {"state": [10**400, 0, 0, 0]}}, "`state` must be numbers within the range of a float. Received"),
+    ({"options": {"state": "centre"}}, "`state` must be numbers within the range of a float. Received 'centre'"),
     ({"options": {"task": 10}}, r"unknown task 10. There are: 0 ... 9"),
     ({"options": {"task": -1}}, "unknown task -1"),
     ({"options": {"task": 1.0}}, "`task` must be an integer, or an array of 1. Received 1.0"),
@@ -161,8 +169,11 @@ VECTOR_ACTIONS: Bad = [
     (0.0, r"actions must have shape \(2, 1\). Received \(\)"),
     ([["a"], ["b"]], "actions must be numbers. Received"),
     ([[0.0], [0.0, 0.0]], "actions must be numbers. Received"),
+    ([[0.0], [10**400]], "actions must be numbers. Received"),
 ]
 VECTOR_RESETS: Bad = [
+    ({"options": 1}, "`options` must be a dict or None. Received 1"),
+    ({"options": {"state": [[10**400] * 4] * 2}}, "`state` must be numbers within the range of a float. Received"),
     ({"options": {"task": [0, 10]}}, "unknown task 10"),
     ({"options": {"task": [0, 1, 2]}}, r"`task` must be an integer, or an array of 2. Received \[0, 1, 2\]"),
     ({"options": {"task": [0.0, 1.0]}}, "`task` must be an integer"),
@@ -239,6 +250,7 @@ PARALLEL_STEPS: Bad = [
     ({"task_2": ["a"]}, "actions must be numbers"),
 ]
 PARALLEL_RESETS: Bad = [
+    ({"options": 1}, "`options` must be a dict or None. Received 1"),
     ({"options": {"state": np.zeros(3)}}, "`state` must have shape"),
     ({"options": {"state": {"task_0": np.zeros(4)}}}, "`state` must name every agent. Missing: task_1, task_2"),
     ({"options": {"state": {"task_9": np.zeros(4)}}}, "unknown agent 'task_9'"),
@@ -266,16 +278,26 @@ def test_a_parallel_env_goes_on_after_bad_calls() -> None:
         assert same(env.reset(), twin.reset())
 
 
-def test_agents_that_have_left_dont_act() -> None:
-    """They are unknown until the next reset."""
+def test_actions_of_agents_that_have_left_are_ignored() -> None:
+    """Whatever they are, as PettingZoo's own games do; unknown agents are errors all the same."""
     env = pettingzoo.make("parallel", CART_POLE, n_tasks=2, terminate_on_failure=True, backend="numpy")
     refused(lambda: env.unwrapped.step({}), "call `reset` first", ResetNeeded)
     failing = {"task_0": [0, 10.0, 0.5, 10.0], "task_1": np.zeros(4)}
-    env.reset(options={"state": failing})
-    env.step(actions_of(env))
-    assert env.agents == ["task_1"]
-    refused(lambda: env.step(actions_of(env, task_0=np.zeros(1))), "unknown agent 'task_0'.* There are: task_1")
-    env.step(actions_of(env))
+    twin = pettingzoo.make("parallel", CART_POLE, n_tasks=2, terminate_on_failure=True, backend="numpy")
+    for one in (env, twin):
+        one.reset(seed=0, options={"state": failing})
+        one.step(actions_of(one))
+        assert one.agents == ["task_1"]
+    for ignored in (np.zeros(1), np.array([NAN]), np.zeros(7), None):
+        results = env.step(actions_of(env, task_0=ignored))
+        assert list(results[0]) == ["task_1"]
+        assert same(results, twin.step(actions_of(twin)))
+    refused(lambda: env.step(actions_of(env, task_2=np.zeros(1))), "unknown agent 'task_2'.* There are: task_0, task_1")
+    refused(lambda: env.step({"task_0": np.zeros(1)}), "hold every agent that is alive. Missing: task_1")
+    while env.agents:
+        env.step(actions_of(env))
+    assert env.step({"task_0": np.zeros(1), "task_1": np.zeros(1)}) == ({}, {}, {}, {}, {})
+    refused(lambda: env.step({"task_2": np.zeros(1)}), "unknown agent 'task_2'")
 
 
 # ------------------------------------------------------------------------------------------------- the SB3 VecEnv
@@ -296,6 +318,12 @@ def test_a_vec_env_goes_on_after_bad_calls() -> None:
         ({"task": 5}, "unknown task 5"),
         ({"state": np.zeros(3)}, "`state` must have shape"),
     ]
+    wrong: Any
+    for wrong in (1, [1, {}], [{}]):
+        refused(lambda wrong=wrong: env.set_options(wrong), "`options` must be a dict")  # type: ignore[misc]
+    env.seed(-7)
+    refused(env.reset, "`seed` must be an integer of at least 0. Received -7")
+    env._reset_seeds()
     for options, message in bad_options:
         env.set_options(options)
         refused(env.reset, message)
@@ -321,25 +349,41 @@ def test_what_as_vec_env_refuses() -> None:
 # -------------------------------------------------------------------------------------------------------- making
 
 MAKING: Bad = [
-    ({"n_task": 5}, "unknown argument 'n_task'. Did you mean 'n_tasks'"),
+    ({"n_task": 5}, "got an unexpected keyword argument 'n_task'. Did you mean 'n_tasks'"),
+    ({"hide_task_id": "no"}, "`hide_task_id` must be True or False. Received 'no'"),
+    ({"terminate_on_failure": 1}, "`terminate_on_failure` must be True or False. Received 1"),
     ({"tasks": [{}], "n_tasks": 2}, "`tasks` can't be combined with `n_tasks` or `preset`"),
     ({"tasks": [{}], "preset": "wide"}, "`tasks` can't be combined with `n_tasks` or `preset`"),
     ({"tasks": []}, "a TaskSet needs at least one task. Received none"),
     ({"tasks": [{"cart_mass": 50.0}]}, r"parameter 'cart_mass' must be in \[0.01, 20\] kg. Received 50.0"),
     ({"tasks": [{"cart_mas": 1.0}]}, "unknown parameter 'cart_mas'. Did you mean 'cart_mass'"),
     ({"tasks": [{"cart_mass": NAN}]}, "Received nan"),
+    ({"tasks": [{"cart_mass": 10**400}]}, "parameter 'cart_mass' must be within the range of a float. Received 1000"),
+    ({"tasks": [{"cart_mass": 2**64}]}, r"task 0: parameter 'cart_mass' must be in .* kg. Received 1.84467\d*e\+19"),
     ({"n_tasks": 0}, "`n_tasks` must be an integer of at least 1. Received 0"),
-    ({"task_seed": -1}, "`seed` must be an integer of at least 0. Received -1"),
+    ({"n_tasks": 2**64}, "`n_tasks` must be an integer .* Received 18446744073709551616"),
+    ({"task_seed": -1}, "`task_seed` must be an integer of at least 0. Received -1"),
     ({"preset": "hetro"}, "unknown preset 'hetro'. Did you mean 'hetero'"),
+    ({"preset": [1]}, r"unknown preset \[1\]. There are: default"),
+    ({"preset": ""}, "unknown preset ''. There are: default"),
     ({"schedule": "randm"}, "unknown schedule 'randm'. Did you mean 'random'"),
+    ({"schedule": {"blocked": 10**400}}, "`blocked` must be an integer of at least 1 and at most .* Received 1000"),
+    ({"schedule": [2**64]}, "`schedule` must be a non-empty list of task indices. Received"),
+    ({"schedule": [[0], [0, 1]]}, "`schedule` must be a non-empty list of task indices. Received"),
     ({"schedule": [10]}, r"`schedule` must name tasks in \[0, 9\]. Received 10 to 10"),
     ({"task_observation": "onehot"}, "unknown task_observation 'onehot'. Did you mean 'one_hot'"),
+    ({"task_observation": np.array(["hide", "append"])}, "unknown task_observation array"),
+    ({"reward": ["norm"]}, r"unknown reward \['norm'\]. Did you mean 'norm'"),
+    ({"physics": ["mujoco"]}, r"unknown physics \['mujoco'\]. Did you mean 'mujoco'"),
+    ({"backend": {}}, r"unknown backend \{\}. There are: numba"),
     ({"reward": "nrom"}, "unknown reward 'nrom'. Did you mean 'norm'"),
     ({"physics": "mujco"}, "unknown physics 'mujco'. Did you mean 'mujoco'"),
     ({"backend": "nunba"}, "unknown backend 'nunba'. Did you mean 'numba'"),
     ({"render_mode": "rgb"}, "unknown render_mode 'rgb'"),
     ({"horizon": 0}, "`horizon` must be an integer of at least 1. Received 0"),
     ({"horizon": 2.5}, "`horizon` must be an integer of at least 1. Received 2.5"),
+    ({"horizon": 2**64}, "`horizon` must be an integer of at least 1 and at most .* Received 18446744073709551616"),
+    ({"constraints": {"force": 10**400}}, "the limit of force must be positive and finite. Received 1000"),
     ({"constraints": {"angel": 0.1}}, "unknown channel in `constraints` 'angel'. Did you mean 'angle'"),
 ]
 
@@ -361,6 +405,9 @@ def test_bad_settings(given: dict[str, Any], message: str) -> None:
 def test_bad_settings_of_one_interface() -> None:
     """Numbers of rows, autoreset modes; task features where observations are integers."""
     refused(lambda: gym.make_vec(CART_POLE, num_envs=0), "`num_envs` must be an integer of at least 1. Received 0")
+    refused(lambda: gym.make_vec(CART_POLE, num_envs=2**64), "`num_envs` must be an integer .* Received 184467440737")
+    refused(lambda: parallel(CART_POLE, max_cycles=0), "`max_cycles` must be an integer of at least 1. Received 0")
+    refused(lambda: parallel(CART_POLE, max_cycles=5, horizon=6), "`max_cycles` and `horizon` must agree. .* 5 and 6")
     refused(lambda: gym.make_vec(CART_POLE, num_envs=2, autoreset_mode="sometimes"), "'sometimes' is not a valid")
     refused(lambda: gym.make(GRID_WORLD, task_observation="append"), '`task_observation` must be "hide"')
 

@@ -60,7 +60,7 @@ class FamilySpec:
             preset = HETERO if HETERO in presets else "default"
         if preset not in presets:
             raise unknown("preset", preset, presets)
-        return cls(id, preset, integer("n_tasks", n_tasks), integer("task_seed", task_seed, least=0))
+        return cls(id, preset, integer("n_tasks", n_tasks), integer("task_seed", task_seed, least=0, most=None))
 
     @property
     def tasks(self) -> TaskSet:

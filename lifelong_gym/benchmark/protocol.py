@@ -52,7 +52,7 @@ class Protocol:
             raise unknown("protocol", self.name, PLANS)
         for name in ("episodes_per_task", "n_evaluations", "n_eval_episodes"):
             integer(name, getattr(self, name))
-        integer("evaluation_seed", self.evaluation_seed, least=0)
+        integer("evaluation_seed", self.evaluation_seed, least=0, most=None)
 
     @classmethod
     def of(cls, **given: Any) -> Protocol:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import enum
-from collections.abc import Iterable, Mapping
-from typing import Any
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.core import Core, Settings
-from lifelong_gym.errors import unknown
+from lifelong_gym.errors import one_of, unexpected
 from lifelong_gym.registry import family
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 RENDER_MODES = ["human", "rgb_array"]
+FRAME_LISTS = "rgb_array_list"
 
 
 def json_native(value: Any) -> Any:
@@ -34,9 +38,10 @@ def json_native(value: Any) -> Any:
 
 
 class NativeSpec:
-    """An env whose ``spec`` holds JSON-native keyword arguments, whatever it was made with."""
+    """An env whose ``spec`` says its horizon and holds JSON-native keyword arguments, whatever it was made with."""
 
     core: Core
+    _spec_defaults: ClassVar[Mapping[str, Any]] = {}  # keyword arguments that are written out in every spec
     _spec: Any = None
 
     @property
@@ -49,7 +54,9 @@ class NativeSpec:
         if spec is not None:
             # Whoever passed a generator has no tasks left in it.
             tasks = {} if spec.kwargs.get("tasks") is None else {"tasks": self.core.tasks}
-            spec.kwargs = json_native({**spec.kwargs, **tasks})
+            kwargs = json_native({**self._spec_defaults, **spec.kwargs, **tasks})
+            spec = copy.copy(spec)  # whoever gives it may go on using it, the registry for one
+            spec.kwargs, spec.max_episode_steps = kwargs, self.core.horizon
         self._spec = spec
 
 
@@ -59,27 +66,39 @@ def check_seed(seed: Any) -> None:
         raise ValueError(f"`seed` must be a Python integer of at least 0, or None. Received {seed!r}")
 
 
-def make_core(family_id: str, n_rows: int | None, arguments: Mapping[str, Any]) -> Core:
-    """A core for a family id; ``n_rows=None``: one row a task."""
-    settings = Settings.of(arguments)
-    kind = family(family_id)
+def check_options(options: Any) -> Mapping[str, Any]:
+    """The options of a reset, none of them where None is given; raises `ValueError` unless they are a dict."""
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"`options` must be a dict or None. Received {options!r}")
+    return options or {}
+
+
+def make_core(interface: type, family_id: str, n_rows: int | None, arguments: Mapping[str, Any]) -> Core:
+    """A core for a family id and the keyword arguments of an interface; ``n_rows=None``: one row a task."""
+    known = [field.name for field in fields(Settings)]
+    for name in arguments:
+        if name not in known:
+            own = [p.name for p in inspect.signature(interface).parameters.values() if p.kind is not p.VAR_KEYWORD]
+            raise unexpected(f"{interface.__name__}.__init__", name, [*own, *known])
+    settings, kind = Settings(**arguments), family(family_id)
     if n_rows is None:
         tasks = settings.task_set(kind)
-        settings = Settings.of({**arguments, "tasks": tasks, "n_tasks": None, "preset": None})
-        n_rows = len(tasks)
+        settings, n_rows = replace(settings, tasks=tasks, n_tasks=None, preset=None), len(tasks)
     return Core(kind, n_rows, settings)
 
 
-def row_infos(core: Core, failed: BoolArray) -> list[dict[str, Any]]:
-    """Each row's info after its last start or step, which ``failed``, shape (n_rows,), belongs to."""
+def row_infos(core: Core, failed: BoolArray, rows: IntArray | None = None) -> list[dict[str, Any]]:
+    """Infos of all rows, or of these, after their last start or step, which ``failed``, shape (n,), belongs to."""
     flags = failed.tolist()
     if core.settings.hide_task_id:
         infos: list[dict[str, Any]] = [{"failed": flag} for flag in flags]
     else:
-        infos = [{"task_id": i, "failed": flag} for i, flag in zip(core.task_of_row.tolist(), flags, strict=True)]
+        tasks = core.task_of_row if rows is None else core.task_of_row[rows]
+        infos = [{"task_id": i, "failed": flag} for i, flag in zip(tasks.tolist(), flags, strict=True)]
     if core.safety is not None:
-        for info, signal in zip(infos, core.safety.infos(), strict=True):
-            info.update(signal)
+        signals = core.safety.infos()
+        for row, info in zip(range(core.n_rows) if rows is None else rows.tolist(), infos, strict=True):
+            info.update(signals[row])
     return infos
 
 
@@ -92,18 +111,19 @@ def metadata(core: Core) -> dict[str, Any]:
 class Canvas:
     """Draws rows of a core."""
 
-    def __init__(self, core: Core, render_mode: str | None) -> None:
+    def __init__(self, core: Core, render_mode: str | None, modes: Sequence[str] = RENDER_MODES) -> None:
         """Nothing is imported or opened before the first frame.
 
         Raises:
-            ValueError: unknown render mode, or a family that can't be drawn.
+            ValueError: a render mode that isn't one of ``modes``, or a family that can't be drawn.
         """
-        if render_mode is not None and render_mode not in RENDER_MODES:
-            raise unknown("render_mode", render_mode, RENDER_MODES)
+        if render_mode is not None:
+            one_of("render_mode", render_mode, modes)
         if render_mode is not None and core.family.viewer is None:
             raise ValueError(f"`render_mode` must be None: {type(core.family).__name__} has no viewer")
         self._core = core
-        self._mode = render_mode
+        self._mode = "rgb_array" if render_mode == FRAME_LISTS else render_mode
+        self._lists: list[list[Any]] | None = [[] for _ in range(core.n_rows)] if render_mode == FRAME_LISTS else None
         self._screen: Any = None
         self._actions: FloatArray | None = None
         self._failed = np.zeros(core.n_rows, bool)
@@ -122,6 +142,9 @@ class Canvas:
         if self.is_on:
             self._actions = None
             self._failed[rows], self._returns[rows] = False, 0.0
+        if self._lists is not None:
+            for row in rows.tolist():
+                self._lists[row] = []
 
     def stepped(self, actions: Any, rewards: Any, failed: Any, active: Any = True) -> None:
         """A step was taken."""
@@ -129,6 +152,18 @@ class Canvas:
             self._actions = np.asarray(actions, np.float64).reshape(self._core.n_rows, -1)
             self._failed[:] = failed
             self._returns += np.where(active, rewards, 0.0)
+
+    def collect(self, rows: Iterable[int]) -> None:
+        """Keep a frame of each of these rows, where lists of frames are wanted."""
+        if self._lists is not None:
+            for row in rows:
+                self._lists[row].append(self.show([row]))
+
+    def collected(self) -> tuple[list[Any], ...]:
+        """Each row's frames since its episode began or they were last asked for."""
+        assert self._lists is not None
+        taken, self._lists = tuple(self._lists), [[] for _ in self._lists]
+        return taken
 
     def show(self, rows: Iterable[int]) -> npt.NDArray[np.uint8] | None:
         """One picture of the given rows: an array, or shown in a window."""

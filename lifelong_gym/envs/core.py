@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from gymnasium.error import ResetNeeded
 from lifelong_gym.envs.backends import philox
 from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results, Rows
 from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
+from lifelong_gym.envs.backends.visits import Visits
 from lifelong_gym.envs.family import Bounded, Discrete, KernelFamily, reward_name
 from lifelong_gym.envs.safety import SafetySignal
-from lifelong_gym.errors import integer, unknown
+from lifelong_gym.errors import flag, floats, integer, one_of, unknown
 from lifelong_gym.imports import load
 from lifelong_gym.schedule import Schedule
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
@@ -45,11 +46,15 @@ class Settings:
         physics: ``"kernel"`` or one of the family's simulators.
         terminate_on_failure: end the episode at a failure rather than freeze it at a constant cost.
         horizon: steps after which an episode is truncated; default: the family's.
-        backend: ``"numba"``, ``"numpy"`` or ``"python"``; the results are the same to the bit.
+        backend: ``"numba"``, ``"numpy"`` or ``"python"``; the results are the same to the bit. Where the environment
+            variable ``NUMBA_DISABLE_JIT`` turns numba's compiler off, ``"numba"`` steps in Python.
         constraints: largest magnitude by name of a state's or action's channel, or ``<action>_change`` for a change
             of action from step to step, such as ``{"angle": 0.2, "force": 1.5}``. Infos then hold
             ``constraint_values``, ``|x| - limit`` of each in this order, float64, and ``constraint_violation``, whether
             one is positive; `Core.safety` counts. None: nothing is evaluated.
+
+    Raises:
+        ValueError: a flag that isn't one, or a seed that isn't an integer from 0 on.
     """
 
     tasks: TaskSet | Mapping[str, Any] | Iterable[Mapping[str, float]] | None = None
@@ -66,54 +71,33 @@ class Settings:
     backend: str = "numba"
     constraints: Mapping[str, float] | None = None
 
-    @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Settings:
-        """From keyword arguments; an unknown one raises with a suggestion."""
-        known = [field.name for field in fields(cls)]
-        for name in arguments:
-            if name not in known:
-                raise unknown("argument", name, known)
-        return cls(**arguments)
+    def __post_init__(self) -> None:
+        for name in ("hide_task_id", "terminate_on_failure"):
+            object.__setattr__(self, name, flag(name, getattr(self, name)))
+        integer("task_seed", self.task_seed, 0, most=None)
 
     def task_set(self, family: KernelFamily) -> TaskSet:
         """The tasks these settings name."""
         if self.tasks is None:
             n_tasks = DEFAULT_N_TASKS if self.n_tasks is None else self.n_tasks
-            return family.parameters.sample(n_tasks, self.task_seed, self.preset or "default")
+            return family.parameters.sample(n_tasks, self.task_seed, "default" if self.preset is None else self.preset)
         if self.n_tasks is not None or self.preset is not None:
             raise ValueError("`tasks` can't be combined with `n_tasks` or `preset`: they say how to draw tasks")
         return TaskSet.of(family.parameters, self.tasks)
 
 
-class Visits:
-    """How often each row has been in each task; most rows never leave their first one."""
+def _as_array(value: Any) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except ValueError:  # lists of different lengths: no shape that anybody asks for
+        return np.empty(0)
 
-    def __init__(self, n_rows: int) -> None:
-        """No row has been anywhere."""
-        self._home = np.full(n_rows, -1, np.int64)
-        self._at_home = np.zeros(n_rows, np.int64)
-        self._elsewhere: dict[tuple[int, int], int] = {}
 
-    def forget(self, rows: IntArray) -> None:
-        """Start these rows afresh."""
-        self._home[rows] = -1
-        self._at_home[rows] = 0
-        if self._elsewhere:
-            gone = set(rows.tolist())
-            self._elsewhere = {key: n for key, n in self._elsewhere.items() if key[0] not in gone}
+def numba_compiles() -> bool:
+    """Whether numba's compiler is on; ``NUMBA_DISABLE_JIT`` turns it off, to debug or to measure coverage."""
+    from numba import config
 
-    def add(self, rows: IntArray, tasks: IntArray) -> IntArray:
-        """Earlier visits of each row to its task; this one is counted."""
-        new = self._home[rows] == -1
-        self._home[rows[new]] = tasks[new]
-        home = self._home[rows] == tasks
-        earlier = np.where(home, self._at_home[rows], 0)
-        self._at_home[rows[home]] += 1
-        for i in np.flatnonzero(~home).tolist():
-            key = int(rows[i]), int(tasks[i])
-            earlier[i] = self._elsewhere.get(key, 0)
-            self._elsewhere[key] = int(earlier[i]) + 1
-        return earlier
+    return not config.DISABLE_JIT  # type: ignore[attr-defined]
 
 
 class Core:
@@ -155,7 +139,7 @@ class Core:
         self._rows: Rows = self._make_rows()
         self._keys = np.zeros((n_rows, 2), np.uint64)
         self._episodes = np.full(n_rows, -1, np.int64)
-        self._visits = Visits(n_rows)
+        self._visits = Visits(n_rows, len(self.tasks))
         self.begun = False
         self.task_of_row = np.zeros(n_rows, np.int64)
         self._everybody = np.arange(n_rows)
@@ -169,21 +153,17 @@ class Core:
         physics, backend = self.settings.physics, self.settings.backend
         arguments = (self.family, self.tasks, self.reward, self.terminate_on_failure)
         if physics != "kernel":
-            if physics not in self.family.simulators:
-                raise unknown("physics", physics, ["kernel", *self.family.simulators])
+            one_of("physics", physics, ["kernel", *self.family.simulators])
             return SimulatorRows(self.n_rows, load(self.family.simulators[physics]).maker, *arguments)
-        if backend not in BACKENDS:
-            raise unknown("backend", backend, BACKENDS)
-        if backend == "python":
+        one_of("backend", backend, BACKENDS)
+        if backend == "python" or (backend == "numba" and not numba_compiles()):
             return SimulatorRows(self.n_rows, kernel_simulator, *arguments)
         kind = load(f"lifelong_gym.envs.backends.{backend}_rows:{backend.capitalize()}Rows")
         rows: Rows = kind(self.family, self.tasks, self.n_rows, self.reward, self.terminate_on_failure)
         return rows
 
     def _task_features(self) -> npt.NDArray[np.float32]:
-        kind = self.settings.task_observation
-        if kind not in TASK_OBSERVATIONS:
-            raise unknown("task_observation", kind, TASK_OBSERVATIONS)
+        kind = one_of("task_observation", self.settings.task_observation, TASK_OBSERVATIONS)
         if kind == "hide":
             return np.zeros((len(self.tasks), 0), np.float32)
         if isinstance(self.family.observations, Discrete):
@@ -245,7 +225,7 @@ class Core:
         """Task indices from ``options["task"]``: a number, or one per row; None stays None."""
         if tasks is None:
             return None
-        given = np.asarray(tasks)
+        given = _as_array(tasks)
         if given.shape not in ((), (n,)) or not np.issubdtype(given.dtype, np.integer):
             raise ValueError(f"`task` must be an integer, or an array of {n}. Received {tasks!r}")
         for task in given.reshape(-1):
@@ -257,7 +237,7 @@ class Core:
         """Start states from ``options["state"]``: one, or one per row; None stays None."""
         if states is None:
             return None
-        given = np.atleast_2d(np.asarray(states, np.float64))
+        given = np.atleast_2d(floats("state", states))
         for state in given:
             self.family.check_state(state)
         if len(given) not in (1, n):
@@ -335,7 +315,7 @@ class Core:
 
     def check_action(self, action: Any) -> npt.NDArray[Any]:
         """One row's action, shape (n_action,); raises `ValueError` on a wrong shape, values are not looked at."""
-        given, shape = np.asarray(action), self.single_action_space.shape
+        given, shape = _as_array(action), self.single_action_space.shape
         if given.shape not in (shape, (self.family.actions.size,)):
             raise ValueError(f"an action must have shape {shape}. Received {action!r}")
         return given.reshape(-1)
@@ -345,7 +325,7 @@ class Core:
         size = self.family.actions.size
         try:
             given = np.ascontiguousarray(actions, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"actions must be numbers. Received {actions!r}") from None
         if isinstance(self.family.actions, Discrete):
             given = given.reshape(-1, 1) if given.shape == (n,) else given

@@ -29,7 +29,7 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium import spaces
 
-from lifelong_gym.errors import FamilyError, unknown
+from lifelong_gym.errors import FamilyError, one_of
 from lifelong_gym.tasks import FloatArray, ParameterSpace
 
 Columns = dict[str, FloatArray]
@@ -215,8 +215,4 @@ def reward_name(family: KernelFamily, preset: str | None, name: str | None) -> s
 
 def reward_of(family: KernelFamily, name: str | None) -> Callable[..., float]:
     """The family's reward function of that name, or its default."""
-    if name is None:
-        name = next(iter(family.rewards))
-    if name not in family.rewards:
-        raise unknown("reward", name, family.rewards)
-    return family.rewards[name]
+    return family.rewards[one_of("reward", next(iter(family.rewards)) if name is None else name, family.rewards)]

@@ -13,7 +13,7 @@ from gymnasium.utils import seeding
 from pettingzoo.utils.conversions import parallel_to_aec
 from pettingzoo.utils.env import AECEnv, ParallelEnv
 
-from lifelong_gym.envs.adapter import Canvas, NativeSpec, check_seed, make_core, metadata, row_infos
+from lifelong_gym.envs.adapter import Canvas, NativeSpec, check_options, check_seed, make_core, metadata, row_infos
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.tasks import FloatArray, TaskSet
 
@@ -27,7 +27,8 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
 
     Args:
         family: id of the task family.
-        max_cycles: steps after which every agent is truncated; default: the family's horizon.
+        max_cycles: steps after which every agent is truncated, PettingZoo's name for ``horizon``; default: the family's
+            horizon.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
         **settings: see `lifelong_gym.envs.core.Settings`.
 
@@ -40,8 +41,12 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
     ) -> None:
         """See the class."""
         if max_cycles is not None:
-            settings["horizon"] = max_cycles
-        self.core = make_core(family, None, settings)
+            if settings.get("horizon") not in (None, max_cycles):
+                raise ValueError(
+                    f"`max_cycles` and `horizon` must agree. Received {max_cycles} and {settings['horizon']}"
+                )
+            settings["horizon"] = integer("max_cycles", max_cycles)
+        self.core = make_core(type(self), family, None, settings)
         self.metadata = {**metadata(self.core), "name": family, "is_parallelizable": True}
         self.render_mode = render_mode
         self.possible_agents = [f"task_{i}" for i in range(self.core.n_rows)]
@@ -91,10 +96,10 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         """Begin all agents' episodes; agent ``task_i`` gets ``seed + i``.
 
         Raises:
-            ValueError: states or a seed that don't fit; nothing has changed then.
+            ValueError: options that are no dict, or states or a seed that don't fit; nothing has changed then.
         """
         check_seed(seed)
-        states = self._states((options or {}).get("state"))
+        states = self._states(check_options(options).get("state"))
         if seed is not None or self._np_random is None:
             self._np_random, _ = seeding.np_random(seed)
             base = int(self._np_random.integers(2**62)) if seed is None else seed
@@ -120,15 +125,17 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
     def step(self, actions: dict[str, Any]) -> Dicts:
         """Step the agents that are still alive; those that end leave `agents`.
 
+        Actions of agents that have ended are ignored, whatever they are.
+
         Raises:
-            ValueError: an agent that isn't alive, one left out, or an action that doesn't fit; nothing has changed.
+            ValueError: an unknown agent, a living one left out, or its action doesn't fit; nothing has changed.
             ResetNeeded: before the first reset.
         """
         if not self.core.begun:
             raise ResetNeeded("no episode has begun: call `reset` first")
-        if not self.agents and not actions:
-            return {}, {}, {}, {}, {}
         rows = self._acting(actions)
+        if not rows:
+            return {}, {}, {}, {}, {}
         everybody = np.zeros((self.core.n_rows, self.core.family.actions.size))
         given = [self._shaped(agent, actions[agent]) for agent in self.agents]
         everybody[rows] = self.core.check_actions(np.stack(given), len(rows))
@@ -149,10 +156,8 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         return observations, rewards, terminations, truncations, infos
 
     def _acting(self, actions: Mapping[str, Any]) -> list[int]:
-        alive = set(self.agents)
         for agent in actions:
-            if agent not in alive:
-                raise unknown("agent", agent, self.agents)
+            self._known(agent)
         missing = [agent for agent in self.agents if agent not in actions]
         if missing:
             raise ValueError(f"`actions` must hold every agent that is alive. Missing: {', '.join(missing)}")

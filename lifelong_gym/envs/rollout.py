@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +11,9 @@ import numpy.typing as npt
 from lifelong_gym.envs.backends import philox
 from lifelong_gym.envs.backends.rollout_plan import Plan
 from lifelong_gym.envs.backends.rows import BoolArray
-from lifelong_gym.envs.core import DEFAULT_N_TASKS, Core
+from lifelong_gym.envs.core import DEFAULT_N_TASKS, Core, numba_compiles
 from lifelong_gym.envs.family import Continuous, KernelFamily, reward_name
-from lifelong_gym.errors import integer, unknown
+from lifelong_gym.errors import as_float, floats, integer, one_of
 from lifelong_gym.imports import load
 from lifelong_gym.registry import family as family_of
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
@@ -124,7 +123,7 @@ def rollout(
         reward: name of the family's reward; default: that of the tasks' preset, or the family's first.
         first_visit: number of the first trajectory; successive calls with other numbers have independent noise.
         trajectories: return `Trajectories` rather than `RolloutStatistics`.
-        backend: ``"numba"`` or ``"numpy"``.
+        backend: ``"numba"`` or ``"numpy"``, which is also taken where ``NUMBA_DISABLE_JIT`` turns numba off.
 
     Returns:
         `RolloutStatistics`, or `Trajectories` where those are asked for.
@@ -146,8 +145,8 @@ def rollout(
         seed=seed,
         first_visit=first_visit,
     )
-    if backend not in BACKENDS:
-        raise unknown("backend", backend, BACKENDS)
+    if one_of("backend", backend, BACKENDS) == "numba" and not numba_compiles():
+        backend = "numpy"
     module = f"lifelong_gym.envs.backends.{backend}_rollout"
     shape = len(plan.tasks), n_trajectories
     if trajectories:
@@ -214,7 +213,7 @@ def _plan(
         raise ValueError(f"`family` must have continuous actions. Received {type(family).__name__}")
     task_set = family.parameters.sample(DEFAULT_N_TASKS) if tasks is None else TaskSet.of(family.parameters, tasks)
     n_trajectories, first_visit = integer("n_trajectories", n_trajectories), integer("first_visit", first_visit, 0)
-    if not isinstance(sigma, numbers.Real) or not 0 <= sigma < np.inf:
+    if not 0 <= as_float(sigma) < np.inf:
         raise ValueError(f"`sigma` must be finite and not negative. Received {sigma}")
     horizon = family.horizon if horizon is None else integer("horizon", horizon)
     n_tasks, n = len(task_set), len(task_set) * n_trajectories
@@ -232,7 +231,7 @@ def _plan(
         task=task,
         uid=task_set.uids[task],
         visit=first_visit + np.tile(np.arange(n_trajectories), n_tasks),
-        key=philox.row_key(integer("seed", seed, 0)),
+        key=philox.row_key(integer("seed", seed, 0, most=None)),
         theta=_broadcast("theta", theta, (n_tasks, d), n_tasks),
         states=states,
         sigma=float(sigma),
@@ -244,7 +243,7 @@ def _plan(
 
 
 def _broadcast(name: str, given: npt.ArrayLike, shape: tuple[int, ...], n: int) -> FloatArray:
-    array = np.asarray(given, np.float64)
+    array = floats(name, given)
     if not np.isfinite(array).all():
         raise ValueError(f"`{name}` must be finite. Received {array[~np.isfinite(array)][0]}")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.family import Continuous, Discrete, KernelFamily
-from lifelong_gym.errors import unknown
+from lifelong_gym.errors import as_float, unknown
 from lifelong_gym.tasks import FloatArray, IntArray
 
 
@@ -40,8 +39,7 @@ def check_constraints(family: KernelFamily, constraints: Any) -> dict[str, float
     for name, limit in constraints.items():
         if name not in known:
             raise unknown("channel in `constraints`", name, known)
-        is_number = isinstance(limit, numbers.Real) and not isinstance(limit, bool)
-        if not is_number or not 0 < limit < np.inf:
+        if isinstance(limit, bool) or not 0 < as_float(limit) < np.inf:
             raise ValueError(f"`constraints`: the limit of {name} must be positive and finite. Received {limit!r}")
         # Failed states are clipped to twice these: a limit beyond them could be exceeded unseen.
         if known[name] < len(family.state_limits) and limit > family.state_limits[known[name]]:

@@ -8,7 +8,15 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from lifelong_gym.envs.adapter import RENDER_MODES, Canvas, NativeSpec, check_seed, make_core, metadata
+from lifelong_gym.envs.adapter import (
+    RENDER_MODES,
+    Canvas,
+    NativeSpec,
+    check_options,
+    check_seed,
+    make_core,
+    metadata,
+)
 from lifelong_gym.tasks import TaskSet
 
 ROW = np.zeros(1, np.int64)
@@ -23,8 +31,11 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
     Args:
         family: id of the task family.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
-        **settings: see `lifelong_gym.envs.core.Settings`; ``gym.make(..., max_episode_steps=n)`` can only shorten
-            an episode, ``horizon=n`` sets its length.
+        **settings: see `lifelong_gym.envs.core.Settings`.
+
+    ``horizon=n`` sets the length of episodes, and ``spec.max_episode_steps`` says it. ``gym.make`` keeps its argument
+    ``max_episode_steps=n`` for a `TimeLimit` of its own, which can only shorten them: more than the horizon has no
+    effect. It makes one of a spec's number too: ``gym.make(env.spec, horizon=n, max_episode_steps=-1)`` lengthens.
 
     ``reset(options={"task": i, "state": x})`` picks a task, without advancing the schedule, and a physical start
     state. Infos hold ``task_id`` (int), ``failed`` (bool) and, with ``constraints``, ``constraint_values`` (float64,
@@ -35,7 +46,7 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
 
     def __init__(self, family: str, render_mode: str | None = None, **settings: Any) -> None:
         """See the class."""
-        self.core = make_core(family, 1, settings)
+        self.core = make_core(type(self), family, 1, settings)
         self.metadata = metadata(self.core)
         self.render_mode = render_mode
         self.observation_space = self.core.single_observation_space
@@ -70,12 +81,13 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
         """Begin the next episode; a seed also restarts the schedule and the noise.
 
         Raises:
-            ValueError: a task or state in ``options`` that doesn't exist, or no seed; nothing has changed then.
+            ValueError: options that are no dict, a task or state in them that doesn't exist, or no seed; nothing has
+                changed then.
         """
         check_seed(seed)
-        options = options or {}
-        tasks = self.core.check_tasks(options.get("task"), 1)
-        states = self.core.check_states(options.get("state"), 1)
+        chosen = check_options(options)
+        tasks = self.core.check_tasks(chosen.get("task"), 1)
+        states = self.core.check_states(chosen.get("state"), 1)
         super().reset(seed=seed)
         if seed is None and not self._seeded:
             seed = int(self.np_random.integers(2**63))

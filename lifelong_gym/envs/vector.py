@@ -13,9 +13,21 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from lifelong_gym.envs.adapter import RENDER_MODES, Canvas, NativeSpec, check_seed, make_core, metadata
+from lifelong_gym.envs.adapter import (
+    FRAME_LISTS,
+    RENDER_MODES,
+    Canvas,
+    NativeSpec,
+    check_options,
+    check_seed,
+    make_core,
+    metadata,
+)
 from lifelong_gym.envs.backends.rows import BoolArray, Results
+from lifelong_gym.errors import integer
 from lifelong_gym.tasks import IntArray, TaskSet
+
+VECTOR_RENDER_MODES = [*RENDER_MODES, FRAME_LISTS]
 
 
 class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
@@ -26,20 +38,24 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
     Args:
         family: id of the task family.
         num_envs: number of rows.
-        max_episode_steps: steps after which an episode is truncated; default: the family's horizon.
+        max_episode_steps: shortens episodes to so many steps; None or -1: they last their horizon, which ``horizon=``
+            sets.
         autoreset_mode: an `AutoresetMode` or its value; all three are supported. SAME_STEP keeps the last
             observation in ``infos["final_obs"]`` and its info in ``infos["final_info"]``.
-        render_mode: None, ``"rgb_array"`` or ``"human"``.
+        render_mode: None, ``"rgb_array"``, ``"human"``, or ``"rgb_array_list"``: `render` then gives, per row, the
+            frames of its episode since the last call.
         **settings: see `lifelong_gym.envs.core.Settings`.
 
     ``reset(options={"task": i, "state": x, "reset_mask": mask})``: tasks and states may be arrays, one per row.
     """
 
     metadata = {  # noqa: RUF012 (Gymnasium's own form)
-        "render_modes": RENDER_MODES,
+        "render_modes": VECTOR_RENDER_MODES,
         "render_fps": 50,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
+    # Without it, `make_vec` would hand a spec's own number on beside a new `horizon`, and shorten that.
+    _spec_defaults = {"max_episode_steps": -1}  # noqa: RUF012
 
     def __init__(
         self,
@@ -51,18 +67,21 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         **settings: Any,
     ) -> None:
         """See the class."""
-        if max_episode_steps is not None:
-            settings["horizon"] = max_episode_steps
-        self.core = make_core(family, num_envs, settings)
+        self.core = make_core(type(self), family, num_envs, settings)
+        self.core.clock.horizon = _shortened(self.core.horizon, max_episode_steps)
         self.num_envs = self.core.n_rows
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {**metadata(self.core), "autoreset_mode": self.autoreset_mode}
+        self.metadata = {
+            **metadata(self.core),
+            "render_modes": VECTOR_RENDER_MODES,
+            "autoreset_mode": self.autoreset_mode,
+        }
         self.render_mode = render_mode
         self.single_observation_space = self.core.single_observation_space
         self.single_action_space = self.core.single_action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._canvas = Canvas(self.core, render_mode)
+        self._canvas = Canvas(self.core, render_mode, VECTOR_RENDER_MODES)
         self._discrete = isinstance(self.single_observation_space, spaces.Discrete)
         self._all = np.ones(self.num_envs, bool)
         self._active = self._all.copy()
@@ -93,12 +112,13 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
             options: see the class; never modified.
 
         Raises:
-            ValueError: tasks, states, seeds or mask that don't fit; nothing has changed then.
+            ValueError: options that are no dict, or tasks, states, seeds or a mask that don't fit; nothing has changed
+                then.
         """
-        options = options or {}
-        rows = self._masked(options.get("reset_mask"))
-        tasks = self.core.check_tasks(options.get("task"), self.num_envs)
-        states = self.core.check_states(options.get("state"), self.num_envs)
+        given = check_options(options)
+        rows = self._masked(given.get("reset_mask"))
+        tasks = self.core.check_tasks(given.get("task"), self.num_envs)
+        states = self.core.check_states(given.get("state"), self.num_envs)
         seeds = self._seeds(seed)
         chosen = [row for row in rows.tolist() if seeds[row] is not None]
         if isinstance(seed, int):
@@ -113,6 +133,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
             rows, observations, None if tasks is None else tasks[rows], None if states is None else states[rows]
         )
         self._canvas.began(rows)
+        self._canvas.collect(rows)
         self._active[rows] = True
         self._n_ended = int(np.count_nonzero(~self._active))
         mask = np.zeros(self.num_envs, bool)
@@ -174,6 +195,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         elif n_ended or self._n_ended:
             self._active = ~(results.terminated | results.truncated)
             self._n_ended = n_ended
+        self._canvas.collect(range(self.num_envs))
         if self.render_mode == "human":
             self.render()
         return self._public(results.observations), results.rewards, results.terminated, results.truncated, infos
@@ -218,7 +240,9 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         return {"task_id": self.core.task_of_row * present, "_task_id": present.copy(), **infos}
 
     def render(self) -> Any:
-        """A frame per row (rgb_array), or one window in which the rows are tiled (human)."""
+        """A frame per row (rgb_array), a list of them (rgb_array_list), or one window with all rows (human)."""
+        if self.render_mode == FRAME_LISTS:
+            return self._canvas.collected()
         if self.render_mode == "rgb_array":
             return tuple(self._canvas.show([row]) for row in range(self.num_envs))
         if self.render_mode == "human":
@@ -229,3 +253,15 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         """Close the window and the simulators."""
         self._canvas.close()
         self.core.close()
+
+
+def _shortened(horizon: int, max_episode_steps: int | None) -> int:
+    """The length of episodes; -1 is Gymnasium's way to ask for no limit of its own."""
+    if max_episode_steps is None or max_episode_steps == -1:
+        return horizon
+    if integer("max_episode_steps", max_episode_steps) > horizon:
+        raise ValueError(
+            f"`max_episode_steps` must be at most {horizon}, the horizon: it only shortens episodes, `horizon=` "
+            f"lengthens them. Received {max_episode_steps}"
+        )
+    return int(max_episode_steps)

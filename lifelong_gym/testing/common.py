@@ -78,7 +78,7 @@ def with_tasks(kind: KernelFamily, settings: dict[str, Any], n_tasks: int) -> di
     if "tasks" not in how:
         how.setdefault("n_tasks", n_tasks)
     rest = {name: value for name, value in settings.items() if name not in how}
-    return {**rest, "tasks": Settings.of(how).task_set(kind)}
+    return {**rest, "tasks": Settings(**how).task_set(kind)}
 
 
 def task_sets(kind: KernelFamily, n_tasks: int) -> dict[str, TaskSet]:

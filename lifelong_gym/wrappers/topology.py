@@ -104,7 +104,7 @@ def _named_edges(spec: str, n: int, seed: int) -> Pairs:
     room = len(rows_and_columns[0])
     if n_extra > room:
         raise ValueError(f"{spec!r} has no room: a chain of {n} nodes takes at most {room} further edges")
-    rng = np.random.default_rng(integer("seed", seed, 0))
+    rng = np.random.default_rng(integer("seed", seed, 0, most=None))
     drawn = np.sort(rng.choice(room, n_extra, replace=False)) if n_extra else np.zeros(0, int)
     return chain(n) + [(int(i), int(j)) for i, j in zip(*(index[drawn] for index in rows_and_columns), strict=True)]
 

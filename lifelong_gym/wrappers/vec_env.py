@@ -15,11 +15,13 @@ from pettingzoo.utils.env import ParallelEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
 
-from lifelong_gym.envs.adapter import Canvas, row_infos
+from lifelong_gym.envs.adapter import Canvas, check_options, metadata, row_infos
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Continuous
 from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.vector import LifelongVectorEnv
+from lifelong_gym.errors import integer
+from lifelong_gym.tasks import FloatArray, TaskSet
 
 if TYPE_CHECKING:
     from lifelong_gym.wrappers.channel import Channel
@@ -95,13 +97,27 @@ class _Rows(VecEnv):
         self._returns[row], self._lengths[row] = 0.0, 0
         return episode
 
+    def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
+        """Options for the next reset: those of all rows, or a list with each row's.
+
+        Raises:
+            ValueError: no dict, nor one a row; nothing has changed then.
+        """
+        each = options if isinstance(options, list) else [options] * self.num_envs
+        if len(each) != self.num_envs:
+            raise ValueError(f"`options` must be a dict, or {self.num_envs} of them. Received {len(each)}")
+        super().set_options([dict(check_options(one)) for one in each])
+
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Indices = None) -> list[bool]:
         """True for Monitor, whose statistics these rows carry."""
         return [issubclass(wrapper_class, Monitor)] * len(list(self._get_indices(indices)))
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """The attribute once per row."""
-        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
+        """The attribute once per row: the row's own, as of an env that is one of many, or what all rows share."""
+        return [self._attribute(attr_name, row) for row in self._get_indices(indices)]
+
+    def _attribute(self, name: str, row: int) -> Any:
+        return getattr(self, name)
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
         """Rows have no attributes of their own to set."""
@@ -136,6 +152,7 @@ class CoreVecEnv(_Rows):
         self.render_mode = render_mode
         self._canvas = Canvas(core, render_mode)
         super().__init__(core.n_rows, core.single_observation_space, core.single_action_space)
+        self.metadata = metadata(core)
         self._discrete = isinstance(core.single_observation_space, spaces.Discrete)
         self._everybody = np.arange(core.n_rows)
         self._active = np.ones(core.n_rows, bool)
@@ -145,7 +162,8 @@ class CoreVecEnv(_Rows):
     def of(cls, env: LifelongParallelEnv | LifelongVectorEnv) -> CoreVecEnv:
         """The same tasks and settings as one of our envs."""
         settings = replace(env.core.settings, horizon=env.core.horizon)
-        return cls(Core(env.core.family, env.core.n_rows, settings), env.render_mode)
+        mode = None if env.render_mode is None else env.render_mode.removesuffix("_list")  # SB3 wants single frames
+        return cls(Core(env.core.family, env.core.n_rows, settings), mode)
 
     @property
     def can_rollout(self) -> bool:
@@ -158,19 +176,32 @@ class CoreVecEnv(_Rows):
             and not settings.terminate_on_failure
         )
 
+    @property
+    def tasks(self) -> TaskSet:
+        """The tasks the rows are in."""
+        return self.core.tasks
+
+    @property
+    def state(self) -> FloatArray:
+        """Physical states, a copy of shape (num_envs, n_state)."""
+        return self.core.states()
+
+    def _attribute(self, name: str, row: int) -> Any:
+        return self.state[row] if name == "state" else getattr(self, name)
+
     def reset(self) -> Any:
         """Begin all rows' next episodes; seeds from `seed` and options from `set_options` are used once."""
         tasks, states = self._chosen("task"), self._chosen("state")
         rows = self._everybody
         checked_tasks = self.core.check_tasks(tasks, self.num_envs)
         checked_states = self.core.check_states(states, self.num_envs)
-        seeds = self._seeds
+        seeds = [None if seed is None else integer("seed", seed, 0, most=None) for seed in self._seeds]
         if not self._seeded and any(seed is None for seed in seeds):
             base = int(np.random.SeedSequence().generate_state(1)[0])
             seeds = [base + i if seed is None else seed for i, seed in enumerate(seeds)]
         chosen = [row for row, seed in enumerate(seeds) if seed is not None]
         if chosen:
-            self.core.seed(np.array(chosen), [int(seeds[row]) for row in chosen])  # type: ignore[arg-type]
+            self.core.seed(np.array(chosen), [seeds[row] for row in chosen])  # type: ignore[misc]
         self._seeded = True
         observations = self.core.empty_observations()
         self.core.begin(rows, observations, checked_tasks, checked_states)
@@ -215,6 +246,8 @@ class CoreVecEnv(_Rows):
                 infos[row]["episode"] = self._episode(row)
             self.core.begin(rows, results.observations)
             self._canvas.began(rows)
+            for row, info in zip(rows.tolist(), row_infos(self.core, np.zeros(len(rows), bool), rows), strict=True):
+                self.reset_infos[row] = info
         return self._public(results.observations), results.rewards.astype(np.float32), done, infos
 
     def _public(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -248,6 +281,9 @@ class ParallelVecEnv(_Rows):
                     raise ValueError(f"agents must have equal spaces; {agent!r} and {first!r} differ in {kind}")
         self.render_mode = getattr(env.unwrapped, "render_mode", None)
         super().__init__(len(self.agents), env.observation_space(first), env.action_space(first))
+
+    def _attribute(self, name: str, row: int) -> Any:
+        return getattr(self if hasattr(self, name) else self.env, name)
 
     def reset(self) -> Any:
         """Begin an episode of all agents; the first row's seed seeds the env."""
