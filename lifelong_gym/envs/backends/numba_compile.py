@@ -7,11 +7,11 @@ from typing import Any
 
 from numba import njit
 
-from lifelong_gym.envs.backends import numba_math, philox
+from lifelong_gym.envs.backends import numba_cache, numba_math, philox
 from lifelong_gym.envs.backends.kernels import Kernels
 from lifelong_gym.envs.family import KernelFamily
 
-LOOP: dict[str, Any] = {"error_model": "numpy", "nogil": True, "cache": True}
+LOOP: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 
 def compile_template(template: Callable[..., Any], kernels: Kernels, given: Mapping[str, Any], tag: str) -> Any:
@@ -24,7 +24,7 @@ def compile_template(template: Callable[..., Any], kernels: Kernels, given: Mapp
     clone.__qualname__ = f"{template.__name__}_{tag}_{kernels.binder.digest}"
     clone.__module__ = template.__module__
     clone.__globals__["__name__"] = template.__module__
-    return njit(**LOOP)(clone)
+    return numba_cache.keep(njit(**LOOP)(clone))
 
 
 def described(family: KernelFamily, kernels: Kernels, n_constants: int, width: int) -> dict[str, Any]:
