@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends import numpy_math, philox
+from lifelong_gym.numerics import numpy_math, philox
 
 FloatArray = npt.NDArray[np.float64]
 

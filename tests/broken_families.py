@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lifelong_gym.distributions import Uniform
-from lifelong_gym.envs.backends.bind import ROLES
-from lifelong_gym.envs.backends.scalar import Vector, clip, floor, scale, shift
 from lifelong_gym.envs.family import Bounded, Channel, Columns, Continuous, Discrete, Groups, KernelFamily
+from lifelong_gym.numerics.bind import ROLES
+from lifelong_gym.numerics.scalar import Vector, clip, floor, scale, shift
 from lifelong_gym.tasks import Parameter, ParameterSpace, Preset
 
 DT = 0.1

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from lifelong_gym.envs.backends import philox
 from lifelong_gym.envs.backends.numpy_rows import NumpyRows
 from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results
-from lifelong_gym.envs.backends.scalar import Vector
 from lifelong_gym.envs.control.base import ControlFamily
 from lifelong_gym.envs.control.cart_pole import CartPole
 from lifelong_gym.envs.control.ch47 import CH47
@@ -20,6 +18,8 @@ from lifelong_gym.envs.control.double_mass import DoubleMass
 from lifelong_gym.envs.control.quadrotor import Quadrotor
 from lifelong_gym.envs.control.simple_mass import SimpleMass
 from lifelong_gym.envs.family import Continuous
+from lifelong_gym.numerics import philox
+from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 FAMILIES: tuple[ControlFamily, ...] = (

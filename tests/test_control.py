@@ -7,10 +7,10 @@ import inspect
 import numpy as np
 import pytest
 
-from lifelong_gym.envs.backends import philox
 from lifelong_gym.envs.backends.simulator_rows import EpisodeStream, kernel_simulator
 from lifelong_gym.envs.control.base import ControlFamily
 from lifelong_gym.envs.family import Constants
+from lifelong_gym.numerics import philox
 from lifelong_gym.tasks import FloatArray, TaskSet
 from tests.stepping import bound_of, each_family, group, random_actions, simulate
 

@@ -34,16 +34,16 @@ ROOMS = """
     core      | envs.core                    | ground
     registry  | registry                     | ground
     viewers   | envs.viewers                 | ground
-    engines   | envs.physics                 | families ground scalar
-    families  | envs.control envs.tabular    | protocol scalar
-    families  | envs.allocation envs.arcade  | protocol scalar
-    families  | envs.navigation              | protocol scalar
-    protocol  | envs.family tasks errors     | protocol backends
-    protocol  | schedule imports envs.safety | protocol backends
-    protocol  | distributions envs.reference | protocol backends
-    backends  | envs.backends                | protocol scalar
-    scalar    | envs.backends.scalar         |
-""".replace("ground", "protocol backends")
+    engines   | envs.physics                 | families ground numerics
+    families  | envs.control envs.tabular    | protocol numerics
+    families  | envs.allocation envs.arcade  | protocol numerics
+    families  | envs.navigation              | protocol numerics
+    protocol  | envs.family tasks errors     | protocol backends numerics
+    protocol  | schedule imports envs.safety | protocol backends numerics
+    protocol  | distributions envs.reference | protocol backends numerics
+    backends  | envs.backends                | protocol numerics
+    numerics  | numerics                     | protocol
+""".replace("ground", "protocol backends numerics")
 
 # Where a heavy library may be imported as soon as a module is; elsewhere, inside the function that needs it.
 AT_MODULE_LEVEL = """
@@ -223,7 +223,7 @@ def found_in(tree: Path, place: str, text: str) -> list[str]:
         ("wrappers/topology.py", "import torch", "torch is too heavy"),
         ("agents/projection.py", "import cvxpy", "cvxpy is too heavy"),
         ("envs/parallel.py", "import networkx as nx", "networkx is too heavy"),
-        ("envs/backends/philox.py", "if True:\n    from numba import njit", "numba.njit is too heavy"),
+        ("numerics/philox.py", "if True:\n    from numba import njit", "numba.njit is too heavy"),
         ("benchmark/cli.py", "import matplotlib.pyplot as plt", "matplotlib.pyplot is too heavy"),
         ("tasks.py", "import pandas", "pandas is too heavy"),
         ("surprise.py", "", "belongs to no room"),
@@ -241,7 +241,7 @@ def test_a_violation_is_found(tmp_path: Path, place: str, text: str, problem: st
     [
         (
             "envs/control/ch47.py",
-            "from gymnasium import spaces\nfrom lifelong_gym.envs.backends.scalar import clip",
+            "from gymnasium import spaces\nfrom lifelong_gym.numerics.scalar import clip",
         ),
         (
             "envs/control/ch47.py",

@@ -16,13 +16,17 @@ from hypothesis import strategies as st
 from numba import float64, njit
 
 import lifelong_gym
-from lifelong_gym.envs.backends import numba_math, numba_rows, numpy_math, philox, scalar
-from lifelong_gym.envs.backends.bind import Binder
+from lifelong_gym.envs.backends import numba_math, numba_rows
 from lifelong_gym.envs.backends.kernels import bind_family
 from lifelong_gym.envs.backends.numba_rows import NumbaRows
-from lifelong_gym.envs.backends.philox import philox as philox_of
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
-from lifelong_gym.envs.backends.scalar import (
+from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
+from lifelong_gym.envs.family import Constants
+from lifelong_gym.errors import FamilyError
+from lifelong_gym.numerics import numpy_math, philox, scalar
+from lifelong_gym.numerics.bind import Binder
+from lifelong_gym.numerics.philox import philox as philox_of
+from lifelong_gym.numerics.scalar import (
     Vector,
     add,
     beyond,
@@ -44,9 +48,6 @@ from lifelong_gym.envs.backends.scalar import (
     total,
     where,
 )
-from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
-from lifelong_gym.envs.family import Constants
-from lifelong_gym.errors import FamilyError
 from tests.broken_families import Room
 
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803")

@@ -14,7 +14,6 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
-from lifelong_gym.envs.backends.scalar import Vector
 from lifelong_gym.envs.control import cart_pole, double_inverted_pendulum, quadrotor
 from lifelong_gym.envs.control.base import ControlFamily
 from lifelong_gym.envs.control.cart_pole import CartPole
@@ -25,6 +24,7 @@ from lifelong_gym.envs.control.integrators import rk4
 from lifelong_gym.envs.control.quadrotor import Quadrotor
 from lifelong_gym.envs.control.simple_mass import SimpleMass
 from lifelong_gym.envs.family import Constants
+from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.tasks import FloatArray, Task, TaskSet
 from tests.stepping import bound_of, group, random_actions, simulate
 

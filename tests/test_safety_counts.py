@@ -17,11 +17,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from lifelong_gym import rollout
 from lifelong_gym.agents import REINFORCE
 from lifelong_gym.agents import sampling as sampling_module
-from lifelong_gym.envs.backends.scalar import Vector
 from lifelong_gym.envs.control.cart_pole import CartPole
 from lifelong_gym.envs.core import Core, Settings
 from lifelong_gym.envs.family import Continuous
 from lifelong_gym.envs.rollout import count_violations
+from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.wrappers import as_vec_env
 from tests.broken_families import Room, variant
 from tests.making import CART_POLE, same

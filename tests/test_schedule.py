@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifelong_gym.envs.backends import philox
+from lifelong_gym.numerics import philox
 from lifelong_gym.schedule import Schedule
 from lifelong_gym.tasks import IntArray
 

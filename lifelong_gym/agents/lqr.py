@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from lifelong_gym.envs.backends import numpy_math
-from lifelong_gym.envs.backends.bind import ROLES
 from lifelong_gym.envs.family import Constants, Continuous, KernelFamily
 from lifelong_gym.errors import unknown
+from lifelong_gym.numerics import numpy_math
+from lifelong_gym.numerics.bind import ROLES
 from lifelong_gym.tasks import FloatArray, TaskSet
 
 EFFORT_WEIGHT = 0.1  # of the families' quadratic reward

@@ -1,7 +1,7 @@
 """What a task family declares. A family is physics and tables: it knows no interface, no backend and no learner.
 
 A *kernel family* states its physics as small pure functions on tuples of floats (static methods), in the vocabulary
-of `lifelong_gym.envs.backends.scalar`. They are never called as they stand: a backend binds them. Each names the
+of `lifelong_gym.numerics.scalar`. They are never called as they stand: a backend binds them. Each names the
 arguments it needs:
 
 ===============  =========================================================  ==============================

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lifelong_gym.envs.backends.bind import ROLES, Binder
-from lifelong_gym.envs.backends.scalar import Vector, add, bounded, choose, matvec, mul, scale, where
 from lifelong_gym.envs.family import Continuous, KernelFamily, reward_of
+from lifelong_gym.numerics.bind import ROLES, Binder
+from lifelong_gym.numerics.scalar import Vector, add, bounded, choose, matvec, mul, scale, where
 
 # Bound per family; the values here are those of a family with one state, one action and no failure.
 BOUND: Vector = (1.0,)

@@ -7,9 +7,10 @@ from typing import Any
 
 from numba import njit
 
-from lifelong_gym.envs.backends import numba_cache, numba_math, philox
+from lifelong_gym.envs.backends import numba_cache, numba_math
 from lifelong_gym.envs.backends.kernels import Kernels
 from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.numerics import philox
 
 LOOP: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 

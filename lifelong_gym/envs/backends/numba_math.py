@@ -15,9 +15,9 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic as _intrinsic
 from numba.np.arrayobj import make_array
 
-from lifelong_gym.envs.backends import philox, scalar
-from lifelong_gym.envs.backends.bind import Binder
-from lifelong_gym.envs.backends.numpy_math import UNSIGNED
+from lifelong_gym.numerics import philox, scalar
+from lifelong_gym.numerics.bind import Binder
+from lifelong_gym.numerics.numpy_math import UNSIGNED
 
 intrinsic: Any = _intrinsic
 INLINE: dict[str, Any] = {"error_model": "numpy", "forceinline": True}

@@ -10,10 +10,10 @@ import numpy as np
 from lifelong_gym.envs.backends.kernels import bind_family, bind_policy
 from lifelong_gym.envs.backends.numba_compile import compile_template, described, fields, lane_binder, noise_size
 from lifelong_gym.envs.backends.numba_math import accumulate, load, outer, packed_square, store
-from lifelong_gym.envs.backends.philox import normal_pair, uniform_pair
 from lifelong_gym.envs.backends.rollout_plan import Plan, RolloutSums, TrajectoryArrays
 from lifelong_gym.envs.backends.threads import in_chunks
 from lifelong_gym.envs.family import Constants, KernelFamily
+from lifelong_gym.numerics.philox import normal_pair, uniform_pair
 
 LANES = 64
 MIN_LANES_A_THREAD = 256

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from lifelong_gym.envs.backends.kernels import bind_family
 from lifelong_gym.envs.backends.numba_compile import compile_template, described, fields, lane_binder, noise_size
 from lifelong_gym.envs.backends.numba_math import choose, cursor, load, store
-from lifelong_gym.envs.backends.philox import uniform_pair
 from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results
 from lifelong_gym.envs.backends.threads import in_chunks
 from lifelong_gym.envs.family import Constants, KernelFamily
+from lifelong_gym.numerics.philox import uniform_pair
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 LANES = 64

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.envs.backends import numpy_math, philox
 from lifelong_gym.envs.backends.kernels import bind_family, bind_policy
 from lifelong_gym.envs.backends.rollout_plan import Plan, RolloutSums, TrajectoryArrays
-from lifelong_gym.envs.backends.scalar import outer, packed_square
 from lifelong_gym.envs.family import Constants
+from lifelong_gym.numerics import numpy_math, philox
+from lifelong_gym.numerics.scalar import outer, packed_square
 from lifelong_gym.tasks import FloatArray
 
 

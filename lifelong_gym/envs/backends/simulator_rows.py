@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends import philox
-from lifelong_gym.envs.backends.bind import Binder
 from lifelong_gym.envs.backends.kernels import Kernels, bind_family
 from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results
-from lifelong_gym.envs.backends.scalar import Vector
 from lifelong_gym.envs.family import Constants, KernelFamily
+from lifelong_gym.numerics import philox
+from lifelong_gym.numerics.bind import Binder
+from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 

@@ -6,8 +6,8 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from lifelong_gym.envs.backends.scalar import Vector, beyond, mul, scale, shift, sqrt, sub, total
 from lifelong_gym.envs.family import Bounded, Channel, Columns, Groups, KernelFamily
+from lifelong_gym.numerics.scalar import Vector, beyond, mul, scale, shift, sqrt, sub, total
 from lifelong_gym.tasks import Distribution, Parameter, ParameterSpace, Preset
 
 MAX_SENSOR_OFFSET = 2.0

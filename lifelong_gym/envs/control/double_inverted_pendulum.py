@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import final
 
 from lifelong_gym.distributions import LogUniform, RandomSign, SameAs, Uniform
-from lifelong_gym.envs.backends.scalar import Vector, sincos
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, sensors
 from lifelong_gym.envs.control.integrators import rk4
 from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
+from lifelong_gym.numerics.scalar import Vector, sincos
 from lifelong_gym.tasks import Distribution, Parameter, Preset
 
 DT = 0.01

@@ -7,10 +7,10 @@ from typing import final
 import numpy as np
 
 from lifelong_gym.distributions import LogUniform, RandomSign, SameAs, Uniform
-from lifelong_gym.envs.backends.scalar import Vector
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, sensors
 from lifelong_gym.envs.control.integrators import linear_step, zero_order_hold
 from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
+from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.tasks import Parameter, Preset
 
 DT = 0.1

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from lifelong_gym.envs.backends.bind import Binder
 from lifelong_gym.envs.backends.kernels import bind_family
-from lifelong_gym.envs.backends.scalar import Vector
 from lifelong_gym.envs.backends.simulator_rows import KernelSimulator, Simulator
 from lifelong_gym.envs.control.cart_pole import DT, FORCE, CartPole
 from lifelong_gym.envs.family import Constants
 from lifelong_gym.errors import MissingExtraError
+from lifelong_gym.numerics.bind import Binder
+from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.tasks import TaskSet
 
 # No contacts, no friction. The pole is a uniform rod of length 2 l: moment of inertia m l^2 / 3 about its centre.

@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 
 from lifelong_gym.distributions import Integer, Uniform
-from lifelong_gym.envs.backends.scalar import Vector, clip, floor, where
 from lifelong_gym.envs.family import Channel, Columns, Discrete, Groups, KernelFamily
+from lifelong_gym.numerics.scalar import Vector, clip, floor, where
 from lifelong_gym.tasks import FloatArray, Parameter, ParameterSpace, Preset
 
 SIZE = 10

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lifelong_gym.envs.backends.scalar import TWO_PI, log, sincos, sqrt
+from lifelong_gym.numerics.scalar import TWO_PI, log, sincos, sqrt
 
 Word = Any  # a Python int; on other backends uint64, or an array of it
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.envs.backends import philox, scalar
-from lifelong_gym.envs.backends.bind import Binder
+from lifelong_gym.numerics import philox, scalar
+from lifelong_gym.numerics.bind import Binder
 
 Array = Any  # an ndarray, or a NumPy or Python number that broadcasts against one
 
