@@ -17,12 +17,15 @@ from matplotlib.figure import Figure
 
 from lifelong_gym.benchmark.plots import styles
 from lifelong_gym.benchmark.records import read_runs
-from lifelong_gym.benchmark.reports import figures
+from lifelong_gym.benchmark.reports import figures, heatmaps
+from lifelong_gym.benchmark.reports.about import LOAD
+from lifelong_gym.benchmark.reports.formats import markdown, to_csv, to_html
+from lifelong_gym.benchmark.reports.latex import latex
 from lifelong_gym.benchmark.reports.metric_tables import tables
 from lifelong_gym.benchmark.reports.overall import all_improvements, pooled
-from lifelong_gym.benchmark.reports.report import LOAD, write_report
+from lifelong_gym.benchmark.reports.report import write_report
 from lifelong_gym.benchmark.reports.study import Study, studies
-from lifelong_gym.benchmark.reports.tables import Cell, Column, Table, latex, markdown, to_csv, to_html
+from lifelong_gym.benchmark.reports.tables import Cell, Column, Table
 from lifelong_gym.benchmark.reports.words import verdict, verdict_overall
 from lifelong_gym.benchmark.statistics import Interval
 from lifelong_gym.benchmark.writer import RunWriter
@@ -140,7 +143,9 @@ def test_the_page_stands_alone(report: Path) -> None:
 def test_the_page_says_what_was_compared_and_what_is_missing(report: Path) -> None:
     """Learners, families, budgets, seeds; unfinished and broken files by name."""
     text = Page((report / "report.html").read_text()).text
-    assert "LifelongCartPole-v0 (hetero), multi-task protocol: 4 learners on 4 tasks, 5 seeds each" in text
+    assert (
+        "LifelongCartPole-v0 (hetero), multi-task protocol: 3 learners, and random for comparison, on 4 tasks" in text
+    )
     assert "100 k environment steps a run, 11 evaluations with 3 episodes a task." in text
     assert "<b>A|B_C</b> & co" in text  # as text, not as markup
     assert "late.jsonl.part is unfinished" in text
@@ -159,26 +164,27 @@ def test_tables_come_in_three_forms(report: Path) -> None:
         assert len({len(row) for row in rows}) == 1
         body = (report / "tables" / f"{stem}.md").read_text().partition("---:")[2]
         assert len([line for line in body.splitlines() if line.startswith("| ")]) == len(rows) - 1
-        tex = (report / "tables" / f"{stem}.tex").read_text()
-        assert tex.count(r"\\") == len(rows)
-        assert all(rule in tex for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+        tex = (report / "tables" / f"{stem}.tex").read_text().partition(r"\midrule")
+        lines = [line for line in tex[2].splitlines() if line.endswith(r"\\") and not line.startswith("   &")]
+        assert len(lines) == len(rows) - 1
+        assert r"\toprule" in tex[0]
+        assert r"\bottomrule" in tex[2]
 
 
 def test_a_report_is_the_same_when_written_again(tmp_path: Path) -> None:
     """Byte for byte; so that it can be kept under version control."""
     transfer(tmp_path / "runs", "PPO", range(2), start=0.5)
     for name in "ab":
-        write_report(tmp_path / "runs", tmp_path / name, tmp_path / f"{name}.html")
-    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+        write_report(tmp_path / "runs", tmp_path / name / "report", tmp_path / name / "page.html")
     written = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*"))
-    assert {path.suffix for path in written} == {".svg", ".png", ".md", ".tex", ".csv"}
+    assert {path.suffix for path in written} == {".html", ".svg", ".pdf", ".png", ".md", ".tex", ".csv"}
     assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in written)
 
 
 def test_the_code_for_loading_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As it stands in the page."""
     multi_task(tmp_path, "PPO", SEEDS)
-    exec(LOAD.format(folder=str(tmp_path)), {})
+    exec(LOAD.format(folder=str(tmp_path), column="normalised"), {})
     assert "PPO" in capsys.readouterr().out
 
 
@@ -296,12 +302,12 @@ def test_an_undefined_ratio_is_a_dash_with_its_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tops", "n_seeds", "said"),
     [
-        ((0.9, 0.5), 5, "It is clearly ahead of **B**"),
-        ((0.9, 0.9), 5, "There is no clear difference to"),
+        ((0.9, 0.5), 5, "**A** is clearly ahead of **B**"),
+        ((0.9, 0.9), 5, "There is no clear difference between **"),
         ((0.9, 0.5), 3, "Next comes **B**"),
         ((0.9, 0.5), 3, "3 seeds are few"),
         ((0.9, 0.5), 1, "One seed gives no interval"),
-        ((0.1, 0.05), 5, "Within this budget, little is learned here"),
+        ((0.1, 0.05), 5, "No learner reaches 0.20: within this budget, little is learned here"),
     ],
 )
 def test_the_verdict_claims_what_the_intervals_allow(
@@ -390,11 +396,11 @@ def drawn(study: Study) -> dict[str, Figure | None]:
     scores, _ = pooled([study])
     return {
         "learning": figures.learning(study, looks),
-        "tasks": figures.task_matrix(study),
-        "matrices": figures.evaluation_matrices(study) if study.protocol == "lifelong" else None,
+        "tasks": heatmaps.task_matrix(study),
+        "matrices": heatmaps.evaluation_matrices(study) if study.protocol == "lifelong" else None,
         "communication": figures.communication(study, looks),
         "profiles": figures.profiles(scores, looks, study.score_name),
-        "improvement": figures.improvement_matrix(all_improvements(scores)),
+        "improvement": heatmaps.improvement_matrix(all_improvements(scores)),
     }
 
 
@@ -443,18 +449,19 @@ def odd_table() -> Table:
     cells = [Cell(Interval(-0.5, np.nan, np.nan)), Cell(Interval(1500.0, 1200.0, np.inf)), Cell(reason="it is odd")]
     good = [Cell(Interval(0.25, 0.125, 0.5)), Cell(Interval(1500.0, 1500.0, 1500.0)), Cell(text="50% & more")]
     columns = [Column("score"), Column("time_to", "steps", False), Column("x|y", "1", None)]
-    return Table("odd", "A & B", columns, {"a_b|<i>": cells, "c": good})
+    return Table("odd", "A & B", columns, {"a_b|<i>": cells, "[c]": good})
 
 
 def test_formats_escape_what_they_must() -> None:
     """Labels are text in each of them."""
     table = odd_table()
     assert r"| a\_b\|\<i\> | −0.50 | **1.5 k [1.2 k, never]** | – |" in markdown(table)
-    assert r"a\_b|<i> & $-$0.50 & \textbf{1.5 k [1.2 k, never]} & -- \\" in latex(table)
-    assert r"c & \textbf{0.25 [0.12, 0.50]} & \textbf{1.5 k} & 50\% \& more \\" in latex(table)
+    assert r"a\_b\textbar{}\textless{}i\textgreater{} & $-$0.50 & \textbf{1.5 k} & -- \\" in latex(table)
+    assert r"   &  & \scriptsize [1.2 k, never] &  \\" in latex(table)
+    assert r"{}[c] & \textbf{0.25} & \textbf{1.5 k} & 50\% \& more \\" in latex(table)
     assert list(csv.reader(to_csv(table).splitlines()))[1:] == [
         ["a_b|<i>", "-0.5", "", "", "1500.0", "1200.0", "inf", "", "", ""],
-        ["c", "0.25", "0.125", "0.5", "1500.0", "1500.0", "1500.0", "50% & more", "", ""],
+        ["[c]", "0.25", "0.125", "0.5", "1500.0", "1500.0", "1500.0", "50% & more", "", ""],
     ]
     page = Page(to_html(table))
     assert page.open == []
@@ -479,4 +486,5 @@ def test_the_least_that_can_be_reported(tmp_path: Path, label: str, n_evaluation
     page, *_ = write_report(tmp_path)
     text = Page(page.read_text()).text
     assert f"{label} has a final performance of" in text
-    assert "it is the only learner" in text
+    assert "no other learner was run" in text
+    assert "The budget was too small" not in text

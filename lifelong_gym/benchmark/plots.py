@@ -12,8 +12,10 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter
 
 from lifelong_gym.benchmark.results import write_atomically
@@ -23,6 +25,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # 
 LINES = ("-", "--", ":", "-.")
 GREY = "#555555"
 DPI = 140
+LITERAL = {"text.parse_math": False, "axes.unicode_minus": True}  # of texts that are made while drawing
 
 
 class Style(NamedTuple):
@@ -55,15 +58,20 @@ class Picture(NamedTuple):
 
 
 def save(figure: Figure, folder: Path, name: str) -> Picture:
-    """Write ``NAME.svg`` and ``NAME.png``; the same figure gives the same SVG."""
-    svg_path, png_path = folder / f"{name}.svg", folder / f"{name}.png"
+    """Write ``NAME.svg``, ``NAME.pdf`` and ``NAME.png``; the same figure gives the same files.
+
+    Its texts are shown as they are: a dollar in a user's label begins no formula.
+    """
+    svg_path, pdf_path, png_path = (folder / f"{name}{suffix}" for suffix in (".svg", ".pdf", ".png"))
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
+    for shown in figure.findobj(Text):
+        shown.set_parse_math(False)
+    with matplotlib.rc_context({**LITERAL, "svg.hashsalt": name, "svg.fonttype": "path", "pdf.fonttype": 42}):
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
-    write_atomically(svg_path, svg)
-    FigureCanvasAgg(figure).print_png(str(png_path))
-    return Picture(_for_a_page(svg, name), [svg_path, png_path])
+        FigureCanvasPdf(figure).print_pdf(pdf_path, metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
+        FigureCanvasAgg(figure).print_png(png_path)
+    write_atomically(svg_path, text.getvalue())
+    return Picture(_for_a_page(text.getvalue(), name), [svg_path, pdf_path, png_path])
 
 
 def _for_a_page(svg: str, name: str) -> str:

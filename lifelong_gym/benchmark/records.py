@@ -86,24 +86,21 @@ class Run:
 
     @property
     def is_normalised(self) -> bool:
-        """Whether the family names what returns are compared with."""
+        """Whether the family names references, by which `performance` is normalised."""
         return self.header["references"] is not None
 
     def reference(self, name: str) -> FloatArray:
-        """Returns of ``best``, ``zero`` or ``random``, shape (n_tasks,).
-
-        Raises:
-            ValueError: the family names no reference.
-        """
-        if not self.is_normalised:
-            raise ValueError(f"{self.family} names no reference")
-        return np.asarray(self.header["references"][name], np.float64)
+        """Returns of ``best``, ``zero`` or ``random``, shape (n_tasks,); NaN where the family names no references."""
+        references = self.header["references"] or {name: np.full(self.n_tasks, np.nan)}
+        return np.asarray(references[name], np.float64)
 
     def performance(self) -> FloatArray:
-        """Mean over episodes, shape (n_evaluations, n_tasks): 0 is ``zero``, 1 is ``best``; or raw without these."""
-        if not self.is_normalised:
-            return np.asarray(self.returns.mean(axis=2))
-        return normalised(self.returns.mean(axis=2), self.reference("zero"), self.reference("best"))
+        """Mean over episodes, shape (n_evaluations, n_tasks), normalised: 0 is ``zero``, 1 is ``best``.
+
+        Raw returns where the family names no references.
+        """
+        means: FloatArray = self.returns.mean(axis=2)
+        return normalised(means, self.reference("zero"), self.reference("best")) if self.is_normalised else means
 
 
 def read_run(path: Path | str) -> Run:
@@ -200,8 +197,8 @@ def load(folder: Path | str) -> pandas.DataFrame:
 
     Columns: ``learner``, ``family``, ``preset``, ``protocol``, ``seed``, ``num_timesteps``, ``stage``, ``task``,
     ``return`` (raw, mean over episodes), ``normalised``, ``failed`` (share), ``best`` and ``zero`` (returns of the
-    references; missing, as ``normalised`` is, where the family names none), ``rounds``, ``messages`` and ``bytes`` (of
-    all agents so far; missing where nothing is sent).
+    references; these and ``normalised`` are missing where a family names none), ``rounds``, ``messages`` and ``bytes``
+    (of all agents so far; missing where nothing is sent).
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -219,8 +216,6 @@ def load(folder: Path | str) -> pandas.DataFrame:
 
 def _columns(run: Run) -> dict[str, Any]:
     n_evaluations, n_tasks, _ = run.returns.shape
-    unknown = np.full(n_tasks, np.nan)
-    best, zero = (run.reference(name) if run.is_normalised else unknown for name in ("best", "zero"))
     rows = n_evaluations * n_tasks
     sent = {
         name: np.repeat([None if c is None else getattr(c, name) for c in run.communication], n_tasks)
@@ -236,9 +231,9 @@ def _columns(run: Run) -> dict[str, Any]:
         "stage": np.repeat(np.array(run.stages, object), n_tasks),
         "task": np.tile(np.arange(n_tasks), n_evaluations),
         "return": run.returns.mean(axis=2).ravel(),
-        "normalised": run.performance().ravel() if run.is_normalised else np.tile(unknown, n_evaluations),
+        "normalised": run.performance().ravel() if run.is_normalised else np.nan,
         "failed": run.failed.ravel(),
-        "best": np.tile(best, n_evaluations),
-        "zero": np.tile(zero, n_evaluations),
+        "best": np.tile(run.reference("best"), n_evaluations),
+        "zero": np.tile(run.reference("zero"), n_evaluations),
         **sent,
     }

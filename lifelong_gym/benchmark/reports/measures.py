@@ -29,22 +29,44 @@ class Measure(NamedTuple):
         column: its heading and unit.
         value: one number of a run; a ValueError or NaN where it is undefined.
         statistic: over runs.
+        raw: whether it has a meaning for raw returns too.
     """
 
     column: Column
     value: Callable[[Run, Scratch], Any]
     statistic: Callable[..., Any] = np.mean
+    raw: bool = True
 
 
-def _measure(name: str, metric: str, value: Callable[[Run, Scratch], Any], more: str = "") -> Measure:
+def _measure(
+    name: str,
+    metric: str,
+    value: Callable[[Run, Scratch], Any],
+    more: str = "",
+    par: float | None = None,
+    raw: bool = True,
+) -> Measure:
     """A measure by one of `metrics.METRICS`, whose docstring says what it is."""
     known = metrics.METRICS[metric]
     unit = "steps" if known.unit == "time" else known.unit
     first, _, _ = (inspect.getdoc(known.function) or "").partition("\n")
     formula = first.rstrip(".").replace("; shape (...)", "")
     estimator = f"{formula}{f'; {more}' if more else ''}"
-    column = Column(name, unit, known.higher_is_better, estimator)
-    return Measure(column, value, np.median if unit == "steps" else np.mean)
+    column = Column(name, unit, known.higher_is_better, estimator, par)
+    return Measure(column, value, np.median if unit == "steps" else np.mean, raw)
+
+
+def suited(measures: Sequence[Measure], raw: bool) -> list[Measure]:
+    """All of them, or those that have a meaning for raw returns, in whose unit they then are."""
+    if not raw:
+        return list(measures)
+    return [measure._replace(column=_in_returns(measure.column)) for measure in measures if measure.raw]
+
+
+def _in_returns(column: Column) -> Column:
+    if column.unit != "performance":
+        return column
+    return column._replace(name=column.name.replace("performance", "return"), unit="return", par=None)
 
 
 def _curve(run: Run) -> FloatArray:
@@ -126,22 +148,25 @@ def _agent_reward(run: Run, scratch: Scratch) -> FloatArray:
 
 MEAN = "of the mean over tasks"
 LAST = "here the last fifth, at most five"
-FINAL = _measure("final performance", "asymptote", lambda run, _: final_performance(run).mean(), f"{MEAN}; {LAST}")
+FINAL = _measure("final performance", "asymptote", lambda run, _: final_performance(run).mean(), f"{MEAN}; {LAST}", 0)
 AREA = _measure(
     "area under the curve",
     "area under the curve",
     lambda run, _: metrics.area_under_curve(_curve(run), None, run.times),
     MEAN,
+    par=0,
 )
 GAP = Measure(
-    Column("optimality gap", "performance", False, "mean over tasks of ``max(1 - p, 0)`` of the final performance p"),
+    Column("optimality gap", "1", False, "mean over tasks of ``max(1 - p, 0)`` of the final performance p", 1),
     lambda run, _: optimality_gap(final_performance(run)[None]),
+    raw=False,
 )
 TIME = _measure(
     f"time to {THRESHOLD:g}",
     "time to threshold",
     lambda run, _: metrics.time_to_threshold(_curve(run), THRESHOLD, run.times),
     f"{MEAN}; median over runs",
+    raw=False,
 )
 FAILED = Measure(
     Column("failures", "share", False, "of the evaluation episodes at the end"),
@@ -155,9 +180,10 @@ MULTI_TASK = (
         "area under the curve",
         lambda run, _: metrics.area_under_curve(_curve(run), _n_early(run), run.times),
         f"{MEAN}, over the first {EARLY:.0%} of the evaluations",
+        par=0,
     ),
     Measure(
-        Column("worst task", "performance", True, "the least final performance among the tasks of a run"),
+        Column("worst task", "performance", True, "the least final performance among the tasks of a run", 0),
         lambda run, _: final_performance(run).min(),
     ),
     GAP,
@@ -170,17 +196,21 @@ AGAINST_SCRATCH = (
         "jump-start",
         lambda run, scratch: metrics.jump_start(_curve(run), _curve(_twin(run, scratch)), at=1),
         "at the first evaluation after training began",
+        par=0,
     ),
     _measure(
         "asymptotic gain",
         "asymptotic gain",
         lambda run, scratch: metrics.asymptotic_gain(_curve(run), _curve(_twin(run, scratch)), n_final(run)),
         LAST,
+        par=0,
     ),
     _measure(
         "transfer ratio",
         "transfer ratio",
         lambda run, scratch: metrics.transfer_ratio(_curve(run), _curve(_twin(run, scratch))),
+        par=0,
+        raw=False,
     ),
 )
 LIFELONG = (
@@ -189,6 +219,7 @@ LIFELONG = (
         "average performance",
         lambda run, _: metrics.average_performance(run.performance(), n_final(run)),
         f"{LAST}, of a task's own",
+        par=0,
     ),
     _measure(
         "forgetting",
@@ -197,47 +228,61 @@ LIFELONG = (
         "mean over all tasks; backward transfer is its negative",
     ),
     _measure("BWT (GEM)", "BWT (GEM)", lambda run, _: metrics.gem_bwt(_matrix(run))),
-    _measure("FWT (GEM)", "FWT (GEM)", lambda run, _: metrics.gem_fwt(_matrix(run))),
+    _measure("FWT (GEM)", "FWT (GEM)", lambda run, _: metrics.gem_fwt(_matrix(run)), par=0),
     _measure(
         "forward transfer",
         "forward transfer",
         lambda run, scratch: _forward(run, scratch).mean_ratio(),
         "scratch is averaged over its runs, the interval is over those of the learner",
+        par=0,
+        raw=False,
     ),
     Measure(
-        Column("forward difference", "performance", True, "``A_i - A_b,i`` of the forward transfer, mean over tasks"),
+        Column("forward difference", "performance", True, "``A_i - A_b,i`` of the areas, mean over tasks", 0),
         lambda run, scratch: _forward(run, scratch).difference.mean(),
     ),
     FAILED,
 )
 TRANSFER = (
     _measure(
-        "area", "area under the curve", lambda run, _: metrics.area_under_curve(_novel(run), None, _novel_times(run))
+        "area",
+        "area under the curve",
+        lambda run, _: metrics.area_under_curve(_novel(run), None, _novel_times(run)),
+        par=0,
     ),
     _measure(
         "jump-start",
         "jump-start",
         lambda run, scratch: metrics.jump_start(_novel(run), _novel(_twin(run, scratch))),
         "before any training on the novel task",
+        par=0,
     ),
     _measure(
         "asymptotic gain",
         "asymptotic gain",
         lambda run, scratch: metrics.asymptotic_gain(_novel(run), _novel(_twin(run, scratch)), n_final(run)),
+        par=0,
     ),
     _measure(
         "transfer ratio",
         "transfer ratio",
         lambda run, scratch: metrics.transfer_ratio(_novel(run), _novel(_twin(run, scratch))),
+        par=0,
+        raw=False,
     ),
     _measure(
         f"time to {THRESHOLD:g}",
         "time to threshold",
         lambda run, _: metrics.time_to_threshold(_novel(run), THRESHOLD, _novel_times(run)),
         "on the novel task; median over runs",
+        raw=False,
     ),
     _measure(
-        "old tasks", "asymptote", lambda run, _: metrics.asymptote(_old(run), n_final(run)), "the other tasks' mean"
+        "old tasks",
+        "asymptote",
+        lambda run, _: metrics.asymptote(_old(run), n_final(run)),
+        "the other tasks' mean",
+        par=0,
     ),
 )
 DISTRIBUTED = (
@@ -249,6 +294,8 @@ DISTRIBUTED = (
         "agent reward",
         _agent_reward,
         "1 is the learner from scratch, averaged over its runs",
+        par=1,
+        raw=False,
     ),
     *(
         Measure(Column(name, name, False, f"{name} of all agents together, training included"), _last_sent(name))

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.benchmark.records import Run
-from lifelong_gym.benchmark.reports.measures import AGAINST_SCRATCH, FAILED, MEASURES, MULTI_TASK, Measure, Scratch
+from lifelong_gym.benchmark.reports.measures import (
+    AGAINST_SCRATCH,
+    FAILED,
+    MEASURES,
+    MULTI_TASK,
+    Measure,
+    Scratch,
+    suited,
+)
 from lifelong_gym.benchmark.reports.study import Study
 from lifelong_gym.benchmark.reports.tables import Cell, Table
 from lifelong_gym.benchmark.statistics import Interval, bootstrap
 
 INTERVALS = (
-    "In brackets: 95% percentile bootstrap intervals over seeds. Bold: the best estimate, and every learner whose "
-    "interval overlaps with the best one's."
+    "In brackets: 95% percentile bootstrap intervals over seeds. Bold: no worse than the best within intervals, that "
+    "is, an estimate that lies in the interval of the best one, or whose own interval reaches that"
 )
+PAR = f"{INTERVALS}; but nobody who does worse than doing nothing, or than learning from scratch."
 
 
 def estimate(values: npt.ArrayLike, statistic: Callable[..., Any] = np.mean) -> Interval:
@@ -29,14 +39,20 @@ def estimate(values: npt.ArrayLike, statistic: Callable[..., Any] = np.mean) -> 
 
 
 def _cell(measure: Measure, runs: Sequence[Run], scratch: Scratch) -> Cell:
-    try:
-        values = np.array([measure.value(run, scratch) for run in runs], np.float64)
-    except ValueError as error:
-        return Cell(reason=str(error))
+    """Of the runs that can be compared; a ratio that is undefined in one of them can't be averaged over the others."""
+    values, reasons = [], []
+    for run in runs:
+        try:
+            values.append(float(measure.value(run, scratch)))
+        except ValueError as error:
+            reasons.append(str(error))
+    why = "; ".join(dict.fromkeys(reasons))
+    if not values:
+        return Cell(reason=why)
     undefined = int(np.isnan(values).sum())
     if undefined:
         return Cell(reason=f"the denominator of the ratio is too small in {undefined} of {len(values)} runs")
-    return Cell(estimate(values, measure.statistic))
+    return Cell(estimate(values, measure.statistic), reason=why and f"{len(values)} of {len(runs)} runs count; {why}")
 
 
 def _table(study: Study, name: str, title: str, measures: Sequence[Measure], learners: Sequence[str]) -> Table:
@@ -50,7 +66,7 @@ def _table(study: Study, name: str, title: str, measures: Sequence[Measure], lea
         title=title,
         columns=[measures[i].column for i in keep],
         rows={learner: [row[i] for i in keep] for learner, row in rows.items()},
-        notes=[*_unsaid(measures, rows, keep), INTERVALS],
+        notes=[*_unsaid(measures, rows, keep), f"{INTERVALS}." if study.raw else PAR],
         outside=[learner for learner in learners if study.fixed(learner)],
     )
 
@@ -72,12 +88,18 @@ def _says_something(measure: Measure, cells: Sequence[Cell]) -> bool:
 
 
 def tables(study: Study) -> list[Table]:
-    """The study's metrics, a row a learner; those against learning from scratch in a table of their own."""
-    measures = MEASURES.get(study.protocol, MULTI_TASK)
-    made = [_table(study, "metrics", f"{study.family}: metrics", measures, list(study.runs))]
+    """The study's metrics, a row a learner; those against learning from scratch in a table of their own.
+
+    A table without columns is left out; why it has none is then said below the metrics.
+    """
+    measures = suited(MEASURES.get(study.protocol, MULTI_TASK), study.raw)
+    metrics = _table(study, "metrics", f"{study.family}: metrics", measures, list(study.runs))
     compared = [name for name in study.runs if study.baseline(name) is not None]
-    if study.protocol in ("multi_task", "distributed") and compared:
-        baselines = {str(study.baseline(name)) for name in compared}
-        title = f"{study.family}: against learning every task from scratch ({', '.join(sorted(baselines))})"
-        made.append(_table(study, "scratch", title, AGAINST_SCRATCH, compared))
-    return made
+    if study.protocol not in ("multi_task", "distributed") or not compared:
+        return [metrics]
+    baselines = {str(study.baseline(name)) for name in compared}
+    title = f"{study.family}: against learning every task from scratch ({', '.join(sorted(baselines))})"
+    scratch = _table(study, "scratch", title, suited(AGAINST_SCRATCH, study.raw), compared)
+    if scratch.columns:
+        return [metrics, scratch]
+    return [replace(metrics, notes=[*scratch.notes[:-1], *metrics.notes])]

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lifelong_gym.benchmark import statistics
-from lifelong_gym.benchmark.reports.metric_tables import INTERVALS
+from lifelong_gym.benchmark.reports.markup import plain
+from lifelong_gym.benchmark.reports.metric_tables import INTERVALS, PAR
+from lifelong_gym.benchmark.reports.scales import stretched, unstretched, visible
 from lifelong_gym.benchmark.reports.study import Study
 from lifelong_gym.benchmark.reports.tables import Cell, Column, Table
 from lifelong_gym.benchmark.statistics import Interval, Profile
@@ -16,9 +18,12 @@ from lifelong_gym.tasks import FloatArray
 N_THRESHOLDS = 121
 RULED = "by whole runs, because the tasks of a run share its luck"
 AGGREGATES = (
-    (Column("IQM", estimator="interquartile mean: of the middle half of all scores"), statistics.interquartile_mean),
-    (Column("mean", estimator="over all runs and tasks"), statistics.mean),
-    (Column("optimality gap", "performance", False, "mean of ``max(1 - x, 0)``"), statistics.optimality_gap),
+    (
+        Column("IQM", "1", True, "interquartile mean: of the middle half of all scores", 0),
+        statistics.interquartile_mean,
+    ),
+    (Column("mean", "1", True, "over all runs and tasks", 0), statistics.mean),
+    (Column("optimality gap", "1", False, "mean of ``max(1 - x, 0)``", 1), statistics.optimality_gap),
 )
 
 Scores = Mapping[str, FloatArray]
@@ -36,12 +41,12 @@ def pooled(studies: Sequence[Study]) -> tuple[dict[str, FloatArray], list[str]]:
     for learner in dict.fromkeys(name for study in studies for name in study.runs):
         missing = [study.family for study in studies if learner not in study.runs]
         if missing:
-            left_out.append(f"{learner}: no runs on {', '.join(missing)}")
+            left_out.append(f"{plain(learner)}: no runs on {plain(', '.join(missing))}")
             continue
         seeds = [{run.seed for run in study.runs[learner]} for study in studies]
         common = set.intersection(*seeds)
         if not common:
-            left_out.append(f"{learner}: no seed in common between the families")
+            left_out.append(f"{plain(learner)}: no seed in common between the families")
             continue
         scores[learner] = np.concatenate([_of_seeds(study, learner, common) for study in studies], axis=1)
     return scores, left_out
@@ -52,14 +57,21 @@ def _of_seeds(study: Study, learner: str, seeds: set[int]) -> FloatArray:
     return study.scores(learner)[keep]
 
 
-def aggregates(name: str, title: str, scores: Scores, notes: Sequence[str], outside: Sequence[str]) -> Table:
-    """Interquartile mean, mean and optimality gap; ``outside`` are the rows that aren't learners'."""
+def aggregates(
+    name: str, title: str, scores: Scores, notes: Sequence[str], outside: Sequence[str], raw: bool = False
+) -> Table:
+    """Interquartile mean, mean and optimality gap; ``outside`` are the rows that aren't learners'.
+
+    Of raw returns, without the gap to the best policy, which nobody knows.
+    """
+    kept = AGGREGATES
+    if raw:
+        kept = tuple((column._replace(unit="return", par=None), of) for column, of in AGGREGATES[:-1])
     rows = {}
     for learner, array in scores.items():
-        rows[learner] = [Cell(aggregate_interval(array, aggregate)) for _, aggregate in AGGREGATES]
-    return Table(
-        name, title, [column for column, _ in AGGREGATES], rows, [f"{INTERVALS} Resampled {RULED}.", *notes], outside
-    )
+        rows[learner] = [Cell(aggregate_interval(array, aggregate)) for _, aggregate in kept]
+    said = f"{INTERVALS}." if raw else PAR
+    return Table(name, title, [column for column, _ in kept], rows, [f"{said} Resampled {RULED}.", *notes], outside)
 
 
 def aggregate_interval(scores: FloatArray, aggregate: statistics.Aggregate) -> Interval:
@@ -97,11 +109,16 @@ def improvements(name: str, title: str, chances: Chances) -> Table:
     return Table(name, title, columns, rows, [note])
 
 
-def thresholds(scores: Scores) -> FloatArray:
-    """For performance profiles: from 0, or the lowest score above -1, to the highest, at least 1."""
-    low = min(0.0, max(-1.0, min(float(x.min()) for x in scores.values())))
-    high = max(1.0, max(float(x.max()) for x in scores.values()))
-    return np.linspace(low, high, N_THRESHOLDS)
+def thresholds(scores: Scores, raw: bool = False) -> FloatArray:
+    """For performance profiles: from the lowest score, at most 0, to the highest, at least 1, as close as they show.
+
+    Of raw returns, from the lowest to the highest.
+    """
+    low, high = min(float(x.min()) for x in scores.values()), max(float(x.max()) for x in scores.values())
+    if raw:
+        return np.linspace(low, high, N_THRESHOLDS)
+    ends = stretched(visible([min(0.0, low), max(1.0, high)]))
+    return unstretched(np.linspace(*ends, N_THRESHOLDS))
 
 
 def profile(scores: FloatArray, at: FloatArray) -> Profile:

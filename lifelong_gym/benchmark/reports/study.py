@@ -22,6 +22,7 @@ PROTOCOLS = {
     "distributed": "distributed",
 }
 SCORES = {"lifelong": "average performance", "transfer": "area under the novel task's curve"}
+FINAL = "final performance"
 FIXED = ("random", "zero", "reference")  # classes that don't learn
 SAME = ("name", "total_timesteps", "n_evaluations", "n_eval_episodes", "evaluation_seed")
 
@@ -62,12 +63,25 @@ class Study:
     @property
     def score_name(self) -> str:
         """What `scores` are."""
-        return SCORES.get(self.protocol, "final performance")
+        name = SCORES.get(self.protocol, FINAL)
+        return name.replace("performance", "return") if self.raw else name
+
+    @property
+    def raw(self) -> bool:
+        """Whether figures are raw returns, because the family names no reference to normalise them by."""
+        return not self.any.is_normalised
+
+    @property
+    def unit(self) -> str:
+        """Of the figures, as in `tables.Column`."""
+        return "return" if self.raw else "performance"
 
     @property
     def zero(self) -> str:
-        """What 0 on the normalised scale stands for."""
+        """What 0 on the normalised scale stands for; for raw returns, nothing."""
         run = self.any
+        if self.raw:
+            return ""
         return "acting at random" if np.array_equal(run.reference("zero"), run.reference("random")) else "doing nothing"
 
     @property
@@ -91,7 +105,7 @@ class Study:
         return None if self.alone(learner) or self.fixed(learner) else next(iter([*alike, *scratch]), None)
 
     def scores(self, learner: str) -> FloatArray:
-        """Normalised, one number a run and task, shape (n_runs, n_tasks): `score_name` says of what."""
+        """One number a run and task, shape (n_runs, n_tasks); `score_name` says of what. Normalised unless `raw`."""
         return np.array([_scores(run) for run in self.runs[learner]])
 
 

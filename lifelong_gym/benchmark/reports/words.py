@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from lifelong_gym.benchmark.records import Run
+from lifelong_gym.benchmark.reports.markup import bold, plain
 from lifelong_gym.benchmark.reports.measures import AREA, LIFELONG
 from lifelong_gym.benchmark.reports.metric_tables import estimate
 from lifelong_gym.benchmark.reports.overall import Scores, aggregate_interval, improvement
@@ -55,22 +56,26 @@ def compared(study: Study) -> str:
     run, counts = study.any, sorted({len(runs) for runs in study.runs.values()})
     seeds = plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     protocol = run.settings["protocol"]
+    others = [plain(name) for name in study.runs if study.fixed(name)]
+    beside = f", and {listed(others)} for comparison," if others else ""
     form = f" ({protocol['topology']})" if study.protocol == "distributed" and protocol.get("topology") else ""
+    who = plural(len(study.learners), "learner") + beside
     return (
-        f"**{study.family}**, {protocol_name(study)} protocol{form}: {plural(len(study.runs), 'learner')} on "
-        f"{plural(study.n_tasks, 'task')}, {seeds} each; {number(protocol['total_timesteps'], 'steps')} environment "
+        f"{bold(study.family)}, {protocol_name(study)} protocol{form}: {who} "
+        f"on {plural(study.n_tasks, 'task')}, {seeds} each; {number(protocol['total_timesteps'], 'steps')} environment "
         f"steps a run, {plural(len(run.times), 'evaluation')} with {plural(run.returns.shape[2], 'episode')} a task."
     )
 
 
 def verdict(study: Study) -> list[str]:
-    """Who leads, by how much, and how sure that is."""
+    """Who leads, by how much, and how sure that is. Every sentence names whom it is about."""
     learners = study.learners or list(study.runs)
     scores = {name: study.scores(name) for name in learners}
     means = {name: estimate(array.mean(axis=1)) for name, array in scores.items()}
-    sentences = _leading(scores, means, study.score_name, f"from {study.zero} (0) to the best known policy (1)")
-    if max(interval.estimate for interval in means.values()) < LITTLE:
-        sentences.append("Within this budget, little is learned here.")
+    scale = "" if study.raw else f"on the scale from {study.zero} (0) to the best known policy (1)"
+    sentences = _leading(scores, means, study.score_name, scale)
+    if not study.raw and max(interval.estimate for interval in means.values()) < LITTLE:
+        sentences.append(f"No learner reaches {number(LITTLE)}: within this budget, little is learned here.")
     sentences.extend(unmoved(study))
     if study.protocol in ("multi_task", "distributed") and len(scores) > 1:
         sentences.append(_fastest(study, means))
@@ -78,32 +83,45 @@ def verdict(study: Study) -> list[str]:
         sentences.extend(_forgetting(study))
     fixed = {name: estimate(study.scores(name).mean(axis=1)) for name in study.runs if name not in learners}
     if fixed:
-        values = listed(f"{name} {number(interval.estimate)}" for name, interval in fixed.items())
+        values = listed(f"{plain(name)} {number(interval.estimate, study.unit)}" for name, interval in fixed.items())
         sentences.append(f"For comparison: {values}.")
     return [*sentences, *_few(list(scores.values()))]
 
 
 def _leading(scores: Scores, means: Intervals, what: str, scale: str) -> list[str]:
-    leader, *others = sorted(scores, key=lambda name: means[name].estimate, reverse=True)
-    if not others:
-        return [f"**{leader}** has a {what} of {interval_text(means[leader])}, {scale}; it is the only learner."]
-    first = f"**{leader}** has the highest {what}: {interval_text(means[leader])} on the scale {scale}."
-    return [first, *_against(leader, others, scores, means)]
+    """Who has the highest mean, and how the others compare; ``scale`` is empty for raw returns."""
+    unit = "performance" if scale else "return"
+    ranked = sorted(scores, key=lambda name: means[name].estimate, reverse=True)
+    level, where = interval_text(means[ranked[0]], unit), f" {scale}" if scale else ""
+    if len(ranked) == 1:
+        return [f"{bold(ranked[0])} has a {what} of {level}{where}; no other learner was run."]
+    first = [name for name in ranked if means[name].estimate == means[ranked[0]].estimate]
+    if len(first) > 1:
+        leading = f"{listed(map(bold, first))} share the highest {what}: {level}{where}."
+    else:
+        leading = f"{bold(first[0])} has the highest {what}: {level}{where}."
+    return [leading, *_against(first[0], ranked[len(first) :], scores, means, unit)]
 
 
-def _against(leader: str, others: Sequence[str], scores: Scores, means: Intervals) -> list[str]:
+def _names(names: Sequence[str], means: Intervals, unit: str) -> str:
+    return listed(f"{bold(name)} ({interval_text(means[name], unit)})" for name in names)
+
+
+def _against(leader: str, others: Sequence[str], scores: Scores, means: Intervals, unit: str) -> list[str]:
     """The leader's runner-up in full, the others by name."""
+    if not others:
+        return []
     chances = {name: improvement(scores[leader], scores[name]) for name in others}
     second, *rest = others
     behind = [name for name in rest if _clear(scores[leader], scores[name], chances[name])]
     near = [name for name in rest if name not in behind]
-    sentences = [_duel(leader, second, scores, means, chances[second])]
+    sentences = [_duel(leader, second, scores, _names([second], means, unit), chances[second])]
     if behind:
-        sentences.append(f"Clearly behind it: {_names(behind, means)}.")
+        sentences.append(f"{bold(leader)} is clearly ahead of {_names(behind, means, unit)}.")
     if near and _too_few(scores, [leader, *near]):
-        sentences.append(f"Then {'follows' if len(near) == 1 else 'follow'} {_names(near, means)}.")
+        sentences.append(f"Then {'follows' if len(near) == 1 else 'follow'} {_names(near, means, unit)}.")
     elif near:
-        sentences.append(f"Behind it, but not clearly: {_names(near, means)}.")
+        sentences.append(f"{bold(leader)} is ahead of {_names(near, means, unit)}, but not clearly.")
     return sentences
 
 
@@ -115,29 +133,27 @@ def _clear(a: FloatArray, b: FloatArray, chance: Interval) -> bool:
     return min(len(a), len(b)) >= FEW and chance.low > 0.5
 
 
-def _names(names: Sequence[str], means: Intervals) -> str:
-    return listed(f"**{name}** ({interval_text(means[name])})" for name in names)
-
-
-def _duel(leader: str, second: str, scores: Scores, means: Intervals, chance: Interval) -> str:
-    odds = f"a run of {leader} scores higher than one of {second} with probability {interval_text(chance)}"
+def _duel(leader: str, second: str, scores: Scores, shown: str, chance: Interval) -> str:
+    probability = interval_text(chance)
+    odds = f"a run of {plain(leader)} scores higher than one of {plain(second)} with probability {probability}"
     if _clear(scores[leader], scores[second], chance):
-        return f"It is clearly ahead of {_names([second], means)}: {odds}."
+        return f"{bold(leader)} is clearly ahead of {shown}: {odds}."
     if _too_few(scores, [leader, second]):
-        return f"Next comes {_names([second], means)}: {odds}, too few runs to tell that from chance."
-    return f"There is no clear difference to {_names([second], means)}: {odds}."
+        return f"Next comes {shown}: {odds}, too few runs to tell that from chance."
+    return f"There is no clear difference between {bold(leader)} and {shown}: {odds}."
 
 
 def _fastest(study: Study, means: Intervals) -> str:
     areas = {name: estimate([AREA.value(run, ()) for run in study.runs[name]]) for name in means}
-    first = max(areas, key=lambda name: areas[name].estimate)
     leader = max(means, key=lambda name: means[name].estimate)
-    if first == leader:
-        return f"It also has the largest area under the learning curve, {interval_text(areas[first])}."
-    return (
-        f"While learning, **{first}** is best: an area under the curve of {interval_text(areas[first])}, against "
-        f"{interval_text(areas[leader])} of {leader}."
-    )
+    most = max(interval.estimate for interval in areas.values())
+    first = [name for name in areas if areas[name].estimate == most]
+    largest = f"the largest area under the learning curve, {interval_text(areas[first[0]], study.unit)}"
+    if first == [leader]:
+        return f"{bold(leader)} also has {largest}."
+    if len(first) > 1:
+        return f"{listed(map(bold, first))} share {largest}."
+    return f"{bold(first[0])} has {largest}, against {interval_text(areas[leader], study.unit)} of {bold(leader)}."
 
 
 def _forgetting(study: Study) -> list[str]:
@@ -147,19 +163,23 @@ def _forgetting(study: Study) -> list[str]:
         return []
     lost = {name: estimate([measure.value(run, ()) for run in study.runs[name]]) for name in sequential}
     least, *_, most = sorted(lost, key=lambda name: lost[name].estimate)
-    return [
-        f"Of what it had learned, **{least}** loses the least by the end (forgetting {interval_text(lost[least])}), "
-        f"**{most}** the most ({interval_text(lost[most])})."
-    ]
+    little, much = (interval_text(lost[name], study.unit) for name in (least, most))
+    if lost[least].estimate == lost[most].estimate:
+        return [f"{listed(map(bold, sequential))} forget equally much ({little})."]
+    return [f"{bold(least)} forgets the least ({little}), {bold(most)} the most ({much})."]
 
 
 def unmoved(study: Study) -> list[str]:
     """Who did the same at every evaluation: its first update needs more than the budget."""
-    names = [name for name in study.learners if all(np.ptp(run.returns, axis=0).max() == 0 for run in study.runs[name])]
+    names = [name for name in study.learners if all(map(_is_unmoved, study.runs[name]))]
     return [
-        f"The budget was too small for **{name}**: its policy never changed (give it a larger one, or smaller batches)."
+        f"The budget was too small for {bold(name)}: its policy never changed (a larger budget or smaller batches may help)."
         for name in names
     ]
+
+
+def _is_unmoved(run: Run) -> bool:
+    return len(run.times) > 1 and bool(np.ptp(run.returns, axis=0).max() == 0)
 
 
 def _few(scores: Sequence[FloatArray]) -> list[str]:
@@ -176,9 +196,5 @@ def verdict_overall(scores: Scores, families: Sequence[str], what: str) -> list[
     if len(scores) < 2:
         return []
     means = {name: aggregate_interval(array, interquartile_mean) for name, array in scores.items()}
-    leader, *others = sorted(scores, key=lambda name: means[name].estimate, reverse=True)
-    return [
-        f"Over {listed(families)} together, **{leader}** has the highest interquartile mean of the {what}, "
-        f"{interval_text(means[leader])}.",
-        *_against(leader, others, scores, means),
-    ]
+    where = f"over {listed(map(plain, families))} together"
+    return _leading(scores, means, f"interquartile mean of the {what}", where)
