@@ -32,6 +32,7 @@ IntArray = npt.NDArray[np.int64]
 
 FORMAT = 1
 MAX_UID = 2**32 - 1
+WIDTH = 120  # characters of a line, in tables that are printed
 
 
 @dataclass(frozen=True)
@@ -378,7 +379,7 @@ class TaskSet(Sequence[Task]):
         origin = f", preset={self.preset!r}, seed={self.seed}" if self.preset is not None else ""
         constant = len(self.space) - len(varying)
         note = f"; {constant} more parameters are the same in all" if constant else ""
-        return f"TaskSet({len(self)} tasks{origin}, hash={self.hash}{note})\n{_text_table(header, rows)}"
+        return f"TaskSet({len(self)} tasks{origin}, hash={self.hash}{note})\n{_text_table(header, rows, WIDTH)}"
 
     @functools.cached_property
     def hash(self) -> str:
@@ -494,7 +495,14 @@ def _header(parameter: Parameter) -> str:
     return parameter.name if parameter.unit == "1" else f"{parameter.name} [{parameter.unit}]"
 
 
-def _text_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def _text_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], width: int | None = None) -> str:
+    """Aligned; of a table that is wider than ``width`` characters, the first columns, and how many more there are."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    n = len(header)
+    while width is not None and n > 2 and sum(widths[:n]) + 2 * (n - 1) > width:
+        n -= 1
+    if n < len(header):
+        more = f"... {len(header) - n} more"
+        return _text_table((*header[:n], more), [(*row[:n], "") for row in rows])
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
     return "\n".join(lines)

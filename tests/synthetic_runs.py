@@ -12,6 +12,7 @@ from lifelong_gym.benchmark.writer import RunWriter, make_header
 from lifelong_gym.tasks import FloatArray
 
 ZERO, BEST = -200.0, -20.0
+RAW = "Raw-v0"  # a family that names no reference
 
 
 def settings(
@@ -48,8 +49,10 @@ def settings(
 
 
 def header(run: dict[str, Any]) -> dict[str, Any]:
-    """Of a run with these settings."""
+    """Of a run with these settings; without references for the family ``RAW``."""
     n_tasks = run["family"]["n_tasks"]
+    if run["family"]["id"] == RAW:
+        return make_header(run, f"tasks-of-{RAW}-{n_tasks}", None)
     levels = {"best": BEST, "zero": ZERO, "random": ZERO - 20}
     references = {
         "version": 1,
@@ -110,7 +113,15 @@ def multi_task(folder: Path, label: str, seeds: range, family: str = "LifelongCa
         write(folder, run, rising(11, n_tasks, sum(map(ord, label + family)) + seed, **more))
 
 
-def lifelong(folder: Path, label: str, seeds: range, kept: float = 0.7, n_tasks: int = 4, each: int = 5) -> None:
+def lifelong(
+    folder: Path,
+    label: str,
+    seeds: range,
+    kept: float = 0.7,
+    n_tasks: int = 4,
+    each: int = 5,
+    family: str = "LifelongCartPole-v0",
+) -> None:
     """Runs that learn one task after another, and keep a share of what they learned."""
     for seed in seeds:
         rng = np.random.default_rng(seed)
@@ -123,7 +134,7 @@ def lifelong(folder: Path, label: str, seeds: range, kept: float = 0.7, n_tasks:
                 level[task] = start[task] + (0.9 - start[task]) * (1 - np.exp(-3 * k / each))
                 history.append(level + rng.normal(0, 0.02, n_tasks))
         stages: list[int | None] = [None, *(i for i in range(n_tasks) for _ in range(each))]
-        run = settings(label, protocol="lifelong", n_tasks=n_tasks, seed=seed, order=order)
+        run = settings(label, family, "lifelong", n_tasks=n_tasks, seed=seed, order=order)
         write(folder, run, np.array(history), stages)
 
 

@@ -64,7 +64,8 @@ def test_each_sentence_names_its_subject(tmp_path: Path) -> None:
         "**Late** is clearly ahead of **Early** (0.70 [0.70, 0.70]): a run of Late scores higher than one of Early "
         "with probability 1.00 [1.00, 1.00].",
         "**Late** is clearly ahead of **Still** (0.20 [0.20, 0.20]).",
-        "The budget was too small for **Still**: its policy never changed (a larger budget or smaller batches may help).",
+        "The budget was too small for **Still**: its policy never changed (a larger budget or smaller batches may "
+        "help).",
         "**Early** has the largest area under the learning curve, 0.63 [0.63, 0.63], against 0.35 [0.35, 0.35] of "
         "**Late**.",
         "For comparison: random −0.30.",

@@ -289,14 +289,17 @@ def report(
     folder: Annotated[Path | None, typer.Option(help="For figures and tables; default: `report` in there.")] = None,
     html: Annotated[Path | None, typer.Option(help="The page; default: `report.html` in that folder.")] = None,
 ) -> None:
-    """Make tables (Markdown, LaTeX, CSV), figures and one page from what `lifelong benchmark` wrote.
+    """Make tables (Markdown, LaTeX, CSV), figures (PDF, SVG, PNG) and one page from what `lifelong benchmark` wrote.
 
     Example: `lifelong report runs/benchmark --html report.html`
     """
     from lifelong_gym.benchmark.reports.report import write_report
 
     page, *others = write_report(runs, folder, html)
-    console.print(f"Written: [bold]{page}[/bold], and {len(others)} tables and figures in [bold]{page.parent}[/bold]")
+    place = others[0].parent.parent
+    console.print(
+        f"Written: [bold]{page}[/bold], and {len(others)} files of tables and figures in [bold]{place}[/bold]"
+    )
     console.print(f"Next: open {page} in a browser, or load the data: `lifelong_gym.benchmark.load({str(runs)!r})`")
 
 

@@ -25,7 +25,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # 
 LINES = ("-", "--", ":", "-.")
 GREY = "#555555"
 DPI = 140
-LITERAL = {"text.parse_math": False, "axes.unicode_minus": True}  # of texts that are made while drawing
 
 
 class Style(NamedTuple):
@@ -66,7 +65,14 @@ def save(figure: Figure, folder: Path, name: str) -> Picture:
     text = io.StringIO()
     for shown in figure.findobj(Text):
         shown.set_parse_math(False)
-    with matplotlib.rc_context({**LITERAL, "svg.hashsalt": name, "svg.fonttype": "path", "pdf.fonttype": 42}):
+    drawing: dict[Any, Any] = {
+        "text.parse_math": False,  # of texts that are made while drawing
+        "axes.unicode_minus": True,
+        "svg.hashsalt": name,
+        "svg.fonttype": "path",
+        "pdf.fonttype": 42,  # publishers refuse type 3
+    }
+    with matplotlib.rc_context(drawing):
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
         FigureCanvasPdf(figure).print_pdf(pdf_path, metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
         FigureCanvasAgg(figure).print_png(png_path)

@@ -43,6 +43,10 @@ class Run:
     failed: FloatArray
     communication: tuple[Communication | None, ...]
 
+    def __repr__(self) -> str:
+        what = f"{self.learner!r} on {self.family} ({self.preset}), {self.protocol}, seed {self.seed}"
+        return f"Run({what}: {len(self.times)} evaluations of {self.n_tasks} tasks)"
+
     @property
     def settings(self) -> Mapping[str, Any]:
         """What reproduces the run: ``learner``, ``family``, ``protocol``, ``seed``."""
@@ -154,6 +158,9 @@ class Found(NamedTuple):
     runs: list[Run]
     unfinished: list[Path]
     broken: list[str]
+
+    def __repr__(self) -> str:
+        return f"Found({len(self.runs)} runs, {len(self.unfinished)} unfinished, {len(self.broken)} broken)"
 
 
 def find_runs(folder: Path | str) -> Found:

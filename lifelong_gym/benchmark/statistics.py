@@ -51,6 +51,10 @@ class Profile(NamedTuple):
     low: FloatArray
     high: FloatArray
 
+    def __repr__(self) -> str:
+        at = self.thresholds
+        return f"Profile({len(at)} thresholds from {at[0]:.4g} to {at[-1]:.4g})"
+
 
 def _limits(replicates: FloatArray, confidence_level: float) -> FloatArray:
     """Percentiles over the first axis, shape (2, ...)."""

@@ -40,6 +40,9 @@ class RolloutStatistics:
     features_squared: FloatArray
     sigma: float
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_size(self.returns.shape, self.returns)}, sigma={self.sigma:g})"
+
     @property
     def score(self) -> FloatArray:
         """``psi = sum_t d log pi(a_t | y_t) / d theta``, (n_tasks, n_trajectories, n_action * n_features)."""
@@ -84,6 +87,10 @@ class Trajectories:
     actions: FloatArray
     rewards: FloatArray
     alive: BoolArray
+
+    def __repr__(self) -> str:
+        *shape, horizon = self.rewards.shape
+        return f"{type(self).__name__}({_size(tuple(shape), self.rewards.sum(axis=-1))}, horizon={horizon})"
 
 
 def rollout(
@@ -188,6 +195,11 @@ def count_violations(core: Core, tasks: IntArray, actions: FloatArray, *, seed: 
     assert copies.safety is not None
     core.safety.n_steps += copies.safety.n_steps
     core.safety.n_violations += copies.safety.n_violations
+
+
+def _size(shape: tuple[int, ...], returns: FloatArray) -> str:
+    """For a ``repr``, because the arrays themselves would fill a terminal."""
+    return f"n_tasks={shape[0]}, n_trajectories={shape[1]}, mean return {returns.mean():.4g}"
 
 
 def _shaped(array: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:

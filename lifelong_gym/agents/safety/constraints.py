@@ -92,6 +92,9 @@ class PolicyConstraints:
         for field, value in (("matrix", matrix), ("bound", bound), ("names", names)):
             object.__setattr__(self, field, value)
 
+    def __repr__(self) -> str:
+        return f"PolicyConstraints({self.matrix.shape[0]} constraints on {self.matrix.shape[1]} parameters)"
+
     @classmethod
     def polytope(cls, matrix: npt.ArrayLike, bound: npt.ArrayLike, names: Sequence[str] = ()) -> Self:
         """``A theta <= b``; see the class."""

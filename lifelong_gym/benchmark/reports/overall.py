@@ -64,9 +64,9 @@ def aggregates(
 
     Of raw returns, without the gap to the best policy, which nobody knows.
     """
-    kept = AGGREGATES
+    kept = list(AGGREGATES)
     if raw:
-        kept = tuple((column._replace(unit="return", par=None), of) for column, of in AGGREGATES[:-1])
+        kept = [(column._replace(unit="return", par=None), of) for column, of in AGGREGATES[:-1]]
     rows = {}
     for learner, array in scores.items():
         rows[learner] = [Cell(aggregate_interval(array, aggregate)) for _, aggregate in kept]
@@ -117,8 +117,8 @@ def thresholds(scores: Scores, raw: bool = False) -> FloatArray:
     low, high = min(float(x.min()) for x in scores.values()), max(float(x.max()) for x in scores.values())
     if raw:
         return np.linspace(low, high, N_THRESHOLDS)
-    ends = stretched(visible([min(0.0, low), max(1.0, high)]))
-    return unstretched(np.linspace(*ends, N_THRESHOLDS))
+    first, last = stretched(visible([min(0.0, low), max(1.0, high)]))
+    return unstretched(np.linspace(first, last, N_THRESHOLDS))
 
 
 def profile(scores: FloatArray, at: FloatArray) -> Profile:

@@ -173,7 +173,8 @@ def unmoved(study: Study) -> list[str]:
     """Who did the same at every evaluation: its first update needs more than the budget."""
     names = [name for name in study.learners if all(map(_is_unmoved, study.runs[name]))]
     return [
-        f"The budget was too small for {bold(name)}: its policy never changed (a larger budget or smaller batches may help)."
+        f"The budget was too small for {bold(name)}: its policy never changed (a larger budget or smaller batches may "
+        "help)."
         for name in names
     ]
 
