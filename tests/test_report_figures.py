@@ -115,6 +115,7 @@ def test_what_is_cut_is_marked(tmp_path: Path) -> None:
     marked = [line for line in figure.axes[0].lines if line.get_marker() == "v"]
     assert [set(heights(line).tolist()) for line in marked] == [{LOWEST}]
     assert figure.axes[0].get_ylim()[0] < LOWEST
+    assert "▼ below −1 k" in texts(figure)
     assert ends_of_bar(heatmaps.task_matrix(study)) == "min"
     assert ends_of_bar(heatmaps.task_matrix(study_of(tmp_path / "a", A=0.9, B=-10))) == "neither"
 

@@ -108,6 +108,16 @@ def test_no_sentence_hangs_on_the_one_before(tmp_path: Path, n_seeds: int) -> No
         assert not re.search(r"\b([Ii]t|[Tt]hey)\b", sentence), sentence
 
 
+def test_few_seeds_of_one_learner_are_its_own(tmp_path: Path) -> None:
+    """The others are compared as clearly as they can be."""
+    multi_task(tmp_path, "A", range(5), top=0.9)
+    multi_task(tmp_path, "B", range(5), top=0.3)
+    multi_task(tmp_path, "C", range(1), top=0.5)
+    said = verdict(study_of(tmp_path))
+    assert any(line.startswith("**A** is clearly ahead of **B**") for line in said)
+    assert said[-1] == "**C** ran with 1 seed, too few to call any difference clear."
+
+
 LABELS = (r"$\foo$", "**a** `b` [c]", "_hidden", "[x]/y", "50% & <b>", "x^2_~|\\")
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from lifelong_gym.benchmark.plots import GREY, Style, engineering, line, new_figure, tidy
 from lifelong_gym.benchmark.records import Run
 from lifelong_gym.benchmark.reports.overall import Scores, profile, thresholds
-from lifelong_gym.benchmark.reports.scales import mark_cut, set_scale, visible
+from lifelong_gym.benchmark.reports.scales import mark_cut, name_level, set_scale, visible
 from lifelong_gym.benchmark.reports.study import Study, novel_curve
 from lifelong_gym.benchmark.statistics import bootstrap
 from lifelong_gym.tasks import FloatArray
@@ -72,10 +72,7 @@ def _levels(axes: Axes, ranges: Sequence[tuple[float, float]], zero: str) -> Non
     set_scale(axes, "y", min(0.0, *(r[0] for r in ranges)), max(1.0, *(r[1] for r in ranges)))
     for level, text in enumerate(("0: " + zero.replace(" ", "\n", 1), "1: best\nknown policy")):
         axes.axhline(level, color=GREY, lw=1, ls=(0, (4, 4)), zorder=1)
-        axes.annotate(
-            text, (1, level), (6, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-            va="center", color=GREY, fontsize=9,
-        )  # fmt: skip
+        name_level(axes, level, text)
 
 
 def _legend(figure: Figure, names: Sequence[str]) -> None:

@@ -65,22 +65,24 @@ def set_scale(axes: Axes, axis: str, low: float, high: float) -> None:
 
 def _mark_the_knee(axes: Axes, axis: str) -> None:
     """Where the scale becomes another one."""
-    is_y = axis == "y"
-    draw = axes.axhline if is_y else axes.axvline
-    draw(KNEE, color=GREY, lw=0.8, ls=":", zorder=1)
-    at, shift, ha = ((1, KNEE), (6, 0), "left") if is_y else ((KNEE, 0), (-4, 4), "right")
+    text = f"below {number(KNEE, 'return')}:\nlogarithmic"
+    if axis == "y":
+        axes.axhline(KNEE, color=GREY, lw=0.8, ls=":", zorder=1)
+        name_level(axes, KNEE, text)
+        return
+    axes.axvline(KNEE, color=GREY, lw=0.8, ls=":", zorder=1)
     axes.annotate(
-        f"below {number(KNEE, 'return')}:\nlogarithmic",
-        at,
-        shift,
-        xycoords=axes.get_yaxis_transform() if is_y else axes.get_xaxis_transform(),
-        textcoords="offset points",
-        rotation=0 if is_y else 90,
-        ha=ha,
-        va="center" if is_y else "bottom",
-        color=GREY,
-        fontsize=9,
-    )
+        text, (KNEE, 0), (-4, 10), xycoords=axes.get_xaxis_transform(), textcoords="offset points",
+        rotation=90, ha="right", va="bottom", color=GREY, fontsize=9,
+    )  # fmt: skip
+
+
+def name_level(axes: Axes, level: float, text: str) -> None:
+    """To the right of the axes."""
+    axes.annotate(
+        text, (1, level), (6, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+        va="center", color=GREY, fontsize=9,
+    )  # fmt: skip
 
 
 def mark_cut(axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike, colour: str) -> None:
@@ -88,6 +90,7 @@ def mark_cut(axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike, colour: str) -> Non
     times, values = np.asarray(x), np.asarray(y)
     cut = values < LOWEST
     if cut.any():
+        name_level(axes, LOWEST, f"▼ below {number(LOWEST, 'return')}")
         axes.plot(times[cut], visible(values[cut]), ls="", marker="v", ms=5, color=colour, clip_on=False, zorder=4)
 
 

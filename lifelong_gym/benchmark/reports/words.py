@@ -85,7 +85,7 @@ def verdict(study: Study) -> list[str]:
     if fixed:
         values = listed(f"{plain(name)} {number(interval.estimate, study.unit)}" for name, interval in fixed.items())
         sentences.append(f"For comparison: {values}.")
-    return [*sentences, *_few(list(scores.values()))]
+    return [*sentences, *_few(scores)]
 
 
 def _leading(scores: Scores, means: Intervals, what: str, scale: str) -> list[str]:
@@ -183,11 +183,16 @@ def _is_unmoved(run: Run) -> bool:
     return len(run.times) > 1 and bool(np.ptp(run.returns, axis=0).max() == 0)
 
 
-def _few(scores: Sequence[FloatArray]) -> list[str]:
-    n = min(map(len, scores))
-    if n == 1:
+def _few(scores: Scores) -> list[str]:
+    """What few seeds mean; where only some learners have few, which."""
+    few = {name: len(array) for name, array in scores.items() if len(array) < FEW}
+    if few and len(few) < len(scores):
+        least = min(few.values())
+        return [f"{listed(map(bold, few))} ran with {plural(least, 'seed')}, too few to call any difference clear."]
+    if few and min(few.values()) == 1:
         return ["One seed gives no interval: this is an example, not a comparison."]
-    if n < FEW:
+    if few:
+        n = min(few.values())
         return [f"{n} seeds are few: intervals from so few runs are too narrow, and no difference is called clear."]
     return []
 
