@@ -115,7 +115,7 @@ def test_few_seeds_of_one_learner_are_its_own(tmp_path: Path) -> None:
     multi_task(tmp_path, "C", range(1), top=0.5)
     said = verdict(study_of(tmp_path))
     assert any(line.startswith("**A** is clearly ahead of **B**") for line in said)
-    assert said[-1] == "**C** ran with 1 seed, too few to call any difference clear."
+    assert said[-1] == "**C** (1 seed) ran too seldom for any difference to be called clear."
 
 
 LABELS = (r"$\foo$", "**a** `b` [c]", "_hidden", "[x]/y", "50% & <b>", "x^2_~|\\")

@@ -60,7 +60,8 @@ pre { background: var(--tint); padding: .8rem 1rem; overflow-x: auto; }
   figure.picture svg { width: calc(var(--share) * 40rem); min-width: 100%; }
   thead td:first-child, table:not(.words) th[scope=row] { position: sticky; left: 0; background: var(--paper); }
   th[scope=row] { white-space: normal; max-width: 8.5rem; }
-  table.words td { min-width: 6rem; } pre { white-space: pre-wrap; }
+  table.words td { min-width: 6rem; } figure.many table.words code { overflow-wrap: break-word; }
+  pre { white-space: pre-wrap; }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } h2 { break-after: avoid; }

@@ -187,8 +187,8 @@ def _few(scores: Scores) -> list[str]:
     """What few seeds mean; where only some learners have few, which."""
     few = {name: len(array) for name, array in scores.items() if len(array) < FEW}
     if few and len(few) < len(scores):
-        least = min(few.values())
-        return [f"{listed(map(bold, few))} ran with {plural(least, 'seed')}, too few to call any difference clear."]
+        shown = listed(f"{bold(name)} ({plural(n, 'seed')})" for name, n in few.items())
+        return [f"{shown} ran too seldom for any difference to be called clear."]
     if few and min(few.values()) == 1:
         return ["One seed gives no interval: this is an example, not a comparison."]
     if few:
