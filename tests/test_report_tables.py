@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from matplotlib import get_data_path
 from matplotlib.ft2font import FT2Font
+from typer.testing import CliRunner
 
+from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.records import read_runs
 from lifelong_gym.benchmark.reports.formats import FITS, to_html
 from lifelong_gym.benchmark.reports.latex import COLUMN, latex, width
@@ -204,3 +206,14 @@ def test_the_page_says_where_everything_is(tmp_path: Path) -> None:
         assert len(said) == 2
         places = {(page.parent / place).resolve() for place in said}
         assert places == {path.parent.resolve() for path in others}
+
+
+def test_the_command_says_where_everything_is(tmp_path: Path) -> None:
+    """The page in the one folder, tables and figures in the other."""
+    write(tmp_path / "runs", settings("A"), rising(11, 4, 0))
+    page = tmp_path / "b" / "r.html"
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "runs"), "--html", str(page)])
+    said = result.output.replace("\n", "").replace(" ", "")
+    assert result.exit_code == 0
+    assert f"Written:{page},and" in said
+    assert f"oftablesandfiguresin{tmp_path / 'runs' / 'report'}Next" in said
