@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from lifelong_gym.agents import checkpoint, persistence
 from lifelong_gym.agents.arguments import spell_out
 from lifelong_gym.agents.checks import number
-from lifelong_gym.agents.environment import to_vec_env
+from lifelong_gym.agents.environment import before_steps, to_vec_env
 from lifelong_gym.agents.roster import NewTasks, Roster
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.tasks import FloatArray, IntArray, Task, TaskSet
@@ -229,7 +229,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Learn in whole sweeps until at least ``total_timesteps`` environment steps were taken.
+        """Learn in whole sweeps until at least ``total_timesteps`` environment steps were taken, or an env's budget.
 
         Args:
             total_timesteps: of all tasks together.
@@ -247,12 +247,16 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         callback.on_training_start(locals(), globals())
         iteration, go_on = 0, True
         while go_on and self.num_timesteps < total_timesteps:
+            before_steps(self.env, 0)
             callback.on_rollout_start()
             self._rollouts, n_steps = self.collect_rollouts()
             dones = np.ones(self._rollouts.returns.size, bool)
             callback.update_locals(locals())
             callback.on_rollout_end()
             self.num_timesteps += n_steps
+            if len(dones) == 0:  # a budget ended every episode before it was whole, or is spent
+                go_on = n_steps > 0
+                continue
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
             self.train()
             self._n_updates += 1

@@ -53,6 +53,14 @@ class BaseLearner(ABC):
     def check(self, n_trajectories: int, d: int) -> None:
         """Raise `ValueError` unless so many trajectories determine a step of d parameters."""
 
+    def suffices(self, n_trajectories: int, d: int) -> bool:
+        """Whether so many trajectories pass `check`."""
+        try:
+            self.check(n_trajectories, d)
+        except ValueError:
+            return False
+        return True
+
     def compared(self, statistics: RolloutStatistics, pool: Pool) -> RolloutStatistics:
         """The same trajectories with returns as `equations` needs them."""
         del pool

@@ -8,11 +8,12 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
+from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Bounded, Continuous, KernelFamily
 from lifelong_gym.registry import family
 from lifelong_gym.tasks import IntArray, TaskSet
-from lifelong_gym.wrappers import CoreVecEnv, ParameterSharing, as_vec_env
+from lifelong_gym.wrappers import Budget, CoreVecEnv, ParameterSharing, as_vec_env
 
 
 def to_vec_env(env: Any) -> VecEnv:
@@ -49,8 +50,29 @@ def n_tasks_of(env: VecEnv) -> int:
 
 def present_tasks(env: VecEnv) -> IntArray:
     """The tasks that come up in the env as it is now, in increasing order."""
-    core = core_of(env)
-    return np.arange(n_tasks_of(env)) if core is None or core.settings.hide_task_id else core.present
+    inner = env.unwrapped
+    if not isinstance(inner, CoreVecEnv) or inner.core.settings.hide_task_id:
+        return np.arange(n_tasks_of(env))
+    return inner.present
+
+
+def budget_of(env: VecEnv) -> Budget | None:
+    """What limits the steps of each task; None where nothing does."""
+    inner = env.unwrapped
+    return inner.budget if isinstance(inner, CoreVecEnv) else None
+
+
+def before_steps(env: VecEnv, n_steps: int) -> None:
+    """Tell whoever counts that at most so many steps, perhaps none yet, are about to be taken."""
+    inner = env.unwrapped
+    if isinstance(inner, CoreVecEnv):
+        inner.before_steps(n_steps)
+
+
+def idle_rows(env: VecEnv) -> BoolArray:
+    """Rows that no step is left for, shape (num_envs,)."""
+    inner = env.unwrapped
+    return inner.idle if isinstance(inner, CoreVecEnv) else np.zeros(env.num_envs, bool)
 
 
 def task_of_rows(env: VecEnv) -> IntArray:

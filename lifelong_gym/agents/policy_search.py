@@ -12,10 +12,10 @@ from stable_baselines3.common.type_aliases import Schedule
 from lifelong_gym.agents.base import CommonArguments, MultiTaskAlgorithm
 from lifelong_gym.agents.base_learners import BaseLearner
 from lifelong_gym.agents.checks import flag, number
-from lifelong_gym.agents.environment import units_of
+from lifelong_gym.agents.environment import budget_of, units_of
 from lifelong_gym.agents.operating_point import ONE_PLACE, OperatingPoint, Pool, pooled
 from lifelong_gym.agents.policies import LinearGaussianPolicy
-from lifelong_gym.agents.sampling import sample
+from lifelong_gym.agents.sampling import nothing, sample, sweep_size
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.errors import integer
 
@@ -91,9 +91,23 @@ class PolicySearch(MultiTaskAlgorithm):
             policy_arguments = {"n_policies": 1 if self.shared else self.n_tasks, **units_of(self.env)}
         exploration = {"sigma": self.sigma, "bias": self.bias}
         policy = LinearGaussianPolicy(self.observation_space, self.action_space, **{**policy_arguments, **exploration})
-        pools = self.n_tasks if self.shared else 1
-        self._base.check(self.n_trajectories * pools, policy.theta.shape[1])
+        self._check_sweeps(policy.theta.shape[1])
         self.policy = policy
+
+    def _check_sweeps(self, d: int) -> None:
+        """Raise `ValueError` unless the smallest sweep suffices for d parameters."""
+        budget = None if self.env is None else budget_of(self.env)
+        if budget is None or budget.is_over or self.env is None:
+            self._base.check(self.n_trajectories * (self.n_tasks if self.shared else 1), d)
+            return
+        n = min(self.n_trajectories, sweep_size(self.env, self.n_trajectories))
+        pools = min(len(stage.tasks) for stage in budget.stages) if self.shared else 1
+        try:
+            self._base.check(n * pools, d)
+        except ValueError as error:
+            raise ValueError(
+                f"a sweep of {n} episodes a task, which the budget allows, is too small: {error}"
+            ) from None
 
     def _policy_of(self, task: int) -> BasePolicy:
         return self.policy.only(0 if self.shared else task)
@@ -105,7 +119,7 @@ class PolicySearch(MultiTaskAlgorithm):
             self.policy = self.policy.with_thetas(np.concatenate([thetas, more]))
 
     def collect_rollouts(self) -> tuple[RolloutStatistics, int]:
-        """Run ``n_trajectories`` episodes in every task that comes up."""
+        """Run ``n_trajectories`` episodes in every task that comes up, or what `sweep_size` makes of it."""
         assert self.env is not None
         result = sample(
             self.env,
@@ -115,7 +129,10 @@ class PolicySearch(MultiTaskAlgorithm):
             first_visit=self._n_visits,
             credit=self._base.credit(self._pool),
         )
-        self._n_visits += self.n_trajectories
+        n = result.statistics.returns.shape[1]
+        self._n_visits += n
+        if not self._base.suffices(n * len(result.tasks) if self.shared else n, self.policy.thetas.shape[1]):
+            result = nothing(self.policy, result.n_steps)
         self._observed = self._places[result.tasks]
         return result.statistics, result.n_steps
 

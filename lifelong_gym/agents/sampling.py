@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_gym.agents.environment import fused_core, n_tasks_of, present_tasks, task_of_rows
+from lifelong_gym.agents.environment import (
+    before_steps,
+    budget_of,
+    core_of,
+    fused_core,
+    idle_rows,
+    n_tasks_of,
+    present_tasks,
+    task_of_rows,
+)
 from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.rollout import RolloutStatistics, count_violations, rollout
@@ -45,7 +55,7 @@ class Sample:
     """What one sweep over the present tasks gave.
 
     Attributes:
-        tasks: which these are, shape (n_present,).
+        tasks: which these are, shape (n_present,); those of which there are no whole episodes aren't among them.
         statistics: of every trajectory, a row each; score and Fisher information are weighted if credit was asked for.
         n_steps: environment steps it took, all tasks together.
     """
@@ -53,6 +63,22 @@ class Sample:
     tasks: IntArray
     statistics: RolloutStatistics
     n_steps: int
+
+
+def sweep_size(env: VecEnv, n_trajectories: int) -> int:
+    """Episodes of each task in the next sweep: ``n_trajectories``, unless the env has a budget.
+
+    Then episodes are spread evenly over sweeps of at least so many, until none is left; or, where there are fewer, all
+    come in one sweep. Rows that share a task begin episodes side by side, and a stepped sweep takes all of them.
+    """
+    budget, core = budget_of(env), core_of(env)
+    if budget is None or core is None or budget.is_over:
+        return n_trajectories
+    tasks = present_tasks(env)
+    abreast = 1 if fused_core(env) is not None else env.num_envs // math.gcd(env.num_envs, len(tasks))
+    rounds = int(budget.left[tasks].min()) // core.horizon // abreast
+    n_sweeps = max(1, rounds // math.ceil(n_trajectories / abreast))
+    return max(1, math.ceil(rounds / n_sweeps)) * abreast
 
 
 def sample(
@@ -64,7 +90,7 @@ def sample(
     first_visit: int,
     credit: Credit | None = None,
 ) -> Sample:
-    """Run ``n_trajectories`` whole episodes in every task that comes up in ``env`` as it is now.
+    """Run whole episodes, as many as `sweep_size` says, in every task that comes up in ``env`` as it is now.
 
     Args:
         env: its episodes are begun anew unless it is one of ours that can be simulated in one call.
@@ -75,20 +101,38 @@ def sample(
         credit: from rewards and living steps, both (n_tasks, n_trajectories, horizon), to the weight of each step
             in the statistics; tasks don't mix. None: all weights are 1.
     """
-    core = fused_core(env)
-    if core is None:
-        return _Stepping(env, policy, n_trajectories, seed, first_visit).run(credit)
-    tasks = present_tasks(env)
-    n_steps = n_trajectories * core.horizon
+    core, budget, tasks, n = fused_core(env), budget_of(env), present_tasks(env), sweep_size(env, n_trajectories)
+    if len(tasks) == 0:
+        return nothing(policy)
+    if core is None or (budget is not None and (budget.left[tasks] < n * core.horizon).any()):
+        _announce_stepping(env, tasks, n)
+        return _Stepping(env, policy, n, seed, first_visit).run(credit)
+    n_steps = n * core.horizon
     keeps_none = credit is None and core.safety is None
     at_once = len(tasks) if keeps_none else max(1, MOST_STEPS_AT_ONCE // n_steps)
     assert isinstance(env, CoreVecEnv)
-    env.before_steps(len(tasks) * n_steps)
+    env.announce(tasks, n_steps)
     parts = [
-        _fused(core, policy, tasks[first : first + at_once], n_trajectories, seed, first_visit, credit)
+        _fused(core, policy, tasks[first : first + at_once], n, seed, first_visit, credit)
         for first in range(0, len(tasks), at_once)
     ]
     return Sample(tasks, _joined(parts), len(tasks) * n_steps)
+
+
+def nothing(policy: LinearGaussianPolicy, n_steps: int = 0) -> Sample:
+    """A sample of no task, though it may have taken steps."""
+    d = policy.thetas.shape[1]
+    n = d // policy.n_actions
+    sums = np.zeros((0, 0, d)), np.zeros((0, 0, n * (n + 1) // 2))
+    statistics = RolloutStatistics(np.zeros((0, 0)), np.zeros((0, 0), np.int64), *sums, policy.sigma)
+    return Sample(np.zeros(0, np.int64), statistics, n_steps)
+
+
+def _announce_stepping(env: VecEnv, tasks: IntArray, n_trajectories: int) -> None:
+    """The policy stays what it is for a whole sweep, so whoever evaluates may do it before."""
+    budget, core = budget_of(env), core_of(env)
+    if budget is not None and core is not None:
+        before_steps(env, int(np.minimum(budget.left[tasks], n_trajectories * core.horizon).sum()))
 
 
 def _fused(
@@ -140,6 +184,8 @@ class _Stepping:
 
     An episode belongs to the sample if it was among the first ``n_trajectories`` of its task to *begin*: choosing
     by who ends first would favour short ones. Its slot is ``task * n_trajectories + j``; other episodes have -1.
+
+    A budget may end episodes before they are whole, and tasks before all theirs have begun: such tasks are left out.
     """
 
     def __init__(
@@ -154,6 +200,9 @@ class _Stepping:
         self._env_seed = int(entropy.generate_state(1)[0] >> 1)  # room for one seed a row
         self._noise = np.random.default_rng(entropy)
         self._begun = np.zeros(self._n_tasks, np.int64)
+        self._whole = np.zeros(self._n_tasks * n_trajectories, bool)
+        self._budget = budget_of(env)
+        self._stage = None if self._budget is None else self._budget.stage
         self._n_idle = 0
         self._slot = np.full(env.num_envs, -1)
         self._position = np.zeros(env.num_envs, np.int64)
@@ -161,28 +210,45 @@ class _Stepping:
         self._steps: list[tuple[npt.NDArray[Any], ...]] = []
 
     def run(self, credit: Credit | None) -> Sample:
-        """Step until every slot has ended."""
+        """Step until every slot has ended, or can't begin any more."""
         env, policy = self._env, self._policy
         env.seed(self._env_seed)
         observations = env.reset()
         self._begin(np.arange(env.num_envs))
-        wanted = self._n_tasks * self._n_trajectories
         alive = np.ones(env.num_envs, bool)
-        n_ended = n_calls = 0
-        while n_ended < wanted:
+        n_steps = 0
+        while self._goes_on():
             features = policy.features(np.asarray(observations))
             noise = self._noise.standard_normal((env.num_envs, policy.n_actions))
             means = policy.means(features, self._task % policy.n_policies)
             observations, rewards, done, infos = env.step(policy.for_environment(means + policy.sigma * noise))
             self._keep(rewards, alive, noise, features)
             alive = (alive & ~np.array([info.get("failed", False) for info in infos])) | done
-            n_ended += int(np.count_nonzero(done & (self._slot >= 0)))
-            n_calls += 1
+            n_steps += sum(not info.get("idle", False) for info in infos)
             self._position += 1
+            self._end(np.flatnonzero(done & (self._slot >= 0)), infos)
             self._begin(np.flatnonzero(done))
-        return Sample(self._present, self._statistics(credit), n_calls * env.num_envs)
+        return self._sample(self._statistics(credit), n_steps)
+
+    def _goes_on(self) -> bool:
+        """Whether an episode of the sample runs or may still begin."""
+        if (self._slot >= 0).any():
+            return True
+        if self._budget is not None and self._budget.stage != self._stage:
+            return False
+        return bool((self._begun[self._number[present_tasks(self._env)]] < self._n_trajectories).any())
+
+    def _end(self, rows: IntArray, infos: list[dict[str, Any]]) -> None:
+        """Episodes of the sample have ended; those that a budget cut short are not whole."""
+        core = core_of(self._env)
+        for row in rows.tolist():
+            is_short = core is not None and self._position[row] < core.horizon
+            is_cut = self._budget is not None and is_short and infos[row].get("TimeLimit.truncated", False)
+            self._whole[self._slot[row]] = not is_cut
 
     def _begin(self, rows: IntArray) -> None:
+        self._slot[rows] = -1
+        rows = rows[~idle_rows(self._env)[rows]]
         if len(rows) == 0:
             return
         self._task[rows] = task_of_rows(self._env)[rows]
@@ -195,6 +261,12 @@ class _Stepping:
         if self._n_idle > MOST_IDLE * (self._env.num_envs + self._n_tasks):
             missing = self._present[self._begun < self._n_trajectories].tolist()
             raise ValueError(f"in {self._n_idle} episodes the environment has not come to the tasks {missing}")
+
+    def _sample(self, statistics: RolloutStatistics, n_steps: int) -> Sample:
+        """Of the tasks whose episodes are whole."""
+        whole = self._whole.reshape(self._n_tasks, -1).all(axis=1)
+        arrays: dict[str, Any] = {name: getattr(statistics, name)[whole] for name in STATISTICS}
+        return Sample(self._present[whole], replace(statistics, **arrays), n_steps)
 
     def _keep(self, rewards: FloatArray, alive: BoolArray, noise: FloatArray, features: FloatArray) -> None:
         rows = np.flatnonzero(self._slot >= 0)

@@ -153,8 +153,7 @@ class Experiment:
         for learner, family in product(self.learners, self.families):
             spec = RunSpec(learner, family.id, family.preset, family.task_seed, family.tasks, self.protocol, 0, {})
             try:
-                self.protocol.plan(family.n_tasks, spec.horizon, 0)
-                learner.make(spec.training_env(spec.tasks[[0]] if learner.alone else spec.tasks, 0), 0)
+                spec.check()
             except (LifelongGymError, ValueError) as error:
                 raise ExperimentError(f"learners.{learner.label} on families.{family.id}: {error}") from error
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.benchmark.referee import Plan, Stage
+from lifelong_gym.benchmark.referee import Plan
 from lifelong_gym.errors import integer, unknown
+from lifelong_gym.wrappers import Stage
 
 EVALUATION_SEED = 1_000_000  # far from the seeds that runs are trained with
 
@@ -23,7 +24,8 @@ class Protocol:
     ``distributed``: all at once, each task with an agent of its own; agents reach each other through a channel that
     counts (see `ParameterSharing`).
 
-    The budget is counted in episodes of full length, so that it means the same for families of different horizons.
+    The budget is counted in episodes of full length, so that it means the same for families of different horizons:
+    each task gets ``episodes_per_task`` times the horizon in environment steps, not one more or less.
 
     Attributes:
         name: one of the four.
@@ -69,11 +71,17 @@ class Protocol:
             return list(range(n_tasks))
         return [int(task) for task in np.random.default_rng([seed, n_tasks]).permutation(n_tasks)]
 
+    def n_rows(self, n_tasks: int) -> int:
+        """Rows of the training env: one a task, or where rows share one, as many up to that as divide its episodes."""
+        if self.name in ("multi_task", "distributed"):
+            return n_tasks
+        return max(n for n in range(1, n_tasks + 1) if self.episodes_per_task % n == 0)
+
     def plan(self, n_tasks: int, horizon: int, seed: int) -> Plan:
         """Stages and evaluations of a run.
 
         Raises:
-            ValueError: fewer tasks than the protocol needs.
+            ValueError: fewer tasks than the protocol needs, or fewer steps in a stage than evaluations.
         """
         if self.name == "transfer" and n_tasks < 2:
             raise ValueError(f"protocol `transfer` needs at least 2 tasks. Received {n_tasks}")
@@ -95,18 +103,18 @@ Order = tuple[int, ...]
 
 def all_at_once(order: Order, timesteps: int) -> tuple[Stage, ...]:
     """A single stage."""
-    return (Stage(order, len(order) * timesteps),)
+    return (Stage(order, timesteps),)
 
 
 def one_after_another(order: Order, timesteps: int) -> tuple[Stage, ...]:
     """A stage a task."""
-    return tuple(Stage((task,), (i + 1) * timesteps) for i, task in enumerate(order))
+    return tuple(Stage((task,), timesteps) for task in order)
 
 
 def all_but_one_then_that(order: Order, timesteps: int) -> tuple[Stage, ...]:
     """Two stages; the last task in order is the novel one."""
     *known, novel = order
-    return Stage(tuple(known), len(known) * timesteps), Stage((novel,), len(order) * timesteps)
+    return Stage(tuple(known), timesteps), Stage((novel,), timesteps)
 
 
 PLANS: dict[str, Callable[[Order, int], tuple[Stage, ...]]] = {

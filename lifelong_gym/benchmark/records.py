@@ -33,6 +33,8 @@ class Run:
         returns: raw, shape (n_evaluations, n_tasks, n_episodes).
         failed: share of the episodes that failed, shape (n_evaluations, n_tasks).
         communication: of the learner's agents up to each evaluation, or None.
+        task_timesteps: environment steps that each task got in training before each evaluation, shape
+            (n_evaluations, n_tasks); None where the file doesn't say.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class Run:
     returns: FloatArray
     failed: FloatArray
     communication: tuple[Communication | None, ...]
+    task_timesteps: IntArray | None = None
 
     def __repr__(self) -> str:
         what = f"{self.learner!r} on {self.family} ({self.preset}), {self.protocol}, seed {self.seed}"
@@ -133,6 +136,7 @@ def read_run(path: Path | str) -> Run:
 
 def _run(path: Path, header: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> Run:
     communication = (line["communication"] for line in evaluations)
+    taken = [line.get("task_timesteps") for line in evaluations]
     run = Run(
         path=path,
         header=header,
@@ -141,6 +145,7 @@ def _run(path: Path, header: Mapping[str, Any], evaluations: list[dict[str, Any]
         returns=np.array([line["returns"] for line in evaluations], np.float64),
         failed=np.array([line["failed"] for line in evaluations], np.float64),
         communication=tuple(None if counts is None else Communication(**counts) for counts in communication),
+        task_timesteps=None if None in taken else np.array(taken, np.int64),
     )
     run.performance()  # raises, where references and returns don't fit
     return run

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
+import numpy.typing as npt
+
+from lifelong_gym.benchmark.events import ENDS, STARTS, Audience
 from lifelong_gym.errors import LifelongGymError
-from lifelong_gym.wrappers import CoreVecEnv
+from lifelong_gym.wrappers import Budget, CoreVecEnv, Stage
 
 PATIENCE = 2  # times its budget that a learner may take before the run is given up
 
 
 class BudgetError(LifelongGymError, RuntimeError):
     """A learner that doesn't stop when its budget is spent."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What is trained on, and until when.
-
-    Attributes:
-        tasks: that come up.
-        end: environment steps, counted from the beginning of the run.
-    """
-
-    tasks: tuple[int, ...]
-    end: int
 
 
 @dataclass(frozen=True)
@@ -48,39 +40,54 @@ class Plan:
     Attributes:
         stages: one after another.
         n_evaluations: a stage.
+
+    Raises:
+        ValueError: a stage has fewer steps than evaluations.
     """
 
     stages: tuple[Stage, ...]
     n_evaluations: int
 
+    def __post_init__(self) -> None:
+        least = min(stage.total_timesteps for stage in self.stages)
+        if self.n_evaluations > least:
+            raise ValueError(
+                f"`n_evaluations` must be at most {least}, the steps of a stage. Received {self.n_evaluations}"
+            )
+
     @property
     def total_timesteps(self) -> int:
         """Of all stages."""
-        return self.stages[-1].end
+        return sum(stage.total_timesteps for stage in self.stages)
 
     @property
     def marks(self) -> list[Mark]:
         """In order of time."""
         marks, begin = [Mark(0, 0)], 0
         for number, stage in enumerate(self.stages):
-            width = stage.end - begin
+            width = stage.total_timesteps
             marks += [Mark(begin + width * i // self.n_evaluations, number) for i in range(1, self.n_evaluations + 1)]
-            begin = stage.end
+            begin += width
         return marks
 
 
 class Referee:
     """Holds a learner to a plan, whatever its class does: all it needs is that training goes through the env.
 
-    An evaluation at m steps measures the policy that the learner had after at most m steps: it takes place before the
-    call that would go beyond. Tasks change at the end of the episodes that run when a stage ends.
+    Every task gets the steps of its stages and not one more, see `Budget`. An evaluation at m steps measures the
+    policy that the learner had after at most m steps: it takes place before the call that would go beyond.
+
+    Stages begin and end as events, see `Audience`: ``on_task_start`` is called before the first step of a stage,
+    ``on_task_end`` before the next stage's or, after the last one, when a learner steps on or has returned. So what a
+    learner does between two steps belongs to the stage of the first. The last evaluation of a stage comes after
+    ``on_task_end``.
 
     Args:
-        env: for training; its tasks are admitted stage by stage.
+        env: for training; it gets a budget, so make the learner afterwards.
         plan: stages and marks.
         evaluate: called at each mark.
         n_done: how many marks an interrupted run has passed.
-        num_timesteps: how many steps it had taken.
+        taken: steps that each task had taken at the last of these, shape (n_tasks,); None: none.
     """
 
     def __init__(
@@ -89,39 +96,72 @@ class Referee:
         plan: Plan,
         evaluate: Callable[[Mark], None],
         n_done: int = 0,
-        num_timesteps: int = 0,
+        taken: npt.ArrayLike | None = None,
     ) -> None:
         """See the class."""
         self._env, self._plan, self._evaluate = env, plan, evaluate
         self._left: Sequence[Mark] = plan.marks[n_done:]
-        self.num_timesteps = num_timesteps
-        self._admit()
+        self._audience = Audience(env)
+        self.budget = env.budget = Budget(env.core, plan.stages, taken)
+        self._open = self.budget.stage if self.budget.has_begun else None  # the stage whose start has been told
+        self._n_idle = 0
         env.before_steps = self.before_steps
 
+    @property
+    def num_timesteps(self) -> int:
+        """Environment steps taken, all tasks together."""
+        return int(self.budget.taken.sum())
+
+    def hearing(self, learner: Any) -> AbstractContextManager[None]:
+        """While a learner trains: it and its callbacks hear of events."""
+        return self._audience.joined(learner)
+
     def before_steps(self, n_steps: int) -> None:
-        """The learner is about to take so many steps.
+        """The learner is about to take at most so many steps.
 
         Raises:
             BudgetError: the budget has long been spent.
         """
-        if self.num_timesteps >= PATIENCE * self._plan.total_timesteps:
-            raise BudgetError(
-                f"`learn` must stop after about {self._plan.total_timesteps} steps; it has taken {self.num_timesteps}"
-            )
+        if self.budget.is_over:
+            self._lose_patience()
+        self._turn()
         self._pass(self.num_timesteps + n_steps)
-        before, self.num_timesteps = self.num_timesteps, self.num_timesteps + n_steps
-        if any(before < stage.end <= self.num_timesteps for stage in self._plan.stages[:-1]):
-            self._admit()
 
     def finish(self) -> None:
         """The learner has returned: its last policy is measured at the marks that are left."""
-        self._pass(None)
+        self._close()
+        while self._left:
+            self._pass_one()
 
-    def _pass(self, limit: int | None) -> None:
-        while self._left and (limit is None or self._left[0].num_timesteps < limit):
-            mark, *self._left = self._left
-            self._evaluate(mark)
+    def _lose_patience(self) -> None:
+        self._n_idle += self._env.num_envs
+        total = self._plan.total_timesteps
+        if self._n_idle > (PATIENCE - 1) * total:
+            raise BudgetError(f"`learn` must stop after about {total} steps; it has asked for {total + self._n_idle}")
 
-    def _admit(self) -> None:
-        running = [stage for stage in self._plan.stages if self.num_timesteps < stage.end]
-        self._env.core.admit((running or [self._plan.stages[-1]])[0].tasks)
+    def _turn(self) -> None:
+        """If another stage has come: the old one ends, is evaluated to its end, and the new one starts."""
+        if self._open is not None and self._open != self.budget.stage:
+            self._close()
+        if self._open is None:
+            self._pass(self.num_timesteps + 1)
+            if not self.budget.is_over:
+                self._open = self.budget.stage
+                self._tell(STARTS, self._open)
+
+    def _close(self) -> None:
+        stage, self._open = self._open, None
+        if stage is not None:
+            self._tell(ENDS, stage)
+
+    def _tell(self, event: str, stage: int) -> None:
+        tasks = self._plan.stages[stage].tasks
+        self._audience.tell(event, {"task": tasks[0]} if len(tasks) == 1 else {})
+
+    def _pass(self, limit: int) -> None:
+        while self._left and self._left[0].num_timesteps < limit:
+            self._pass_one()
+
+    def _pass_one(self) -> None:
+        mark, *self._left = self._left
+        self._evaluate(mark)

@@ -21,8 +21,9 @@ from lifelong_gym.benchmark.referee import Mark, Plan, Referee
 from lifelong_gym.benchmark.results import write_atomically
 from lifelong_gym.benchmark.writer import PART, SUFFIX, RunWriter, make_header
 from lifelong_gym.envs.parallel import LifelongParallelEnv
-from lifelong_gym.tasks import TaskSet
-from lifelong_gym.wrappers import CoreVecEnv, ParameterSharing, as_vec_env
+from lifelong_gym.envs.vector import LifelongVectorEnv
+from lifelong_gym.tasks import IntArray, TaskSet
+from lifelong_gym.wrappers import Budget, CoreVecEnv, ParameterSharing, as_vec_env
 
 Progress = Callable[[float], None]
 TIMING = ".timing.json"
@@ -105,11 +106,31 @@ class RunSpec:
             self.env_id, self.tasks, p.n_eval_episodes, p.evaluation_seed, self.learner.task_observation
         )
 
+    def plan(self, n_tasks: int) -> Plan:
+        """Of training in so many tasks; a learner that has one for itself is trained on nothing else."""
+        if self.learner.alone and n_tasks == 1:
+            return self.protocol.plan_alone(self.horizon)
+        return self.protocol.plan(n_tasks, self.horizon, self.seed)
+
+    def check(self) -> None:
+        """Make the learner, without training.
+
+        Raises:
+            ValueError: it can't be made, or the protocol doesn't fit it or the tasks.
+        """
+        tasks = self.tasks[[0]] if self.learner.alone else self.tasks
+        self.protocol.plan(len(self.tasks), self.horizon, self.seed)
+        env = self.training_env(tasks, self.seed)
+        env.budget = Budget(env.core, self.plan(len(tasks)).stages)
+        self.learner.make(env, self.seed)
+
     def training_env(self, tasks: TaskSet, seed: int) -> CoreVecEnv:
-        """A row a task; under the ``distributed`` protocol, agents reach each other."""
-        parallel = LifelongParallelEnv(self.env_id, tasks=tasks, task_observation=self.learner.task_observation)
-        is_shared = self.protocol.name == "distributed" and len(tasks) > 1
-        env = as_vec_env(ParameterSharing(parallel, self.protocol.topology) if is_shared else parallel)
+        """With the protocol's rows; under ``distributed``, agents reach each other."""
+        arguments: dict[str, Any] = {"tasks": tasks, "task_observation": self.learner.task_observation}
+        inner: Any = LifelongVectorEnv(self.env_id, self.protocol.n_rows(len(tasks)), **arguments)
+        if self.protocol.name == "distributed" and len(tasks) > 1:
+            inner = ParameterSharing(LifelongParallelEnv(self.env_id, **arguments), self.protocol.topology)
+        env = as_vec_env(inner)
         assert isinstance(env, CoreVecEnv)
         env.seed(seed)
         return env
@@ -172,26 +193,29 @@ class _Together:
 
     def __init__(self, spec: RunSpec, folder: Path, writer: RunWriter, progress: Progress) -> None:
         self._spec, self._folder, self._writer, self._progress = spec, folder, writer, progress
-        self._plan = spec.protocol.plan(len(spec.tasks), spec.horizon, spec.seed)
+        self._plan = spec.plan(len(spec.tasks))
         self._evaluation, self._resumes = spec.evaluation, _resumes(spec)
         self._env = spec.training_env(spec.tasks, spec.seed)
+        taken = (writer.last or {}).get("task_timesteps")
+        self._referee = Referee(self._env, self._plan, self._evaluate, writer.n_written, taken)
         self._learner = self._restored() if writer.n_written else spec.learner.make(self._env, spec.seed)
 
     def run(self) -> None:
         done = self._writer.n_written
         taken = self._learner.num_timesteps if done else 0
-        referee = Referee(self._env, self._plan, self._evaluate, done, taken)
         left = self._plan.total_timesteps - taken
-        if left > 0:
-            self._learner.learn(left, **({"reset_num_timesteps": False} if done else {}))
-        referee.finish()
+        with self._referee.hearing(self._learner):
+            if left > 0:
+                self._learner.learn(left, **({"reset_num_timesteps": False} if done else {}))
+            self._referee.finish()
 
     def _evaluate(self, mark: Mark) -> None:
         measured = self._evaluation.measure(self._learner)
         n = self._writer.n_written
         if self._resumes:
             self._save(n + 1)
-        self._writer.evaluation(mark.num_timesteps, *measured, mark.stage, self._communication())
+        taken = self._referee.budget.taken
+        self._writer.evaluation(mark.num_timesteps, *measured, mark.stage, self._communication(), taken)
         self._forget(n)
         self._progress(mark.num_timesteps / self._plan.total_timesteps)
 
@@ -220,7 +244,7 @@ class _Together:
 
 def _run_alone(spec: RunSpec, writer: RunWriter, progress: Progress) -> None:
     """A fresh learner for each task, written side by side; in ``transfer`` for the novel one only."""
-    plan, everything, n_tasks = spec.protocol.plan_alone(spec.horizon), spec.evaluation, len(spec.tasks)
+    plan, everything, n_tasks = spec.plan(1), spec.evaluation, len(spec.tasks)
     chosen = np.arange(n_tasks)
     if spec.protocol.name == "transfer":
         chosen = np.array(spec.protocol.order(n_tasks, spec.seed)[-1:])
@@ -230,18 +254,25 @@ def _run_alone(spec: RunSpec, writer: RunWriter, progress: Progress) -> None:
         histories.append(_alone(spec, plan, everything.only(task), task))
         progress((done + 1) / len(chosen))
     for mark, *columns in zip(plan.marks, *histories, strict=True):
-        returns, failed = untrained.returns.copy(), untrained.failed.copy()
-        returns[chosen] = np.concatenate([column.returns for column in columns])
-        failed[chosen] = np.concatenate([column.failed for column in columns])
-        writer.evaluation(len(chosen) * mark.num_timesteps, returns, failed, mark.stage)
+        returns, failed, taken = untrained.returns.copy(), untrained.failed.copy(), np.zeros(n_tasks, np.int64)
+        returns[chosen] = np.concatenate([measured.returns for measured, _ in columns])
+        failed[chosen] = np.concatenate([measured.failed for measured, _ in columns])
+        taken[chosen] = np.concatenate([steps for _, steps in columns])
+        writer.evaluation(len(chosen) * mark.num_timesteps, returns, failed, mark.stage, task_timesteps=taken)
 
 
-def _alone(spec: RunSpec, plan: Plan, evaluation: Evaluation, task: int) -> list[Measured]:
+def _alone(spec: RunSpec, plan: Plan, evaluation: Evaluation, task: int) -> list[tuple[Measured, IntArray]]:
+    """At each mark, what was measured, and the steps taken."""
     seed = int(np.random.SeedSequence([spec.seed, task]).generate_state(1)[0])
     env = spec.training_env(spec.tasks[[task]], seed)
+    history: list[tuple[Measured, IntArray]] = []
+
+    def evaluate(mark: Mark) -> None:
+        history.append((evaluation.measure(learner), referee.budget.taken.copy()))
+
+    referee = Referee(env, plan, evaluate)
     learner = spec.learner.make(env, seed)
-    measured: list[Measured] = []
-    referee = Referee(env, plan, lambda mark: measured.append(evaluation.measure(learner)))
-    learner.learn(plan.total_timesteps)
-    referee.finish()
-    return measured
+    with referee.hearing(learner):
+        learner.learn(plan.total_timesteps)
+        referee.finish()
+    return history

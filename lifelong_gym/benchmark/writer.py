@@ -8,7 +8,8 @@ Lines:
     header: ``schema``, ``versions``, ``machine``, ``revision``, ``settings`` (``learner``, ``family``, ``protocol``,
         ``seed``), ``tasks_hash``, ``references`` (``version``, ``how``; ``best``, ``zero``, ``random``, each a return
         per task; null where the family names none) and ``estimators``.
-    evaluation: ``num_timesteps``, ``returns`` [task][episode], ``failed`` [task], ``stage``, ``communication``.
+    evaluation: ``num_timesteps``, ``returns`` [task][episode], ``failed`` [task], ``stage``, ``communication``,
+        ``task_timesteps`` [task].
     end: ``end``, ``n_evaluations``, and a ``hash`` of all that stands before.
 """
 
@@ -96,6 +97,13 @@ def _numbers(values: npt.ArrayLike, shape: tuple[int | None, ...], name: str) ->
     return array
 
 
+def _counts(values: npt.ArrayLike, n_tasks: int) -> list[int]:
+    array = np.asarray(values)
+    if array.shape != (n_tasks,) or not np.issubdtype(array.dtype, np.integer) or (array < 0).any():
+        raise ValueError(f"`task_timesteps` must be whole numbers, one a task, not negative. Received {values!r}")
+    return [int(n) for n in array]
+
+
 def _line(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, default=native, allow_nan=False).encode() + b"\n"
 
@@ -168,6 +176,7 @@ class RunWriter:
         failed: npt.ArrayLike,
         stage: int | None = None,
         communication: Communication | None = None,
+        task_timesteps: npt.ArrayLike | None = None,
     ) -> None:
         """Write one evaluation.
 
@@ -177,6 +186,7 @@ class RunWriter:
             failed: share of the episodes that failed, in [0, 1], shape (n_tasks,).
             stage: of the protocol: index of the task being learned, in learned order.
             communication: of the learner's agents so far.
+            task_timesteps: environment steps that each task got in training so far, shape (n_tasks,).
 
         Raises:
             ValueError: shapes or numbers that don't fit.
@@ -194,6 +204,7 @@ class RunWriter:
             "failed": shares,
             "stage": stage,
             "communication": None if communication is None else asdict(communication),
+            "task_timesteps": None if task_timesteps is None else _counts(task_timesteps, n_tasks),
         }
         self._lines.append(self._write(content))
 

@@ -213,8 +213,14 @@ class Core:
         """From their next episodes on, rows run only these: row i of R runs ``tasks[(i + k R) mod n]`` in episode k.
 
         Raises:
-            ValueError: no tasks, or an index out of range; nothing has changed then.
+            ValueError: a ``schedule`` was given, which says by itself which tasks come up; no tasks, or an index out
+                of range. Nothing has changed then.
         """
+        if self.settings.schedule is not None:
+            raise ValueError(
+                "tasks can be admitted where `schedule` is None: a schedule says which tasks come up. "
+                f"Received schedule={self.settings.schedule!r}"
+            )
         self._schedule = Schedule(None, len(self.tasks), self.n_rows, among=tasks)
 
     def empty_observations(self) -> npt.NDArray[Any]:
@@ -250,6 +256,11 @@ class Core:
         self._episodes[rows] = -1
         self._visits.forget(rows)
 
+    def scheduled(self, rows: IntArray) -> IntArray:
+        """The tasks of these rows' next episodes, shape of ``rows``; the schedule advances."""
+        self._episodes[rows] += 1
+        return self._schedule.task(rows, self._episodes[rows], self._keys)
+
     def begin(
         self,
         rows: IntArray,
@@ -268,8 +279,7 @@ class Core:
             visits: earlier visits of each row to its task, shape (n,), as if they had been; default: as counted.
         """
         if tasks is None:
-            self._episodes[rows] += 1
-            tasks = self._schedule.task(rows, self._episodes[rows], self._keys)
+            tasks = self.scheduled(rows)
         visits = self._visits.add(rows, tasks) if visits is None else visits
         self.task_of_row[rows] = tasks
         self.clock.steps[rows] = 0

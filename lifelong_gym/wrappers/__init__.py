@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lifelong_gym.wrappers.budget import Budget, Stage
     from lifelong_gym.wrappers.channel import Channel
     from lifelong_gym.wrappers.faults import Faults
     from lifelong_gym.wrappers.ledger import Ledger
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
     from lifelong_gym.wrappers.vec_env import CoreVecEnv, ParallelVecEnv, as_vec_env
 
 __all__ = [
+    "Budget",
     "Channel",
     "CoreVecEnv",
     "Faults",
     "Ledger",
     "ParallelVecEnv",
     "ParameterSharing",
+    "Stage",
     "as_vec_env",
     "colouring",
     "graph_of",
@@ -28,6 +31,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "budget": ["Budget", "Stage"],
     "channel": ["Channel"],
     "faults": ["Faults"],
     "ledger": ["Ledger"],

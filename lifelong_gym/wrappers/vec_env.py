@@ -16,14 +16,16 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
 
 from lifelong_gym.envs.adapter import Canvas, check_options, metadata, row_infos
+from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.core import Core
-from lifelong_gym.envs.family import Continuous
+from lifelong_gym.envs.family import Continuous, never
 from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.errors import integer
-from lifelong_gym.tasks import FloatArray, TaskSet
+from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 if TYPE_CHECKING:
+    from lifelong_gym.wrappers.budget import Budget
     from lifelong_gym.wrappers.channel import Channel
     from lifelong_gym.wrappers.parameter_sharing import ParameterSharing
 
@@ -86,9 +88,9 @@ class _Rows(VecEnv):
         """Remember the actions, shape (num_envs, ...)."""
         self._actions = actions
 
-    def _count(self, rewards: npt.NDArray[Any]) -> None:
+    def _count(self, rewards: npt.NDArray[Any], active: Any = True) -> None:
         self._returns += rewards
-        self._lengths += 1
+        self._lengths += active
 
     def _episode(self, row: int) -> dict[str, float]:
         """SB3's statistics of the episode that ended in this row."""
@@ -138,10 +140,15 @@ class CoreVecEnv(_Rows):
     Infos carry ``task_id``, ``failed``, with ``constraints`` what `Settings` says of them, and, at an episode's end,
     SB3's ``terminal_observation``, ``TimeLimit.truncated`` and ``episode``.
 
+    With a `Budget`, tasks get so many steps and no more. A row for which no step is left idles: it repeats its last
+    observation with reward 0 and no end, and its info has ``"idle": True``; where it begins another episode, it shows
+    that one's first observation instead.
+
     Attributes:
         core: the rows.
-        before_steps: called with their number before environment steps are taken, be it in `step` or by a learner
-            that simulates whole episodes at once; a benchmark counts and evaluates here.
+        before_steps: called with their number (at most) before environment steps are taken, be it in `step` or by a
+            learner that simulates whole episodes at once; a benchmark evaluates here.
+        budget: how many steps there are for each task; None: as many as one likes.
         sharing: the wrapper through which agents exchange parameters, None where they don't.
     """
 
@@ -149,13 +156,13 @@ class CoreVecEnv(_Rows):
         """Take a core of any number of rows."""
         self.core = core
         self.before_steps: Callable[[int], None] = _nothing
+        self.budget: Budget | None = None
         self.render_mode = render_mode
         self._canvas = Canvas(core, render_mode)
         super().__init__(core.n_rows, core.single_observation_space, core.single_action_space)
         self.metadata = metadata(core)
         self._discrete = isinstance(core.single_observation_space, spaces.Discrete)
         self._everybody = np.arange(core.n_rows)
-        self._active = np.ones(core.n_rows, bool)
         self._seeded = False
 
     @classmethod
@@ -174,6 +181,7 @@ class CoreVecEnv(_Rows):
             and settings.physics == "kernel"
             and settings.task_observation == "hide"
             and not settings.terminate_on_failure
+            and (self.budget is None or self.core.family.terminated is never)  # else steps aren't known before
         )
 
     @property
@@ -189,6 +197,34 @@ class CoreVecEnv(_Rows):
     def _attribute(self, name: str, row: int) -> Any:
         return self.state[row] if name == "state" else getattr(self, name)
 
+    @property
+    def present(self) -> IntArray:
+        """The tasks that come up as things stand, in increasing order."""
+        return self.core.present if self.budget is None else np.flatnonzero(self.budget.left)
+
+    @property
+    def episodes_left(self) -> IntArray | None:
+        """Episodes of full length that each task may still run as things stand, (n_tasks,); None: no budget counts."""
+        return None if self.budget is None else self.budget.left // self.core.horizon
+
+    @property
+    def idle(self) -> BoolArray:
+        """Rows that idle until something changes, (num_envs,)."""
+        return np.zeros(self.num_envs, bool) if self.budget is None else ~self.budget.running
+
+    def announce(self, tasks: IntArray, n_steps: int) -> None:
+        """Before a learner simulates the tasks by itself: ``n_steps`` in each of them count as taken here.
+
+        Raises:
+            ValueError: more than one of them has left; nothing has been counted then.
+        """
+        steps = n_steps * np.isin(np.arange(len(self.core.tasks)), tasks)
+        if self.budget is not None:
+            self.budget.check_steps(steps)
+        self.before_steps(int(steps.sum()))
+        if self.budget is not None:
+            self.budget.take(steps)
+
     def reset(self) -> Any:
         """Begin all rows' next episodes; seeds from `seed` and options from `set_options` are used once."""
         tasks, states = self._chosen("task"), self._chosen("state")
@@ -196,6 +232,8 @@ class CoreVecEnv(_Rows):
         checked_tasks = self.core.check_tasks(tasks, self.num_envs)
         checked_states = self.core.check_states(states, self.num_envs)
         seeds = [None if seed is None else integer("seed", seed, 0, most=None) for seed in self._seeds]
+        if self.budget is not None:
+            self.budget.check_tasks(checked_tasks)
         if not self._seeded and any(seed is None for seed in seeds):
             base = int(np.random.SeedSequence().generate_state(1)[0])
             seeds = [base + i if seed is None else seed for i, seed in enumerate(seeds)]
@@ -204,7 +242,7 @@ class CoreVecEnv(_Rows):
             self.core.seed(np.array(chosen), [seeds[row] for row in chosen])  # type: ignore[misc]
         self._seeded = True
         observations = self.core.empty_observations()
-        self.core.begin(rows, observations, checked_tasks, checked_states)
+        self._begin(rows, observations, checked_tasks, checked_states)
         self._returns[:], self._lengths[:] = 0.0, 0
         self._canvas.began(rows)
         self.reset_infos = row_infos(self.core, np.zeros(self.num_envs, bool))
@@ -231,10 +269,12 @@ class CoreVecEnv(_Rows):
         if not self.core.begun:
             raise ResetNeeded("no episode has begun: call `reset` first")
         actions = self.core.check_actions(self._actions, self.num_envs)
-        self.before_steps(self.num_envs)
-        results, n_ended = self.core.step(actions, self._active)
-        self._count(results.rewards)
-        self._canvas.stepped(actions, results.rewards, results.failed)
+        active = self._next_rows()
+        results, n_ended = self.core.step(actions, active)
+        if self.budget is not None:
+            n_ended = self.budget.after_step(results, active)
+        self._count(results.rewards, active)
+        self._canvas.stepped(actions, results.rewards, results.failed, active)
         infos = row_infos(self.core, results.failed)
         done = results.terminated | results.truncated
         if n_ended:
@@ -244,11 +284,28 @@ class CoreVecEnv(_Rows):
                 infos[row]["terminal_observation"] = last[row].copy()
                 infos[row]["TimeLimit.truncated"] = bool(results.truncated[row] and not results.terminated[row])
                 infos[row]["episode"] = self._episode(row)
-            self.core.begin(rows, results.observations)
-            self._canvas.began(rows)
-            for row, info in zip(rows.tolist(), row_infos(self.core, np.zeros(len(rows), bool), rows), strict=True):
+        for row in np.flatnonzero(~active).tolist():
+            infos[row]["idle"] = True
+        waiting = np.flatnonzero(done | ~active)
+        if len(waiting):
+            self._begin(waiting, results.observations)
+            self._canvas.began(waiting)
+            begun = row_infos(self.core, np.zeros(len(waiting), bool), waiting)
+            for row, info in zip(waiting.tolist(), begun, strict=True):
                 self.reset_infos[row] = info
         return self._public(results.observations), results.rewards.astype(np.float32), done, infos
+
+    def _next_rows(self) -> BoolArray:
+        """Announce the next step; the rows that take it."""
+        if self.budget is None:
+            self.before_steps(self.num_envs)
+            return np.ones(self.num_envs, bool)
+        self.before_steps(int(np.count_nonzero(self.budget.active())))
+        return self.budget.take_step()
+
+    @property
+    def _begin(self) -> Callable[..., None]:
+        return self.core.begin if self.budget is None else self.budget.begin
 
     def _public(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return observations[:, 0].copy() if self._discrete else observations

@@ -1,0 +1,176 @@
+"""So many environment steps for each task: which rows take the next ones, and where they go on when a task has none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lifelong_gym.envs.backends.rows import BoolArray, Results
+from lifelong_gym.envs.core import Core
+from lifelong_gym.tasks import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Tasks that come up together.
+
+    Attributes:
+        tasks: which.
+        timesteps: environment steps that each of them gets.
+    """
+
+    tasks: tuple[int, ...]
+    timesteps: int
+
+    @property
+    def total_timesteps(self) -> int:
+        """Of all its tasks."""
+        return len(self.tasks) * self.timesteps
+
+
+class Budget:
+    """Exactly so many environment steps for each task, stage by stage.
+
+    An episode that runs when the steps of its task are spent ends there, truncated; its row goes on in the scheduled
+    task, or, where that has no step for it, in the one with most steps left. A row for which there is none idles: it
+    isn't stepped, counted or drawn for, and nothing that it shows changes, until it begins another episode. When all
+    steps of a stage are spent, the tasks of the next one are admitted.
+
+    Args:
+        core: the rows; its tasks are admitted stage by stage.
+        stages: one after another.
+        taken: steps that each task has taken already, of a run that goes on, shape (n_tasks,); None: none.
+
+    Attributes:
+        stage: index of the stage that the next steps belong to; as many as there are when all steps are spent.
+        left: steps that each task has left in it, int64, shape (n_tasks,).
+        taken: steps that each task has taken in all, int64, shape (n_tasks,).
+        running: rows in the middle of an episode, bool, shape (n_rows,); all others idle.
+
+    Raises:
+        ValueError: a task out of range, or more steps ``taken`` than the stages hold.
+    """
+
+    def __init__(self, core: Core, stages: Sequence[Stage], taken: npt.ArrayLike | None = None) -> None:
+        """See the class."""
+        self._core, self.stages = core, tuple(stages)
+        n_tasks = len(core.tasks)
+        self.taken = np.zeros(n_tasks, np.int64) if taken is None else np.array(taken, np.int64)
+        self.left = np.zeros(n_tasks, np.int64)
+        self.running = np.zeros(core.n_rows, bool)
+        self.stage = -1
+        beyond = self._advance(self.taken)
+        if beyond.any():
+            raise ValueError(f"`taken` must be steps of the stages. Received {taken!r}, {beyond.tolist()} too many")
+
+    def _advance(self, taken: IntArray) -> IntArray:
+        """Go to the first stage with steps left when so many have been taken; what it doesn't hold is returned."""
+        while not self.left.any() and self.stage < len(self.stages):
+            self.stage += 1
+            self.running[:] = False
+            if self.is_over:
+                break
+            stage = self.stages[self.stage]
+            self.left[list(stage.tasks)] = stage.timesteps
+            self._core.admit(stage.tasks)
+            spent = np.minimum(self.left, taken)
+            self.left, taken = self.left - spent, taken - spent
+        return taken
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are spent."""
+        return self.stage == len(self.stages)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether steps of the present stage have been taken."""
+        return not self.is_over and int(self.left.sum()) < self.stages[self.stage].total_timesteps
+
+    def check_tasks(self, tasks: IntArray | None) -> None:
+        """Raise `ValueError` unless these tasks may come up now; None: whatever the schedule says."""
+        for task in [] if tasks is None else tasks.tolist():
+            if self.left[task] == 0:
+                present = np.flatnonzero(self.left).tolist()
+                raise ValueError(f"`task` must be one that has steps left, of {present}. Received {task}")
+
+    def check_steps(self, steps: IntArray) -> None:
+        """Raise `ValueError` unless each task has so many steps left, shape (n_tasks,)."""
+        for task in np.flatnonzero(steps > self.left).tolist():
+            raise ValueError(
+                f"task {task} has {self.left[task]} steps left (see `episodes_left`). Received {steps[task]}"
+            )
+
+    def take(self, steps: IntArray) -> None:
+        """Count steps that are about to be taken in each task, shape (n_tasks,).
+
+        Raises:
+            ValueError: more than it has left; nothing has changed then.
+        """
+        self.check_steps(steps)
+        self.left -= steps
+        self.taken += steps
+        self._advance(np.zeros_like(self.left))
+
+    def active(self) -> BoolArray:
+        """Rows that can take a step: in each task the first ones, as many as it has steps left, shape (n_rows,)."""
+        active = self.running.copy()
+        tasks = self._core.task_of_row[active]
+        if len(tasks) and self.left[tasks].min() < len(tasks):
+            order = np.argsort(tasks, kind="stable")
+            rank = np.empty_like(order)
+            rank[order] = np.arange(len(order)) - np.searchsorted(tasks[order], tasks[order])
+            active[active] = rank < self.left[tasks]
+        return active
+
+    def take_step(self) -> BoolArray:
+        """Count a step of every row that can take one; which these are, shape (n_rows,)."""
+        active = self.active()
+        self.take(np.bincount(self._core.task_of_row[active], minlength=len(self.left)))
+        return active
+
+    def after_step(self, results: Results, active: BoolArray) -> int:
+        """Write into a step's results who idled and whose episode ends with the steps; returns how many rows ended."""
+        idle = np.flatnonzero(~active)
+        self._core.observe(idle, results.observations)
+        results.rewards[idle] = 0.0
+        for flags in (results.terminated, results.truncated, results.failed):
+            flags[idle] = False
+        done = results.terminated | results.truncated
+        self.running &= active & ~done
+        self.running = self.active()
+        results.truncated[:] |= active & ~done & ~self.running
+        return int(np.count_nonzero(active & ~self.running))
+
+    def begin(
+        self,
+        rows: IntArray,
+        observations: npt.NDArray[np.float32],
+        tasks: IntArray | None = None,
+        states: FloatArray | None = None,
+    ) -> None:
+        """Begin these rows' next episodes, as `Core.begin` does, as far as there are steps; the others idle."""
+        self.running[rows] = False
+        free = np.maximum(self.left - np.bincount(self._core.task_of_row[self.running], minlength=len(self.left)), 0)
+        n = min(len(rows), int(free.sum()))
+        going, idle = rows[:n], rows[n:]
+        if not self._core.begun and len(idle):  # they have nothing to show yet
+            self._core.begin(idle, observations)
+        self._core.observe(idle, observations)
+        if n:
+            wanted = self._core.scheduled(going) if tasks is None else tasks[:n]
+            self._core.begin(going, observations, self._placed(wanted, free), None if states is None else states[:n])
+            self.running[going] = True
+
+    def _placed(self, wanted: IntArray, free: IntArray) -> IntArray:
+        """The tasks wanted by rows, or where one has no step free, the one with most; so many steps are free."""
+        if (np.bincount(wanted, minlength=len(free)) <= free).all():
+            return wanted
+        placed = wanted.copy()
+        for i, task in enumerate(wanted.tolist()):
+            placed[i] = task if free[task] else np.argmax(free)
+            free[placed[i]] -= 1
+        return placed
