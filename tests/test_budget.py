@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecCheckNan, VecEnv
 from lifelong_gym import sample_tasks
 from lifelong_gym.agents import ENAC, REINFORCE
 from lifelong_gym.agents.sampling import sweep_size
+from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.protocol import PLANS, Protocol
 from lifelong_gym.benchmark.referee import BudgetError, Mark, Plan, Referee
 from lifelong_gym.envs.control.simple_mass import SimpleMass
@@ -132,6 +133,27 @@ def test_every_task_gets_its_due(
         later = [task for stage in plan.stages[mark.stage + 1 :] for task in stage.tasks]
         assert not taken[later].any()
     assert np.array_equal(passed[-1][1], due)
+
+
+@pytest.mark.parametrize("protocol", ["lifelong", "transfer"])
+@pytest.mark.parametrize(
+    "name",
+    ["ENAC", "GOMTL", "PGELLA", "ProjectedPG", "RWR", "SafeLifelongPG", "ScalablePGELLA", "A2C", "DQN"],
+)
+def test_every_learner_uses_its_budget_up(name: str, protocol: str) -> None:
+    """Ours, whose sweeps don't divide the episodes, and SB3's."""
+    many = Protocol(name=protocol, episodes_per_task=14, n_evaluations=1)
+    n_tasks, horizon = 3, 4
+    plan = many.plan(n_tasks, horizon, 0)
+    venv = env(GRID if name == "DQN" else MASS, many.n_rows(n_tasks), n_tasks, horizon)
+    referee = Referee(venv, plan, lambda mark: None)
+    arguments = {} if name in ("A2C", "DQN") else {"n_trajectories": 6}
+    model = LearnerSpec.of(name, arguments=arguments).make(venv, 0)
+    with referee.hearing(model):
+        model.learn(plan.total_timesteps)
+        referee.finish()
+    assert referee.budget.taken.tolist() == [14 * horizon] * n_tasks
+    assert model.num_timesteps == plan.total_timesteps or name == "A2C"
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,7 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from lifelong_gym import rollout, sample_tasks
 from lifelong_gym.benchmark.baselines import measured_references
 from lifelong_gym.benchmark.evaluation import Evaluation
-from lifelong_gym.benchmark.experiment import Experiment, FamilySpec, levels_of
+from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, FamilySpec, levels_of
 from lifelong_gym.benchmark.learners import LearnerError, LearnerSpec
 from lifelong_gym.benchmark.protocol import EVALUATION_SEED, PLANS, Protocol
 from lifelong_gym.benchmark.records import Run, read_run
@@ -124,6 +124,61 @@ def test_lifelong_stages_change_the_tasks(tmp_path: Path) -> None:
     order = made.protocol.order(N_TASKS, 1)
     # 2 rows divide the 10 episodes of a task.
     assert learner.tasks_met == [[task] * 2 for task in order for _ in range(5 * HORIZON)]
+
+
+@pytest.mark.parametrize(
+    ("learner", "protocol"),
+    [
+        ("PPO", "lifelong"),
+        ("REINFORCE+append", "transfer"),
+        ("SafeLifelongPG", "lifelong"),
+        ("tests.toy_learners:Overshooting", "transfer"),
+        ("REINFORCE+scratch", "multi_task"),
+        ("ScalablePGELLA", "distributed"),
+    ],
+)
+def test_runs_say_what_each_task_got(tmp_path: Path, learner: str, protocol: str) -> None:
+    """Its episodes to the last one, at the end; before, no more than the time of evaluation."""
+    made = run(tmp_path, learner, protocol, n_eval_episodes=1)
+    taken = made.task_timesteps
+    assert taken is not None
+    assert taken[-1].tolist() == [10 * HORIZON] * N_TASKS
+    assert (taken.sum(axis=1) <= made.times).all()
+    assert (np.diff(taken, axis=0) >= 0).all()
+
+
+def test_learners_that_don_t_train_get_nothing(tmp_path: Path) -> None:
+    """And the file says so; nor do those tasks that a fresh learner for each leaves out."""
+    taken = run(tmp_path, "zero", "lifelong").task_timesteps
+    assert taken is not None
+    assert not taken.any()
+    made = run(tmp_path, "REINFORCE+scratch", "transfer")
+    novel = made.settings["protocol"]["order"][-1]
+    assert made.task_timesteps is not None
+    assert made.task_timesteps[-1].tolist() == [10 * HORIZON * (task == novel) for task in range(N_TASKS)]
+
+
+@pytest.mark.parametrize(("protocol", "n_tasks", "episodes"), [("lifelong", 40, 30), ("transfer", 50, 30)])
+def test_no_task_of_many_is_left_out(tmp_path: Path, protocol: str, n_tasks: int, episodes: int) -> None:
+    """Where there are more tasks than episodes, too."""
+    tasks = sample_tasks(ID, n_tasks, preset="hetero")
+    references = {name: np.full(n_tasks, value).tolist() for name, value in (("best", 1.0), ("zero", 0), ("random", 0))}
+    small = Protocol(name=protocol, episodes_per_task=episodes, n_evaluations=1, n_eval_episodes=1)
+    learner = LearnerSpec.of("REINFORCE")
+    made = RunSpec(learner, ID, "hetero", 0, tasks, small, 0, {"version": 1, **references})
+    taken = read_run(execute(made, tmp_path)).task_timesteps
+    assert taken is not None
+    assert taken[-1].tolist() == [episodes * HORIZON] * n_tasks
+
+
+def test_plans_that_can_t_be_kept_are_refused() -> None:
+    """Before anything runs."""
+    content = {"families": [ID], "protocol": {"name": "lifelong", "episodes_per_task": 3}, "seeds": 1}
+    with pytest.raises(ExperimentError, match=r"learners.ENAC on families.*: a sweep of 3 episodes a task"):
+        Experiment.of_dict({**content, "learners": ["zero", "ENAC"]}).check()
+    many = {"name": "lifelong", "episodes_per_task": 3, "n_evaluations": 451}
+    with pytest.raises(ExperimentError, match=r"learners.zero .*`n_evaluations` must be at most 450"):
+        Experiment.of_dict({**content, "learners": ["zero"], "protocol": many}).check()
 
 
 def test_evaluation_is_what_rollouts_say() -> None:
@@ -289,6 +344,7 @@ class Killed(Exception):
         *itertools.product(
             ["PGELLA", "tests.toy_learners:Counter", "REINFORCE+scratch"], ["multi_task", "lifelong", "transfer"]
         ),
+        ("REINFORCE+append", "lifelong"),
         ("ScalablePGELLA", "distributed"),
     ],
 )

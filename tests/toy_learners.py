@@ -38,6 +38,14 @@ class Endless(Counter):
         super().learn(100 * total_timesteps)
 
 
+class Overshooting(Counter):
+    """Stops late."""
+
+    def learn(self, total_timesteps: int) -> None:
+        """Take steps."""
+        super().learn(total_timesteps * 9 // 5)
+
+
 class Interrupted(Counter):
     """Stops in the middle of learning, once."""
 
