@@ -265,9 +265,56 @@ def test_what_cannot_be_averaged_or_added() -> None:
         wire.mix({node: {"w": 1.0, "n": 1} for node in "abc"})
     with pytest.raises(ValueError, match=r"the value must be numbers to be added. Received bool"):
         wire.all_reduce(np.array([True, False, True]))
-    with pytest.raises(ValueError, match=r"`n_rounds` must be an integer of at least 1. Received 0"):
+    with pytest.raises(ValueError, match=r"`n_rounds` must be an integer of at least 1 and at most 2147483647. Received 0"):
         wire.mix(np.zeros(3), 0)
+    with pytest.raises(ValueError, match=r"`n_rounds` must be an integer of at least 1 and at most 2147483647"):
+        wire.mix(np.zeros(3), 2**64)
     assert wire.ledger.rounds == 0
+
+
+FITTING: list[tuple[Any, Any]] = [
+    ([200, 55], np.uint8),
+    ([-100, -28], np.int8),
+    ([100, 100, -100], np.int8),  # partial sums may not fit: whole numbers wrap around
+    ([2**62, 2**62 - 1], np.int64),
+    ([8e307, -9e307], np.float64),
+    ([65000.0, 500.0], np.float16),
+]
+TOO_LARGE: list[tuple[Any, Any, str]] = [
+    ([200, 200, 200], np.uint8, "fit uint8. Received 600: give a wider dtype"),
+    ([-100, -29], np.int8, "fit int8. Received -129"),
+    ([2**62, 2**62], np.int64, "fit int64. Received 9223372036854775808"),
+    ([1e308, 1e308], np.float64, r"fit float64. Received 2 magnitudes of 1e.308 on average"),
+    ([1e308, 1e308, -1e308], np.float64, r"fit float64. Received 3 magnitudes of 1e.308 on average"),
+    ([40000.0, 40000.0], np.float16, "fit float16. Received 2 magnitudes of 40000 on average"),
+]
+
+
+@pytest.mark.parametrize(("values", "dtype"), FITTING)
+def test_sums_that_fit_are_exact(values: list[Any], dtype: Any) -> None:
+    """To the edge of the dtype."""
+    total = channel("chain", range(len(values))).all_reduce(np.array(values, dtype))
+    assert total.dtype == dtype
+    assert [entry.item() for entry in total] == [pytest.approx(sum(values), rel=1e-3)] * len(values)
+
+
+@pytest.mark.parametrize(("values", "dtype", "problem"), TOO_LARGE)
+def test_sums_that_do_not_fit_are_refused(values: list[Any], dtype: Any, problem: str) -> None:
+    """Before anything is sent: they would wrap around, or be infinite."""
+    wire = channel("chain", range(len(values)))
+    with pytest.raises(ValueError, match=problem):
+        wire.all_reduce({node: {"w": dtype(value)} for node, value in enumerate(values)})
+    assert wire.ledger.rounds == 0
+
+
+@pytest.mark.parametrize(
+    "faults", [Faults(loss=0.5), Faults(noise=0.1), Faults(stops=0.5), Faults(stops={"me": [(0, 3)]})], ids=str
+)
+def test_faults_do_nothing_to_a_node_alone(faults: Faults) -> None:
+    """It has nobody to lose messages to; its own values stay."""
+    wire = channel("ring", ["me"], faults=faults)
+    assert wire.mix([3.0], 2).tolist() == wire.all_reduce([3.0]).tolist() == [3.0]
+    assert wire.exchange([3.0]) == {"me": {}}
 
 
 def test_a_node_alone() -> None:

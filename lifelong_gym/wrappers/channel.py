@@ -18,6 +18,7 @@ from lifelong_gym.wrappers.messages import Arrays, collect
 from lifelong_gym.wrappers.topology import Node, SpanningTree, graph_of, mixing_matrix, spanning_tree
 
 MAX_TRIES = 10_000  # rounds in which `all_reduce` sends a message before it gives up
+MAX_ROUNDS = 2**31 - 1  # of one call of `mix`
 
 
 class Channel:
@@ -140,7 +141,7 @@ class Channel:
         Raises:
             ValueError: values that can't be sent or averaged; nothing has been sent then.
         """
-        integer("n_rounds", n_rounds)
+        integer("n_rounds", n_rounds, most=MAX_ROUNDS)
         messages = collect(values, self.graph, self.nodes)
         messages.require("f", "floating-point numbers to be averaged")
         arrays, everyone = messages.arrays, np.ones(len(self._from), bool)
@@ -174,6 +175,8 @@ class Channel:
     @cached_property
     def _weight_of_edge(self) -> npt.NDArray[np.float64]:
         """What a receiver gives to each directed edge's message, shape (n_edges,)."""
+        if len(self._from) == 0:  # whose entries SciPy gives as a matrix
+            return np.zeros(0)
         return np.asarray(self.weights[self._to, self._from], np.float64).reshape(-1)
 
     # ---------------------------------------------------------------------------------------------------- all-reduce
@@ -186,8 +189,9 @@ class Channel:
     def all_reduce(self, values: Any) -> Any:
         """The sum of all nodes' values, known to every node: up a spanning tree, and down again.
 
-        Costs 2 depth rounds and 2 (n_nodes - 1) messages. Sums are exact but for the rounding of their dtype, equal
-        on all nodes to the bit, and depend on the tree alone, not on the order in which values are listed.
+        Costs 2 depth rounds and 2 (n_nodes - 1) messages. Sums are exact but for the rounding of their dtype, in which
+        they must fit, equal on all nodes to the bit, and depend on the tree alone, not on the order in which values
+        are listed.
         A message that doesn't arrive is sent again in the next round, and counted again, until it does; so a node
         that has stopped is waited for, and loss costs rounds but changes no result. Noise adds up along the tree.
 
@@ -198,11 +202,13 @@ class Channel:
             In the form of ``values``.
 
         Raises:
-            ValueError: values that can't be sent or added; nothing has been sent then.
+            ValueError: values that can't be sent or added, or whose sum (of floating-point numbers: of magnitudes)
+                doesn't fit their dtype; nothing has been sent then.
             SharingError: a message hasn't arrived in 10,000 rounds.
         """
         messages = collect(values, self.graph, self.nodes)
         messages.require("iuf", "numbers to be added")
+        messages.require_room()
         totals = {name: array.copy() for name, array in messages.arrays.items()}
         for level in reversed(self.tree.levels):
             for edges, received in self._delivered(level, totals, messages.n_bytes):

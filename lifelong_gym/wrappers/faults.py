@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +44,7 @@ class Faults:
 
     def __post_init__(self) -> None:
         _check_probability("loss", self.loss)
-        if not 0 <= self.noise < math.inf:
+        if not _is_number(self.noise) or not 0 <= self.noise <= sys.float_info.max:
             raise ValueError(f"`noise` must be finite and at least 0. Received {self.noise!r}")
         integer("stop_length", self.stop_length)
         integer("seed", self.seed, 0, 2**64 - 1)
@@ -51,7 +52,7 @@ class Faults:
             _check_probability("stops", self.stops)
             return
         for node, intervals in self.stops.items():
-            for interval in intervals:
+            for interval in intervals if isinstance(intervals, Sequence) else [intervals]:
                 _check_interval(node, interval)
 
     def check_nodes(self, nodes: Sequence[Node]) -> None:
@@ -88,13 +89,17 @@ class Faults:
         return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, edge, round], np.uint64)))
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
 def _check_probability(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
+    if not _is_number(value) or not 0 <= value <= 1:
         raise ValueError(f"`{name}` must be a probability in [0, 1]. Received {value!r}")
 
 
-def _check_interval(node: Node, interval: Sequence[int | None]) -> None:
-    if len(interval) != 2:
+def _check_interval(node: Node, interval: Any) -> None:
+    if not isinstance(interval, Sequence) or len(interval) != 2:
         raise ValueError(f"`stops` of {node!r} must be pairs (from_round, to_round). Received {interval!r}")
     first = integer(f"from_round of {node!r}", interval[0], 0)
     if interval[1] is not None:

@@ -58,6 +58,30 @@ class Messages:
             if array.dtype.kind not in kinds:
                 raise ValueError(f"{_of(name)} must be {what}. Received {array.dtype} from {self.nodes[0]!r}")
 
+    def require_room(self) -> None:
+        """Raise `ValueError` unless sums over nodes fit the arrays' dtypes."""
+        for name, array in self.arrays.items():
+            total = _beyond(array)
+            if total is not None:
+                raise ValueError(
+                    f"{_of(name)} must add up to numbers that fit {array.dtype}. Received {total}: give a wider dtype"
+                )
+
+
+def _beyond(array: Array) -> str | None:
+    """A sum over nodes that the dtype doesn't hold, as text; None: there is none."""
+    is_float = array.dtype.kind == "f"
+    kind: Any = np.finfo(array.dtype) if is_float else np.iinfo(array.dtype)
+    low, high = (float(pick(array, initial=0)) for pick in (np.min, np.max))
+    if len(array) * max(-low, high) < 0.5 * float(kind.max):
+        return None
+    if is_float:  # whose partial sums must fit too, whichever are added first
+        mean = float(np.abs(array.astype(np.float64) / len(array)).sum(axis=0).max(initial=0.0))
+        return f"{len(array)} magnitudes of {mean:g} on average" if mean > float(kind.max) / len(array) else None
+    totals = array.astype(object).sum(axis=0)  # Python's, exact
+    outside = [total for total in np.ravel(totals) if not kind.min <= total <= kind.max]
+    return str(outside[0]) if outside else None
+
 
 def collect(values: Any, graph: nx.Graph, senders: Sequence[Node]) -> Messages:
     """Check values before anything is sent.
