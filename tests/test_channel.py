@@ -265,7 +265,9 @@ def test_what_cannot_be_averaged_or_added() -> None:
         wire.mix({node: {"w": 1.0, "n": 1} for node in "abc"})
     with pytest.raises(ValueError, match=r"the value must be numbers to be added. Received bool"):
         wire.all_reduce(np.array([True, False, True]))
-    with pytest.raises(ValueError, match=r"`n_rounds` must be an integer of at least 1 and at most 2147483647. Received 0"):
+    with pytest.raises(
+        ValueError, match=r"`n_rounds` must be an integer of at least 1 and at most 2147483647. Received 0"
+    ):
         wire.mix(np.zeros(3), 0)
     with pytest.raises(ValueError, match=r"`n_rounds` must be an integer of at least 1 and at most 2147483647"):
         wire.mix(np.zeros(3), 2**64)

@@ -13,6 +13,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from lifelong_gym import rollout, sample_tasks
 from lifelong_gym.agents import PGELLA, ScalablePGELLA, basis, distributed_basis
+from lifelong_gym.agents.admm import Consensus, distance
+from lifelong_gym.agents.operating_point import with_eigenvalues_of_at_least
 from lifelong_gym.agents.shards import Shards
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.tasks import FloatArray
@@ -223,3 +225,63 @@ def test_few_tasks_have_few_nodes(n_tasks: int) -> None:
     assert model.n_nodes == n_tasks
     assert np.isfinite(model.policy.thetas).all()
     assert model.policy.thetas.any()
+
+
+def noisy(noise: float, topology: str = "ring", seed: int = 0) -> ParameterSharing:
+    """Four masses, whose messages carry noise."""
+    env = pettingzoo.make("parallel", "LifelongSimpleMass-v0", n_tasks=4)
+    return ParameterSharing(env, topology, faults=Faults(noise=noise, seed=seed))
+
+
+@pytest.mark.parametrize("topology", ["ring", "star"])
+def test_learns_although_messages_carry_noise(topology: str) -> None:
+    """As much as the smallest eigenvalues of what is added up, and more: no worse than without, or hardly."""
+    tasks, costs = sample_tasks("LifelongSimpleMass-v0", 4), []
+    for noise in (0.0, 1e-4, 1e-3, 1e-2):
+        thetas = ScalablePGELLA(POLICY, noisy(noise, topology), seed=0).learn(8 * 4 * 5 * 150).policy.thetas
+        run = rollout("LifelongSimpleMass-v0", tasks=tasks, theta=thetas, n_trajectories=10, seed=9, sigma=0.0)
+        costs.append(-float(run.returns.mean()))
+    assert max(costs) < 1.1 * costs[0] < 0.6 * 123.1, costs  # of doing nothing
+
+
+@pytest.mark.parametrize("consensus", ["admm", "all_reduce"])
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("direct", [True, False])
+def test_no_noise_makes_numerics_fail(base: str, consensus: str, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large it is: no warning (they are errors here), and policies of some thousands at most."""
+    if not direct:
+        monkeypatch.setattr(distributed_basis, "MOST_DIRECT", 0)
+    for noise in (1e-3, 10.0):
+        arguments: dict[str, Any] = {"base": base, "consensus": consensus, "mean_basis": base == "reinforce"}
+        model = make(env=noisy(noise, "complete"), n_trajectories=6, seed=1, **arguments).learn(3 * 4 * 6 * 150)
+        assert np.abs(model.policy.thetas).max() < 1e4
+
+
+def test_sums_are_brought_back_to_what_is_known_of_them() -> None:
+    """No eigenvalue below the least; one that is tells how small an eigenvalue can't be trusted."""
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+    given = np.array([[5.0, 1.0, 0.1, -0.4], [5.0, 1.0, 0.3, 0.2], [5.0, 0.0, 0.0, -1e-12]])
+    expected = np.array([[5.0, 1.0, 0.6, 0.6], [5.0, 1.0, 0.3, 0.2], [5.0, 0.2, 0.2, 0.2 * 2]])
+    matrices = (axes * given[:, None]) @ axes.T
+    mended = with_eigenvalues_of_at_least(0.1, matrices)
+    np.testing.assert_allclose(np.linalg.eigvalsh(mended)[0], np.sort(expected[0]), rtol=1e-12)
+    np.testing.assert_array_equal(mended[1], matrices[1])
+    rounded = with_eigenvalues_of_at_least(0.0, matrices[2:])
+    np.testing.assert_array_equal(rounded, matrices[2:])
+    assert np.linalg.eigvalsh(mended[2]).min() >= 0.1
+
+
+@pytest.mark.parametrize("topology", ["ring", "complete"])
+def test_a_metric_must_be_positive_definite(topology: str) -> None:
+    """Any that is leads to the solution, however wrong it is; with one that isn't, iterates grow without bound."""
+    rng, link = np.random.default_rng(0), Channel(graph_of(topology, range(6)))
+    root = rng.normal(size=(6, 1, 2, 2))
+    matrix, vector = root @ root.transpose(0, 1, 3, 2), rng.normal(size=(6, 1, 2))
+    exact = np.linalg.solve(matrix.sum(axis=0), vector.sum(axis=0)[..., None])[..., 0]
+    for sizes in ((0.1, 5.0), (5.0, 0.1), (20.0, 1.0)):
+        x = Consensus(link, matrix, vector, np.diag(sizes)[None]).iterate(400)
+        assert distance(x, exact) < 0.01
+    least = np.linalg.eigvalsh(matrix.mean(axis=0)).min()
+    indefinite = matrix.mean(axis=0) - 1.1 * least * np.eye(2)
+    consensus = Consensus(link, matrix, vector, indefinite)
+    assert np.abs(consensus.iterate(10)).max() < 0.01 * np.abs(consensus.iterate(90)).max()

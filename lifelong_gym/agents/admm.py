@@ -5,6 +5,7 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
+from lifelong_gym.agents.checks import finite
 from lifelong_gym.tasks import FloatArray, IntArray
 from lifelong_gym.wrappers import Channel, colouring
 
@@ -22,6 +23,11 @@ class Consensus:
     is ``rho P`` times the difference of two such sums. If a message is lost, the sum is taken to have gone on as before
     until the next one arrives; so losses delay, and change nothing in the end. (With multipliers that each end of an
     edge adds up on its own, the ends would drift apart, and nodes would agree on something wrong.)
+
+    P must be positive definite: along a direction in which it isn't, nodes that disagree are pushed apart, and iterates
+    grow without bound. Any P that is leads to the solution, one that is wrong only later. (Added up by noisy messages,
+    the mean of matrices whose smallest eigenvalues are below the noise isn't; see `Shards.reduced_symmetric`.) Noise in
+    the sums themselves stays in proportion, for multipliers follow from sums and don't add it up.
 
     Many problems are solved at once, in the same messages.
 
@@ -106,7 +112,7 @@ class Consensus:
     def _told(self, values: FloatArray, nodes: IntArray) -> tuple[IntArray, FloatArray]:
         """One round in which nodes send values to their neighbours: the edges over which they arrive, and what does."""
         names, index = self._channel.nodes, self._index
-        inboxes = self._channel.exchange(values, [names[i] for i in nodes.tolist()])
+        inboxes = self._channel.exchange(finite("the nodes' solutions", values), [names[i] for i in nodes.tolist()])
         told = {
             self._edge[index[receiver], index[sender]]: value
             for receiver, inbox in inboxes.items()

@@ -1,12 +1,42 @@
-"""Learners hand most arguments on: their signatures and docstrings get them spelled out, each from its one home."""
+"""What the constructors of all learners have in common.
+
+Learners hand most arguments on: their signatures and docstrings get them spelled out, each from its one home.
+"""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from typing import Any
 
+import numpy as np
+
 INDENT = " " * 4
+
+
+def normalise(kind: type[Any]) -> None:
+    """Let a class's constructor receive NumPy's numbers, flags and texts as Python's, also within lists and dicts.
+
+    They are alike in all but that model files can't hold NumPy's.
+    """
+    if "__init__" not in vars(kind):
+        return
+    init = vars(kind)["__init__"]
+
+    @functools.wraps(init)
+    def normalised(self: Any, *arguments: Any, **named: Any) -> None:
+        init(self, *map(_python, arguments), **{name: _python(value) for name, value in named.items()})
+
+    kind.__init__ = normalised  # type: ignore[misc]  # of a class that is being made
+
+
+def _python(value: Any) -> Any:
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    if type(value) is dict:
+        return {_python(key): _python(entry) for key, entry in value.items()}
+    return type(value)(map(_python, value)) if type(value) in (list, tuple) else value
 
 
 def spell_out(kind: type[Any]) -> None:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Iterable
-from typing import Any, ClassVar, Protocol, Self, TypedDict
+from collections.abc import Iterable, Mapping, Set
+from typing import Any, ClassVar, Self, TypedDict
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_gym.agents import checkpoint, persistence
-from lifelong_gym.agents.arguments import spell_out
-from lifelong_gym.agents.checks import number
+from lifelong_gym.agents import checkpoint, persistence, sweeps
+from lifelong_gym.agents.arguments import normalise, spell_out
+from lifelong_gym.agents.checks import flag, number
 from lifelong_gym.agents.environment import before_steps, to_vec_env
 from lifelong_gym.agents.roster import NewTasks, Roster
+from lifelong_gym.agents.sweeps import Rollouts
 from lifelong_gym.errors import integer, unknown
-from lifelong_gym.tasks import FloatArray, IntArray, Task, TaskSet
+from lifelong_gym.tasks import Task, TaskSet
 
 MOST_SEED = 2**32 - 1  # what NumPy's global generator takes, which SB3 seeds too
 
@@ -38,33 +39,13 @@ class CommonArguments(TypedDict, total=False):
     _init_setup_model: bool
 
 
-class Rollouts(Protocol):
-    """What is logged of one sweep."""
-
-    @property
-    def returns(self) -> FloatArray:
-        """Sums of rewards, (n_tasks, n_trajectories)."""
-
-    @property
-    def steps(self) -> IntArray:
-        """Living steps, (n_tasks, n_trajectories)."""
-
-
-class SweepProgressBar(ProgressBarCallback):
-    """SB3's progress bar, which would count one step a row and call."""
-
-    def _on_step(self) -> bool:
-        done = self.num_timesteps - self.model._num_timesteps_at_start
-        self.pbar.update(min(done, self.pbar.total) - self.pbar.n)
-        return True
-
-
 class MultiTaskAlgorithm(BaseAlgorithm):
     """Learns many tasks in sweeps: in each, every task that comes up in the env is observed, then policies are trained.
 
     A sweep is whole: callbacks' ``on_step`` is called once after each, when training on it is done, so what they
     evaluate or save is a state that learning can go on from. Frequencies such as ``eval_freq`` count sweeps;
-    ``num_timesteps`` counts environment steps of all tasks together.
+    ``num_timesteps`` counts environment steps of all tasks together. Where training on a sweep fails numerically, a
+    `UserWarning` says so, and the last finite parameters stay in force.
 
     A subclass stores every constructor argument under its own name, implements the methods under "what a learner
     adds", and keeps all it learns in the tensors of the modules that `_module_names` lists.
@@ -72,7 +53,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
     Args:
         policy: name of a policy, or its class.
         env: an id, a PettingZoo ParallelEnv, a vector env of ours, or any SB3 VecEnv; None only in `load`.
-        learning_rate: a number, or a function of the remaining progress (1 to 0).
+        learning_rate: positive, or a function of the remaining progress (1 to 0) that is never negative.
         tensorboard_log: folder for TensorBoard; None: no logging.
         verbose: 0: silent, 1: the log, 2: more.
         seed: decides everything that is random; None: different every time.
@@ -87,9 +68,10 @@ class MultiTaskAlgorithm(BaseAlgorithm):
     resumes_exactly: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
-        """Spell out the arguments that a learner hands on."""
+        """Spell out the arguments that a learner hands on, and bring them to Python's types."""
         super().__init_subclass__()
         spell_out(cls)
+        normalise(cls)
 
     def __init__(
         self,
@@ -187,6 +169,13 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         names = ("n_tasks", "noise_seed", "num_timesteps", "_n_updates")
         return {name: getattr(self, name) for name in names}
 
+    def _settle(self, given: Set[str]) -> None:
+        """Let what follows from others follow, after tensors of these dotted names were replaced from outside.
+
+        A learner with such parts, or with parameters that must keep conditions, extends this. A `CheckpointError` that
+        it raises undoes the replacement.
+        """
+
     # Acting and learning.
 
     def for_task(self, task: int | Task) -> BasePolicy:
@@ -232,15 +221,19 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         """Learn in whole sweeps until at least ``total_timesteps`` environment steps were taken, or an env's budget.
 
         Args:
-            total_timesteps: of all tasks together.
+            total_timesteps: of all tasks together; 0: none.
             callback: SB3 callbacks; see the class for when they are called. One that returns False stops.
             log_interval: sweeps between two log entries; None: never.
             tb_log_name: name of the run in TensorBoard; default: the class's.
             reset_num_timesteps: count from 0 again; what was learned stays.
             progress_bar: show one.
+
+        Raises:
+            ValueError: bad arguments, or, before training on it, a learning rate that is negative or not finite.
         """
         if self.env is None:
             raise ValueError("the model was loaded without an environment: pass `env` to `load`, or call `set_env`")
+        total_timesteps = sweeps.budget(total_timesteps, log_interval)
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name or type(self).__name__, progress_bar
         )
@@ -250,7 +243,8 @@ class MultiTaskAlgorithm(BaseAlgorithm):
             before_steps(self.env, 0)
             callback.on_rollout_start()
             self._rollouts, n_steps = self.collect_rollouts()
-            dones = np.ones(self._rollouts.returns.size, bool)
+            infos, dones = sweeps.episodes(self._rollouts, self.start_time)
+            self._update_info_buffer(infos)
             callback.update_locals(locals())
             callback.on_rollout_end()
             self.num_timesteps += n_steps
@@ -258,7 +252,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
                 go_on = n_steps > 0
                 continue
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
-            self.train()
+            sweeps.train(self)
             self._n_updates += 1
             iteration += 1
             if log_interval is not None and iteration % log_interval == 0:
@@ -268,11 +262,16 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         callback.on_training_end()
         return self
 
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """From 1 to 0, and no further: the last sweep may overshoot."""
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self._current_progress_remaining = min(max(self._current_progress_remaining, 0.0), 1.0)
+
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         if progress_bar:
             callbacks = callback if isinstance(callback, list) else [callback]
             converted = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in callbacks]
-            callback = CallbackList([*converted, SweepProgressBar()])
+            callback = CallbackList([*converted, sweeps.SweepProgressBar()])
         return super()._init_callback(callback)
 
     def dump_logs(self, iteration: int = 0) -> None:
@@ -293,7 +292,9 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         self.logger.dump(step=self.num_timesteps)
 
     def _step_size(self) -> float:
-        step = self.lr_schedule(self._current_progress_remaining)
+        """The learning rate now; `ValueError` where a schedule says what is none."""
+        progress = self._current_progress_remaining
+        step = number(f"learning_rate({progress:g})", self.lr_schedule(progress))
         self.logger.record("train/learning_rate", step)
         return step
 
@@ -326,10 +327,13 @@ class MultiTaskAlgorithm(BaseAlgorithm):
             device: not used: tensors stay where they are.
 
         Raises:
-            CheckpointError: names, shapes or values that don't fit; nothing has changed then.
+            CheckpointError: names, shapes or values that don't fit, or parts that follow from others, which must be
+                replaced instead; nothing has changed then.
+            TypeError: neither a path, nor a file, nor a mapping.
         """
         del device
-        if isinstance(load_path_or_dict, dict):
+        exact_match = flag("exact_match", exact_match)
+        if isinstance(load_path_or_dict, Mapping):
             arrays = persistence.flattened(load_path_or_dict)
         else:
             arrays = persistence.arrays_for(type(self), load_path_or_dict)
@@ -347,10 +351,15 @@ class MultiTaskAlgorithm(BaseAlgorithm):
             path: where; ``.zip`` is added where there is no suffix, missing folders are made.
             exclude: must be None: a model file holds exactly what learning needs.
             include: must be None.
+
+        Raises:
+            TypeError: ``path`` is neither a path nor a binary file.
+            CheckpointError: `load` would refuse the file, say, for parameters that aren't finite; none is written then.
         """
         if exclude is not None or include is not None:
             raise ValueError("`exclude` and `include` must be None: a model file holds exactly what learning needs")
-        checkpoint.write(path, persistence.describe(self), persistence.flattened(self.get_parameters()))
+        checkpoint.check_target(path, "write")
+        checkpoint.write(path, persistence.content(self))
 
     @classmethod
     def load(  # type: ignore[override]  # any path, and any env that the constructor takes
@@ -376,6 +385,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
 
         Raises:
             FileNotFoundError: no such file.
+            TypeError: ``path`` is neither a path nor a binary file.
             CheckpointError: truncated, foreign, of another learner, or it doesn't fit ``env``.
         """
         del force_reset

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lifelong_gym.agents.checks import flag, number
+from lifelong_gym.agents.checks import choice, flag, number
 from lifelong_gym.agents.operating_point import (
     ONE_PLACE,
     Equations,
@@ -121,7 +121,7 @@ def exponential_weights(returns: FloatArray, alive: BoolArray, beta: float, pool
     n = np.maximum(n, 1.0)
     mean = total / n
     deviation = (returns - mean) * alive
-    std = np.sqrt(pool.total(deviation**2) / n)
+    std = np.sqrt(np.maximum(pool.total(deviation**2), 0.0) / n)  # which noise in messages can make negative
     score = np.divide(deviation, std, out=np.zeros_like(deviation), where=std > ROUNDING * np.abs(mean))
     weights = np.exp(np.minimum(beta * score, MOST_EXPONENT)) * alive
     sums = pool.total(weights)
@@ -171,7 +171,7 @@ class NaturalActorCritic(BaseLearner):
     max_kl: float = 0.03
 
     def __post_init__(self) -> None:
-        number("max_kl", self.max_kl, open_at_low=True)
+        object.__setattr__(self, "max_kl", number("max_kl", self.max_kl, open_at_low=True))
 
     def check(self, n_trajectories: int, d: int) -> None:
         """More trajectories than unknowns."""
@@ -206,7 +206,7 @@ def _standardised(returns: FloatArray, pool: Pool) -> FloatArray:
     n = returns.shape[1]
     mean = pool.total(returns) / n
     deviation = returns - mean
-    spread = np.sqrt(pool.total(deviation**2) / n)
+    spread = np.sqrt(np.maximum(pool.total(deviation**2), 0.0) / n)  # which noise in messages can make negative
     is_spread = spread > ROUNDING * np.abs(mean)
     standardised: FloatArray = np.divide(deviation, spread, out=np.zeros_like(deviation), where=is_spread)
     return standardised
@@ -231,9 +231,9 @@ class RewardWeighted(BaseLearner):
     max_kl: float = 0.03
 
     def __post_init__(self) -> None:
-        number("beta", self.beta, open_at_low=True)
-        flag("reward_to_go", self.reward_to_go)
-        number("max_kl", self.max_kl, open_at_low=True)
+        object.__setattr__(self, "beta", number("beta", self.beta, open_at_low=True))
+        object.__setattr__(self, "reward_to_go", flag("reward_to_go", self.reward_to_go))
+        object.__setattr__(self, "max_kl", number("max_kl", self.max_kl, open_at_low=True))
 
     def credit(self, pool: Pool) -> Credit:
         """Exponential weights."""
@@ -247,7 +247,7 @@ class RewardWeighted(BaseLearner):
     def _by_returns(self, returns: FloatArray, steps: IntArray, horizon: int, pool: Pool) -> FloatArray:
         # Everyone's returns and lengths say all, in fewer numbers than sums at each step.
         known = pool.gathered(np.stack([returns, steps], axis=2))[..., None, :]
-        alive = np.arange(horizon) < known[..., 1]
+        alive = np.arange(horizon) < np.rint(known[..., 1])  # whole, whatever noise there was
         return exponential_weights(np.broadcast_to(known[..., 0], alive.shape), alive, self.beta)
 
     def check(self, n_trajectories: int, d: int) -> None:
@@ -288,12 +288,18 @@ def base_learner(name: str, settings: Mapping[str, Any] | None = None) -> BaseLe
         UnknownNameError: no such learner or setting.
         ValueError: a bad value.
     """
-    if name not in BASES:
-        raise unknown("base", name, BASES)
-    kind: Any = BASES[name]
+    kind: Any = BASES[choice("base", name, BASES)]
     known = [field.name for field in fields(kind)]
+    if not isinstance(settings, Mapping | None):
+        raise ValueError(f"`base_settings` must be a mapping from name to value, or None. Received {settings!r}")
     for setting in settings or {}:
         if setting not in known:
             raise unknown(f"setting of {name!r}", setting, known)
     base: BaseLearner = kind(**(settings or {}))
     return base
+
+
+def checked_settings(name: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings of a base learner as it understands them; raises as `base_learner` does."""
+    base = base_learner(name, settings)
+    return {setting: getattr(base, setting) for setting in settings or {}}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +94,8 @@ class SharedBasis(th.nn.Module):
             ``theta_j = mean + L s_j``.
         keeps_sums: keep the sums of the system for L.
     """
+
+    followers: ClassVar[tuple[str, ...]] = ("gram", "moment")  # buffers that follow from the others
 
     def __init__(
         self,
@@ -194,6 +197,12 @@ class SharedBasis(th.nn.Module):
         self.array("codes")[tasks] = codes
         self.array("targets")[tasks], self.array("curvatures")[tasks] = point
 
+    def settle(self) -> None:
+        """Let `followers` follow, after other buffers were replaced."""
+        if self.array("gram").size:
+            observed = np.flatnonzero(self.observed)
+            self.array("gram")[:], self.array("moment")[:] = sums(self.array("codes")[observed], self.points(observed))
+
     def _add(self, sign: float, codes: FloatArray, point: OperatingPoint) -> None:
         gram, moment = sums(codes, point)
         self.array("gram")[:] += sign * gram
@@ -244,13 +253,41 @@ def columns(stacked: npt.NDArray[Any], shape: tuple[int, ...]) -> FloatArray:
     return stacked.reshape(shape[::-1]).T
 
 
+class _LostInNoiseError(Exception):
+    """A direction along which the map's values say nothing."""
+
+
 def conjugate_gradients(
-    product: Callable[[FloatArray], FloatArray], right: FloatArray, start: FloatArray
+    product: Callable[[FloatArray], FloatArray], right: FloatArray, start: FloatArray, noise: float = 0.0
 ) -> FloatArray:
-    """The matrix that a linear map takes to ``right``, the map being symmetric and positive definite."""
-    operator = linalg.LinearOperator(
-        (right.size, right.size), matvec=lambda x: product(x.reshape(right.shape)).ravel(), dtype=np.float64
-    )
-    solution, info = linalg.cg(operator, right.ravel(), start.ravel(), rtol=CG_TOLERANCE, atol=0.0)
-    assert info == 0, "conjugate gradients didn't converge"
-    return np.asarray(solution).reshape(right.shape)
+    """The matrix that a linear map takes to ``right``, the map being symmetric and positive definite.
+
+    Args:
+        product: the map.
+        right: what the solution is taken to.
+        start: where to begin, of the same shape.
+        noise: norm of the error that a product may have. Iterations end at residuals, and before directions, that are
+            no larger than that (a step along these could go anywhere), or when there is none left without noise.
+
+    Raises:
+        LinAlgError: no convergence, as where the map isn't positive definite.
+    """
+    last = start.ravel()
+
+    def image(x: FloatArray) -> FloatArray:
+        found = product(x.reshape(right.shape)).ravel()
+        if noise > 0 and x @ found <= noise * np.linalg.norm(x):
+            raise _LostInNoiseError
+        return found
+
+    def keep(x: FloatArray) -> None:
+        nonlocal last
+        last = x.copy()
+
+    operator = linalg.LinearOperator((right.size, right.size), matvec=image, dtype=np.float64)
+    limits: dict[str, Any] = {"rtol": CG_TOLERANCE, "atol": noise, "maxiter": right.size if noise > 0 else None}
+    with contextlib.suppress(_LostInNoiseError):
+        last, info = linalg.cg(operator, right.ravel(), last, callback=keep, **limits)
+        if info != 0 and noise == 0:
+            raise np.linalg.LinAlgError("conjugate gradients didn't converge")
+    return last.reshape(right.shape)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Unpack
 
 import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.base_learners import BaseLearner, base_learner
+from lifelong_gym.agents.base_learners import BaseLearner, base_learner, checked_settings
 from lifelong_gym.agents.basis import SharedBasis
-from lifelong_gym.agents.checks import flag, number
+from lifelong_gym.agents.checks import count, flag, number
 from lifelong_gym.agents.operating_point import OperatingPoint
 from lifelong_gym.agents.policy_search import PolicySearch, SearchArguments
-from lifelong_gym.errors import integer
+from lifelong_gym.errors import CheckpointError
 from lifelong_gym.tasks import FloatArray, IntArray
 
 
@@ -70,9 +70,8 @@ class BasisSearch(PolicySearch):
         **search: Unpack[SearchArguments],
     ) -> None:
         """See the class."""
-        self.n_basis = integer("n_basis", n_basis, least=1)
-        self.base = base
-        self.base_settings = dict(base_settings or {})
+        self.n_basis = count("n_basis", n_basis)
+        self.base, self.base_settings = base, checked_settings(base, base_settings)
         self.sparsity = number("sparsity", sparsity)
         self.ridge = number("ridge", ridge, open_at_low=True)
         self.mean_basis = flag("mean_basis", mean_basis)
@@ -106,6 +105,19 @@ class BasisSearch(PolicySearch):
 
     def _module_names(self) -> tuple[str, ...]:
         return ("policy", "knowledge")
+
+    def _settle(self, given: Set[str]) -> None:
+        """Policies and sums follow from codes and basis; where all are given, they are taken as they are."""
+        super()._settle(given)
+        own = {f"knowledge.{name}" for name in self.knowledge.state_dict()}
+        if given >= {"policy.theta", *own} or not given:
+            return
+        followers = {"policy.theta", *(f"knowledge.{name}" for name in self.knowledge.followers)}
+        for name in sorted(given & followers):
+            others = ", ".join(sorted(own - followers))
+            raise CheckpointError(f"{name!r} follows from {others}: give these, or everything")
+        self.knowledge.settle()
+        self.policy.thetas = self.knowledge.policies(np.arange(len(self.policy.thetas)))
 
     def _grow(self, n_tasks: int) -> None:
         n_known = self.n_tasks

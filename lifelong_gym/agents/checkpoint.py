@@ -59,24 +59,50 @@ class Description:
     versions: dict[str, str] = field(default_factory=library_versions)
 
 
-def write(target: Target, description: Description, arrays: Arrays) -> None:
+def encoded(description: Description, arrays: Arrays) -> bytes:
+    """The content of a model file.
+
+    Args:
+        description: what to say about the arrays.
+        arrays: the arrays by name.
+
+    Raises:
+        CheckpointError: an argument or another part of the description isn't JSON-native.
+    """
+    try:
+        text = json.dumps({"format": FORMAT, **asdict(description)}, indent=1)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"a model file holds JSON alone: {error}. Received {description.arguments}") from error
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(TEXT, text)
+        archive.writestr(ARRAYS, safetensors.numpy.save({n: np.ascontiguousarray(a) for n, a in arrays.items()}))
+    return buffer.getvalue()
+
+
+def write(target: Target, content: bytes) -> None:
     """Write a model file, all of it or nothing.
 
     Args:
         target: a path, to which ``.zip`` is added where it has no suffix (missing folders are made), or a binary
             file opened for writing.
-        description: what to say about the arrays.
-        arrays: the arrays by name.
+        content: of the file.
+
+    Raises:
+        TypeError: neither.
     """
-    text = json.dumps({"format": FORMAT, **asdict(description)}, indent=1)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(TEXT, text)
-        archive.writestr(ARRAYS, safetensors.numpy.save({n: np.ascontiguousarray(a) for n, a in arrays.items()}))
+    check_target(target, "write")
     if isinstance(target, str | os.PathLike):
-        _replace(_with_suffix(Path(target)), buffer.getvalue())
+        _replace(_with_suffix(Path(target)), content)
     else:
-        target.write(buffer.getvalue())
+        target.write(content)
+
+
+def check_target(target: object, method: str) -> None:
+    """Raise `TypeError` unless it is a path or a binary file with this method."""
+    is_file = callable(getattr(target, method, None)) and not isinstance(target, io.TextIOBase)
+    if not isinstance(target, str | os.PathLike) and not is_file:
+        raise TypeError(f"`path` must be a path, or a binary file to {method}. Received {target!r}")
 
 
 def _with_suffix(path: Path) -> Path:
@@ -104,8 +130,10 @@ def read(source: Target) -> tuple[Description, Arrays]:
 
     Raises:
         FileNotFoundError: no such file.
+        TypeError: neither a path nor a file.
         CheckpointError: truncated, damaged, foreign, or written by a newer version.
     """
+    check_target(source, "read")
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         path = path if path.is_file() else path.with_name(f"{path.name}.zip")
@@ -121,7 +149,12 @@ def _parse(content: bytes, name: str) -> tuple[Description, Arrays]:
         return description, safetensors.numpy.load(blob)
     except (zipfile.BadZipFile, safetensors.SafetensorError, EOFError) as error:
         raise CheckpointError(f"{name} is truncated, damaged or no model file: {error}") from error
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+    ) as error:  # RecursionError, a RuntimeError: nested too deeply
         raise CheckpointError(f"{name} is not a model file of lifelong_gym: {error}") from error
 
 

@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
-import math
+import sys
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from lifelong_gym.errors import integer, unknown
+
+MOST = 2**31 - 1  # of whatever is counted
 
 
 def number(name: str, value: object, low: float = 0.0, open_at_low: bool = False) -> float:
     """The finite number of at least (or, if open, above) ``low``, or a `ValueError` that names it."""
-    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not math.isfinite(value):
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not is_number or not abs(value) <= sys.float_info.max:  # also whole numbers beyond
         raise ValueError(f"`{name}` must be a finite number. Received {value!r}")
     if value < low or (open_at_low and value == low):
         relation = "above" if open_at_low else "at least"
         raise ValueError(f"`{name}` must be {relation} {low:g}. Received {value!r}")
     return float(value)
+
+
+def count(name: str, value: object, least: int = 1) -> int:
+    """The whole number of at least ``least`` and less than 2^31, or a `ValueError` that names it."""
+    return integer(name, integer(name, value, least), least, MOST)
+
+
+def choice(name: str, value: object, among: Iterable[str]) -> str:
+    """The name, if it is among these, or an `UnknownNameError` that lists them."""
+    names = list(among)
+    if not isinstance(value, str) or value not in names:
+        raise unknown(name, value, names)
+    return value
+
+
+def finite(what: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The values, or a `FloatingPointError` that says what is not finite: numerics have failed, not the caller."""
+    if not np.isfinite(values).all():
+        raise FloatingPointError(f"{what} are not finite")
+    return values
 
 
 def flag(name: str, value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import torch as th
 from lifelong_gym.agents.admm import Consensus, agreement_error, distance
 from lifelong_gym.agents.basis import MOST_DIRECT, SharedBasis, columns, conjugate_gradients, sums
 from lifelong_gym.agents.operating_point import OperatingPoint, regularised
-from lifelong_gym.agents.shards import Shards
+from lifelong_gym.agents.shards import Shards, counts
 from lifelong_gym.tasks import FloatArray, IntArray
 
 SAFETY = 1e-6  # added to P relative to its mean diagonal, as it must be positive definite
@@ -77,6 +78,8 @@ class DistributedBasis(SharedBasis):
             that is found directly.
     """
 
+    followers: ClassVar[tuple[str, ...]] = ("gram", "moment", "basis")
+
     def __init__(
         self, n_nodes: int, n_tasks: int, d: int, n_basis: int, sparsity: float, ridge: float, mean_basis: bool = False
     ) -> None:
@@ -98,6 +101,11 @@ class DistributedBasis(SharedBasis):
         super().grow(n_tasks)
         old, n_nodes = self.get_buffer("owner"), len(self.get_buffer("bases"))
         self.register_buffer("owner", th.cat([old, th.arange(len(old), n_tasks) % n_nodes]))
+
+    def settle(self) -> None:
+        """The mean follows from the nodes' own L."""
+        super().settle()
+        self.array("basis")[:] = self.array("bases").mean(axis=0)
 
     def owned(self) -> list[IntArray]:
         """The tasks observed so far, by node."""
@@ -132,8 +140,8 @@ class DistributedBasis(SharedBasis):
         known = np.zeros((shards.n_nodes, codes.shape[1] + 1))
         np.add.at(known, own[observed], np.column_stack([codes, np.ones(len(codes))])[observed])
         *total, n = shards.reduced(known)
-        if n > 0:
-            codes[~observed] = np.array(total) / n
+        if counts(n) > 0:
+            codes[~observed] = np.array(total) / counts(n)
         return shards.told(own, np.einsum("ndk,nk->nd", self.array("bases")[own], codes))
 
     def agree(self, shards: Shards, settings: ConsensusSettings, rng: np.random.Generator) -> None:
@@ -147,11 +155,11 @@ class DistributedBasis(SharedBasis):
         self.array("basis")[:] = self.array("bases").mean(axis=0)
 
     def _known(self, shards: Shards, owned: list[IntArray]) -> tuple[float, FloatArray]:
-        """Number of tasks observed so far, and how much each column is used."""
+        """Number of tasks observed so far, and how many of them use each column."""
         codes = self.array("codes")
-        parts = [np.append(np.abs(codes[tasks]).sum(axis=0), len(tasks)) for tasks in owned]
-        *used, n = shards.reduced(np.array(parts))
-        return float(n), np.array(used)
+        parts = [np.append(np.count_nonzero(codes[tasks], axis=0), len(tasks)) for tasks in owned]
+        *used, n = shards.reduced(np.array(parts, np.float64))
+        return float(counts(n, least=1.0)), counts(np.array(used))
 
     def _by_systems(self, shards: Shards, settings: ConsensusSettings, owned: list[IntArray]) -> FloatArray:
         """Each node forms its own part of the system."""
@@ -160,7 +168,7 @@ class DistributedBasis(SharedBasis):
         parts = [sums(self.array("codes")[tasks], self.points(tasks)) for tasks in owned]
         matrix, vector = np.array([part[0] for part in parts])[:, None] / n, np.array([part[1] for part in parts]) / n
         matrix += self._ridge / shards.n_nodes * np.eye(matrix.shape[-1])
-        total = shards.reduced_symmetric(matrix)
+        total = shards.reduced_symmetric(matrix, least=self._ridge)
         start = bases.transpose(0, 2, 1).reshape(len(bases), 1, -1)
         x = settings.solve(shards, matrix, vector[:, None], total, start)
         right = vector.sum(axis=0)
@@ -184,7 +192,8 @@ class DistributedBasis(SharedBasis):
             return np.array(own)
 
         right = shards.reduced(pulled(self.array("targets"))) / n
-        self.array("bases")[:] = conjugate_gradients(product, right, self.array("basis"))
+        noise = shards.noise * np.sqrt(2 * shards.n_nodes * right.size) / n  # a sum's, one message an edge and way
+        self.array("bases")[:] = conjugate_gradients(product, right, self.array("basis"), noise)
         self.errors = {"agreement_error": 0.0}
         return used
 

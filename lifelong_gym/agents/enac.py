@@ -8,6 +8,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.base_learners import BaseLearner, NaturalActorCritic
+from lifelong_gym.agents.checks import number
 from lifelong_gym.agents.policy_search import TaskwiseArguments, TaskwiseSearch
 
 
@@ -43,7 +44,7 @@ class ENAC(TaskwiseSearch):
         **search: Unpack[TaskwiseArguments],
     ) -> None:
         """See the class."""
-        self.max_kl = max_kl
+        self.max_kl = number("max_kl", max_kl, open_at_low=True)
         arguments: TaskwiseArguments = {**self.defaults, **search}
         super().__init__(policy, env, learning_rate, **arguments)
 

@@ -9,9 +9,8 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.basis_search import BasisArguments, BasisSearch
-from lifelong_gym.agents.checks import number
+from lifelong_gym.agents.checks import count, number
 from lifelong_gym.agents.operating_point import OperatingPoint
-from lifelong_gym.errors import integer
 from lifelong_gym.tasks import IntArray
 
 
@@ -40,7 +39,7 @@ class GOMTL(BasisSearch):
         **basis: Unpack[BasisArguments],
     ) -> None:
         """See the class."""
-        self.alternations = integer("alternations", alternations, least=1)
+        self.alternations = count("alternations", alternations)
         self.tolerance = number("tolerance", tolerance)
         super().__init__(policy, env, learning_rate, **basis)
 

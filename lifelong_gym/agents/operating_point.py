@@ -15,6 +15,7 @@ from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.tasks import FloatArray
 
 RIDGE = 1e-12  # relative to the mean diagonal: what no trajectory says anything about stays as it is
+ROUNDING = 1e-10  # relative to the largest eigenvalue: by which one may be too small without more than rounding
 
 
 class OperatingPoint(NamedTuple):
@@ -84,6 +85,24 @@ def regularised(matrix: FloatArray, ridge: float = RIDGE) -> FloatArray:
     k = matrix.shape[-1]
     diagonal = np.trace(matrix, axis1=-2, axis2=-1) / k
     return matrix + ridge * np.where(diagonal > 0, diagonal, 1.0)[..., None, None] * np.eye(k)
+
+
+def with_eigenvalues_of_at_least(least: float, matrix: FloatArray) -> FloatArray:
+    """Symmetric matrices, shape (n, k, k), as they are known to be: no eigenvalue is below ``least``.
+
+    One that is below tells how wrong its matrix is at least, and no smaller eigenvalue of that can be trusted: those
+    within the error of ``least`` are raised to the error. Matrices that are right but for rounding stay as they are.
+    """
+    values = np.linalg.eigvalsh(matrix)
+    error = least - values[:, 0]
+    wrong = np.flatnonzero(error > ROUNDING * np.abs(values).max(axis=1, initial=0.0))
+    if len(wrong) == 0:
+        return matrix
+    values, vectors = np.linalg.eigh(matrix[wrong])
+    raised = np.maximum(values, least + error[wrong, None])
+    mended = matrix.copy()
+    mended[wrong] = (vectors * raised[:, None]) @ vectors.transpose(0, 2, 1)
+    return mended
 
 
 def trace_normalised(curvature: FloatArray) -> FloatArray:

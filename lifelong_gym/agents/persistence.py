@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_gym.agents import checkpoint
+from lifelong_gym.agents import checkpoint, sweeps
 from lifelong_gym.agents.roster import Roster
 from lifelong_gym.errors import CheckpointError
 
@@ -36,10 +38,22 @@ def describe(model: MultiTaskAlgorithm) -> checkpoint.Description:
     return checkpoint.Description(type(model).__name__, policy, arguments, tasks, model._counters())
 
 
-def flattened(parameters: Mapping[str, Mapping[str, Any]]) -> checkpoint.Arrays:
-    """Tensors by module and name, as arrays by dotted name."""
-    tensors = {f"{module}.{name}": value for module, state in parameters.items() for name, value in state.items()}
-    return {name: th.as_tensor(value).detach().cpu().numpy() for name, value in tensors.items()}
+def flattened(parameters: Mapping[str, Any]) -> checkpoint.Arrays:
+    """Tensors by module and name, as arrays by dotted name.
+
+    Raises:
+        CheckpointError: anything else.
+    """
+    found = {}
+    for module, state in parameters.items():
+        if not isinstance(state, Mapping):
+            raise CheckpointError(f"parameters must be tensors by module and name. Received {state!r} for {module!r}")
+        for name, value in state.items():
+            try:
+                found[f"{module}.{name}"] = th.as_tensor(value).detach().cpu().numpy()
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise CheckpointError(f"{name!r} of {module!r} must be a tensor. Received {value!r}") from error
+    return found
 
 
 def arrays_for(kind: type[Any], source: checkpoint.Target) -> checkpoint.Arrays:
@@ -51,15 +65,36 @@ def arrays_for(kind: type[Any], source: checkpoint.Target) -> checkpoint.Arrays:
 
 def replace_arrays(model: MultiTaskAlgorithm, arrays: checkpoint.Arrays, exact_match: bool = True) -> None:
     """Write arrays into a model's tensors, all or, if they don't fit, none."""
-    tensors = {
-        f"{module}.{name}": tensor
-        for module, state in model.get_parameters().items()
-        for name, tensor in state.items()
-        if exact_match or f"{module}.{name}" in arrays
-    }
-    checkpoint.check_arrays(arrays, {name: tensor.cpu().numpy() for name, tensor in tensors.items()})
+    tensors = sweeps.tensors(model)
+    expected = {name: tensor for name, tensor in tensors.items() if exact_match or name in arrays}
+    checkpoint.check_arrays(arrays, {name: tensor.cpu().numpy() for name, tensor in expected.items()})
+    before = sweeps.copied(model)
     for name, array in arrays.items():
         tensors[name].copy_(th.from_numpy(array))
+    try:
+        model._settle(arrays.keys())
+    except BaseException:
+        sweeps.put_back(model, before)
+        raise
+
+
+def content(model: MultiTaskAlgorithm) -> bytes:
+    """The model's file, tried: a model like this one has been made from it.
+
+    Raises:
+        CheckpointError: none can be made.
+    """
+    content = checkpoint.encoded(describe(model), flattened(model.get_parameters()))
+    global_state = np.random.get_state()
+    try:
+        with th.random.fork_rng(devices=[]):
+            changes = {"learning_rate": model.learning_rate} if callable(model.learning_rate) else {}
+            _restored(type(model), *checkpoint.read(io.BytesIO(content)), None, model.device, changes)
+    except CheckpointError as error:
+        raise CheckpointError(f"nothing was saved, as `load` would refuse it: {error}") from error
+    finally:
+        np.random.set_state(global_state)
+    return content
 
 
 def load(
@@ -74,6 +109,19 @@ def load(
     description, arrays = checkpoint.read(source)
     if print_versions:
         print("\n".join(f"{name} {version}" for name, version in description.versions.items()))
+    model = _restored(kind, description, arrays, env, device, changes)
+    model.set_random_seed(model.seed)
+    return model
+
+
+def _restored(
+    kind: type[Model],
+    description: checkpoint.Description,
+    arrays: checkpoint.Arrays,
+    env: VecEnv | None,
+    device: Any,
+    changes: Mapping[str, Any],
+) -> Model:
     checkpoint.check_class(description, kind.__name__)
     arguments = {**description.arguments, **changes}
     if arguments.get("learning_rate") is None:
@@ -90,7 +138,6 @@ def load(
         model._roster = Roster(description.counters["n_tasks"], saved=description.tasks)
         if env is not None:
             model.set_env(env)
-        model.set_random_seed(model.seed)
         model._setup_model(policy)
     except (KeyError, TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise CheckpointError(f"the model file doesn't fit: {error}") from error

@@ -9,8 +9,8 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.basis_search import BasisArguments, BasisSearch
+from lifelong_gym.agents.checks import count
 from lifelong_gym.agents.operating_point import OperatingPoint
-from lifelong_gym.errors import integer
 from lifelong_gym.tasks import IntArray
 
 
@@ -37,7 +37,7 @@ class PGELLA(BasisSearch):
         **basis: Unpack[BasisArguments],
     ) -> None:
         """See the class."""
-        self.alternations = integer("alternations", alternations, least=1)
+        self.alternations = count("alternations", alternations)
         super().__init__(policy, env, learning_rate, **basis)
 
     def _fit(self, tasks: IntArray, point: OperatingPoint, rng: np.random.Generator) -> None:

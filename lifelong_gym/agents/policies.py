@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 
 from lifelong_gym.agents import checkpoint
+from lifelong_gym.agents.checks import flag, number
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.tasks import FloatArray, IntArray
 
@@ -59,8 +61,8 @@ class LinearGaussianPolicy(BasePolicy):
         self.n_actions = _width("action", action_space)
         self.feature_scale = _scale("feature_scale", feature_scale, n_observations)
         self.action_bound = _scale("action_bound", action_bound, self.n_actions)
-        self.sigma = sigma
-        self.bias = bias
+        self.sigma = number("sigma", sigma)
+        self.bias = flag("bias", bias)
         self.n_features = n_observations + bias
         theta = th.zeros((n_policies, self.n_actions * self.n_features), dtype=th.float64)
         self.theta = th.nn.Parameter(theta, requires_grad=False)
@@ -126,10 +128,18 @@ class LinearGaussianPolicy(BasePolicy):
         return th.from_numpy(self.for_environment(actions))
 
     def save(self, path: checkpoint.Target) -> None:
-        """Write a model file of this policy alone; ``.zip`` is added where there is no suffix."""
+        """Write a model file of this policy alone; ``.zip`` is added where there is no suffix.
+
+        Raises:
+            CheckpointError: it could not be loaded again; nothing has been written then.
+        """
+        checkpoint.check_target(path, "write")
         arguments = self._get_constructor_parameters()
         arguments |= {name: checkpoint.encode_space(arguments[name]) for name in checkpoint.SPACES}
-        checkpoint.write(path, checkpoint.Description(type(self).__name__, policy=arguments), {"theta": self.thetas})
+        described = checkpoint.Description(type(self).__name__, policy=arguments)
+        content = checkpoint.encoded(described, {"theta": self.thetas})
+        type(self).load(io.BytesIO(content))
+        checkpoint.write(path, content)
 
     @classmethod
     def load(cls, path: checkpoint.Target, device: th.device | str = "auto") -> Self:

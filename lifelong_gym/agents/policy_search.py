@@ -11,13 +11,12 @@ from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.base import CommonArguments, MultiTaskAlgorithm
 from lifelong_gym.agents.base_learners import BaseLearner
-from lifelong_gym.agents.checks import flag, number
+from lifelong_gym.agents.checks import count, flag, number
 from lifelong_gym.agents.environment import budget_of, units_of
 from lifelong_gym.agents.operating_point import ONE_PLACE, OperatingPoint, Pool, pooled
 from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.agents.sampling import nothing, sample, sweep_size
 from lifelong_gym.envs.rollout import RolloutStatistics
-from lifelong_gym.errors import integer
 
 SIGMA = 0.6  # on the hetero presets, 0.3 learns half as fast from 5 trajectories, and 1 gains little more
 
@@ -65,7 +64,7 @@ class PolicySearch(MultiTaskAlgorithm):
         **common: Unpack[CommonArguments],
     ) -> None:
         """See the class."""
-        self.n_trajectories = integer("n_trajectories", n_trajectories, least=1)
+        self.n_trajectories = count("n_trajectories", n_trajectories)
         self.sigma = number("sigma", sigma, open_at_low=True)
         self.bias = flag("bias", bias)
         self._base = self._base_learner()

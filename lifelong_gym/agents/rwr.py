@@ -44,7 +44,8 @@ class RWR(TaskwiseSearch):
         **search: Unpack[TaskwiseArguments],
     ) -> None:
         """See the class."""
-        self.beta, self.reward_to_go, self.max_kl = beta, reward_to_go, max_kl
+        settings = RewardWeighted(beta, reward_to_go, max_kl)
+        self.beta, self.reward_to_go, self.max_kl = settings.beta, settings.reward_to_go, settings.max_kl
         super().__init__(policy, env, learning_rate, **search)
 
     def _base_learner(self) -> BaseLearner:

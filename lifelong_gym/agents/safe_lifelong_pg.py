@@ -9,7 +9,7 @@ import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.checks import flag, number
+from lifelong_gym.agents.checks import choice, count, flag, number
 from lifelong_gym.agents.operating_point import OperatingPoint
 from lifelong_gym.agents.safe_search import SafeArguments, SafeSearch
 from lifelong_gym.agents.safety.projection import Projection, SpectralBounds
@@ -22,7 +22,7 @@ from lifelong_gym.agents.safety.steps import (
     first_basis,
     warm_started,
 )
-from lifelong_gym.errors import ProjectionError, integer, unknown
+from lifelong_gym.errors import ProjectionError
 from lifelong_gym.tasks import FloatArray
 
 VARIANTS = ("A", "B", "C")
@@ -143,22 +143,20 @@ class SafeLifelongPG(SafeSearch):
         **safe: Unpack[SafeArguments],
     ) -> None:
         """See the class."""
-        if variant is not None and variant not in VARIANTS:
-            raise unknown("variant", variant, VARIANTS)
-        self.n_basis = integer("n_basis", n_basis, least=1)
-        self.variant = variant
-        self.p, self.q = p, q
+        self.n_basis = count("n_basis", n_basis)
+        self.variant = None if variant is None else choice("variant", variant, VARIANTS)
         self.bounds = SpectralBounds(p, q)
+        self.p, self.q = self.bounds.p, self.bounds.q
         self.mu_1, self.mu_2 = (
             None if mu is None else number(name, mu, open_at_low=True) for name, mu in (("mu_1", mu_1), ("mu_2", mu_2))
         )
-        self.n_inner = integer("n_inner", n_inner, least=1)
+        self.n_inner = count("n_inner", n_inner)
         self.forget = None if forget is None else number("forget", forget, open_at_low=True)
         if self.forget is not None and self.forget > 1.0:
             raise ValueError(f"`forget` must be at most 1. Received {forget}")
         self.warm_start, self.compensate = flag("warm_start", warm_start), flag("compensate", compensate)
         self.regret_mode = flag("regret_mode", regret_mode)
-        self.n_rounds = integer("n_rounds", n_rounds, least=1)
+        self.n_rounds = count("n_rounds", n_rounds)
         super().__init__(policy, env, learning_rate, **safe)
 
     @property

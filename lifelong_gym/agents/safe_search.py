@@ -11,7 +11,8 @@ import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.base_learners import BaseLearner, base_learner
+from lifelong_gym.agents.base_learners import BaseLearner, base_learner, checked_settings
+from lifelong_gym.agents.checks import choice
 from lifelong_gym.agents.environment import core_of, present_tasks, tasks_of, units_of
 from lifelong_gym.agents.lqr import lqr_policies
 from lifelong_gym.agents.policy_search import PolicySearch, SearchArguments
@@ -22,7 +23,6 @@ from lifelong_gym.agents.safety.projection import SafeSets
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Constants
 from lifelong_gym.envs.rollout import RolloutStatistics
-from lifelong_gym.errors import unknown
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 WIDEST = 100.0  # largest |theta_i| where no constraints are stated
@@ -176,11 +176,8 @@ class SafeSearch(PolicySearch):
     ) -> None:
         """See the class."""
         self.constraints = to_json(constraints)
-        self.base = base
-        self.base_settings = dict(base_settings or {})
-        if nominal is not None and nominal not in REGULATORS:
-            raise unknown("nominal", nominal, REGULATORS)
-        self.nominal = nominal
+        self.base, self.base_settings = base, checked_settings(base, base_settings)
+        self.nominal = None if nominal is None else choice("nominal", nominal, REGULATORS)
         self.anchors = None if anchors is None else np.asarray(anchors, np.float64).tolist()
         self.n_violations = self.n_failed_projections = 0
         arguments: SearchArguments = {**self.defaults, **search}

@@ -10,12 +10,12 @@ from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.admm import agreement_error, distance
 from lifelong_gym.agents.basis_search import BasisArguments, BasisSearch
-from lifelong_gym.agents.checks import number
+from lifelong_gym.agents.checks import choice, count, number
 from lifelong_gym.agents.distributed_basis import ConsensusSettings, DistributedBasis
 from lifelong_gym.agents.environment import sharing_of, to_vec_env
 from lifelong_gym.agents.operating_point import OperatingPoint, solved
-from lifelong_gym.agents.shards import Shards
-from lifelong_gym.errors import integer, unknown
+from lifelong_gym.agents.shards import Shards, counts
+from lifelong_gym.errors import integer
 from lifelong_gym.tasks import FloatArray, IntArray
 from lifelong_gym.wrappers import Channel, ParameterSharing, graph_of
 
@@ -80,13 +80,11 @@ class ScalablePGELLA(BasisSearch):
         **basis: Unpack[BasisArguments],
     ) -> None:
         """See the class."""
-        if consensus not in CONSENSUS:
-            raise unknown("consensus", consensus, CONSENSUS)
-        self.consensus = consensus
-        self.admm_iterations = integer("admm_iterations", admm_iterations, least=1)
+        self.consensus = choice("consensus", consensus, CONSENSUS)
+        self.admm_iterations = count("admm_iterations", admm_iterations)
         self.penalty = number("penalty", penalty, open_at_low=True)
-        self.alternations = integer("alternations", alternations, least=1)
-        self._settings = ConsensusSettings(consensus, self.admm_iterations, self.penalty)
+        self.alternations = count("alternations", alternations)
+        self._settings = ConsensusSettings(self.consensus, self.admm_iterations, self.penalty)
         self.n_nodes = 0
         self.channel: Channel | None = None
         self._sharing: ParameterSharing | None = None
@@ -154,7 +152,8 @@ class ScalablePGELLA(BasisSearch):
         is_known = parts[0].curvature is parts[0].matrix
         information = total if is_known else shards.reduced_symmetric(curvature)
         solution = x[self.knowledge.owners[self._observed], np.arange(len(thetas))]
-        return self._base.arrive(thetas, solution, information, shards.reduced(weight), self._step_size())
+        n = counts(shards.reduced(weight), least=1.0)  # of living steps or trajectories
+        return self._base.arrive(thetas, solution, information, n, self._step_size())
 
     def _begin(self, tasks: IntArray, point: OperatingPoint, rng: np.random.Generator) -> None:
         self.knowledge.agree_on_first(self._shards, tasks, point.target, rng)
@@ -173,5 +172,5 @@ class ScalablePGELLA(BasisSearch):
         knowledge.encode(tasks, point)
         for name, error in knowledge.errors.items():
             self.logger.record(f"train/basis_{name}", error)
-        for name, count in shards.channel.ledger.snapshot().items():
-            self.logger.record(f"channel/{name}", count)
+        for name, total in shards.channel.ledger.snapshot().items():
+            self.logger.record(f"channel/{name}", total)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lifelong_gym.agents.operating_point import Pool
+from lifelong_gym.agents.checks import finite
+from lifelong_gym.agents.operating_point import Pool, with_eigenvalues_of_at_least
 from lifelong_gym.tasks import FloatArray, IntArray
 from lifelong_gym.wrappers import Channel
 
@@ -56,20 +57,38 @@ class Shards(Pool):
 
     def reduced(self, parts: FloatArray) -> FloatArray:
         """The sum over nodes, (...), of values (n_nodes, ...), as the first node knows it."""
-        total: FloatArray = self.channel.all_reduce(parts)[0]
+        total: FloatArray = self.channel.all_reduce(finite("sums over nodes", parts))[0]
         return total
 
-    def reduced_symmetric(self, matrices: FloatArray) -> FloatArray:
-        """The sum over nodes of symmetric matrices, (n_nodes, ..., k, k), of which half is sent."""
+    @property
+    def noise(self) -> float:
+        """Standard deviation of what the channel adds to each number of a message."""
+        return 0.0 if self.channel.faults is None else self.channel.faults.noise
+
+    def reduced_symmetric(self, matrices: FloatArray, least: float = 0.0) -> FloatArray:
+        """The sum over nodes of positive semidefinite matrices, (n_nodes, n, k, k), of which half is sent.
+
+        Noise can make a sum indefinite. As a metric, that makes the problem of `Consensus` unbounded, and its iterates
+        grow without bound; as a curvature, that of codes. So the sum is brought back to what is known of it.
+
+        Args:
+            matrices: of each node.
+            least: no eigenvalue of the true sum is below.
+        """
         k = matrices.shape[-1]
         i, j = np.triu_indices(k)
         packed = self.reduced(matrices[..., i, j])
         total = np.zeros((*packed.shape[:-1], k, k))
         total[..., i, j] = total[..., j, i] = packed
-        return total
+        return with_eigenvalues_of_at_least(least, total) if self.noise > 0 else total
 
     def told(self, owners: IntArray, values: FloatArray) -> FloatArray:
         """Values, (n, ...), of which each is known to one node, ``owners``, made known to all."""
         tables = np.zeros((self.n_nodes, *values.shape))
         tables[owners, np.arange(len(values))] = values
         return self.reduced(tables)
+
+
+def counts(sums: FloatArray, least: float = 0.0) -> FloatArray:
+    """Sums of counts as they are known to be, whatever noise there was: whole, and at least ``least``."""
+    return np.maximum(np.rint(sums), least)

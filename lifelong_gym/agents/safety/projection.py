@@ -43,8 +43,8 @@ class SpectralBounds:
     q: float = 10.0
 
     def __post_init__(self) -> None:
-        number("p", self.p, open_at_low=True)
-        number("q", self.q, open_at_low=True)
+        for name in ("p", "q"):
+            object.__setattr__(self, name, number(name, getattr(self, name), open_at_low=True))
         if self.p > self.q:
             raise ValueError(f"`p` must be at most `q`. Received {self.p} and {self.q}")
 

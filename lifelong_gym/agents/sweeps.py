@@ -1,0 +1,105 @@
+"""What is around a sweep: how many steps are asked for, its episodes as callbacks know them, and training on it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch as th
+from stable_baselines3.common.callbacks import ProgressBarCallback
+
+from lifelong_gym.agents.checks import number
+from lifelong_gym.errors import integer
+from lifelong_gym.tasks import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from lifelong_gym.agents.base import MultiTaskAlgorithm
+
+
+class Rollouts(Protocol):
+    """What is logged of one sweep."""
+
+    @property
+    def returns(self) -> FloatArray:
+        """Sums of rewards, (n_tasks, n_trajectories)."""
+
+    @property
+    def steps(self) -> IntArray:
+        """Living steps, (n_tasks, n_trajectories)."""
+
+
+class SweepProgressBar(ProgressBarCallback):
+    """SB3's progress bar, which would count one step a row and call."""
+
+    def _on_step(self) -> bool:
+        done = self.num_timesteps - self.model._num_timesteps_at_start
+        self.pbar.update(min(done, self.pbar.total) - self.pbar.n)
+        return True
+
+
+def budget(total_timesteps: object, log_interval: object) -> Any:
+    """The environment steps asked for, in Python's type.
+
+    Raises:
+        ValueError: a number of steps that is negative or not finite, or a number of sweeps between two log entries that
+            is neither None nor positive.
+    """
+    if log_interval is not None:
+        integer("log_interval", log_interval)
+    steps = number("total_timesteps", total_timesteps)
+    return int(steps) if steps.is_integer() else steps
+
+
+def episodes(rollouts: Rollouts, start_time: int) -> tuple[list[dict[str, Any]], npt.NDArray[np.bool_]]:
+    """A sweep's episodes as SB3's Monitor tells of them, tasks taking turns, and that each has ended.
+
+    Args:
+        rollouts: the sweep.
+        start_time: of learning, in nanoseconds.
+    """
+    seconds = round((time.time_ns() - start_time) / 1e9, 6)
+    each = zip(rollouts.returns.T.ravel().tolist(), rollouts.steps.T.ravel().tolist(), strict=True)
+    infos = [{"episode": {"r": total, "l": length, "t": seconds}} for total, length in each]
+    return infos, np.ones(len(infos), bool)
+
+
+def train(model: MultiTaskAlgorithm) -> None:
+    """Train; where that fails, or leads to numbers that are not finite, the parameters before it stay in force."""
+    before = copied(model)
+    try:
+        model.train()
+        failure = _not_finite(model)
+    except (FloatingPointError, np.linalg.LinAlgError) as error:
+        failure = str(error)
+    except BaseException:
+        put_back(model, before)
+        raise
+    if failure is not None:
+        put_back(model, before)
+        warnings.warn(f"an update failed: {failure}. The parameters before it stay in force", stacklevel=3)
+
+
+def copied(model: MultiTaskAlgorithm) -> dict[str, th.Tensor]:
+    """Copies of a model's tensors, by dotted name."""
+    return {name: tensor.clone() for name, tensor in tensors(model).items()}
+
+
+def tensors(model: MultiTaskAlgorithm) -> dict[str, th.Tensor]:
+    """A model's tensors, by dotted name, to be written to."""
+    states = model.get_parameters().items()
+    return {f"{module}.{name}": tensor.detach() for module, state in states for name, tensor in state.items()}
+
+
+def put_back(model: MultiTaskAlgorithm, before: dict[str, th.Tensor]) -> None:
+    """Write what `copied` gave into the model's tensors."""
+    for name, tensor in tensors(model).items():
+        tensor.copy_(before[name])
+
+
+def _not_finite(model: MultiTaskAlgorithm) -> str | None:
+    """Which of a model's tensors holds values that are not finite, in words."""
+    names = (name for name, tensor in tensors(model).items() if not bool(th.isfinite(tensor).all()))
+    return next((f"{name!r} holds values that are not finite" for name in names), None)
