@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import io
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,11 +69,12 @@ def test_a_learner_of_one_s_own_spells_out_too() -> None:
 
 
 @pytest.mark.parametrize("kind", [REINFORCE, PGELLA, ScalablePGELLA])
-def test_a_learner_goes_on_after_bad_calls(kind: Any) -> None:
+def test_a_learner_goes_on_after_bad_calls(kind: Any, tmp_path: Path) -> None:
     """Environments, tasks, policies and parameters that don't fit."""
     tasks = sample_tasks(ENV, 3)
     model, twin = (kind(POLICY, as_vec_env(ENV, tasks=tasks, horizon=5), seed=0).learn(1) for _ in range(2))
-    others = sample_tasks(ENV, 3, seed=1)
+    others, saved = sample_tasks(ENV, 3, seed=1), tmp_path / "model"
+    twin.save(saved)
     bad: list[tuple[Callable[[], Any], str, type[Exception]]] = [
         (lambda: model.set_env(as_vec_env(ENV, n_tasks=4)), "must have 3 tasks. Received 4", ValueError),
         (lambda: model.set_env(as_vec_env(ENV, tasks=others)), "must have the tasks with hash", ValueError),
@@ -86,6 +89,22 @@ def test_a_learner_goes_on_after_bad_calls(kind: Any) -> None:
             "is missing|must be float64",
             ValueError,
         ),
+        (lambda: model.set_parameters({"a": 1}), "must be tensors by module and name. Received 1 for 'a'", ValueError),
+        (lambda: model.set_parameters({"policy": {"theta": "x"}}), "'theta' of 'policy' must be a tensor", ValueError),
+        (lambda: model.set_parameters(None), "`path` must be a path, or a binary file to read", TypeError),
+        (lambda: model.set_parameters({}, exact_match=2), "`exact_match` must be True or False", ValueError),
+        (lambda: kind.load(1), "`path` must be a path, or a binary file to read. Received 1", TypeError),
+        (lambda: kind.load(io.StringIO()), "`path` must be a path, or a binary file to read", TypeError),
+        (lambda: model.save(None), "`path` must be a path, or a binary file to write. Received None", TypeError),
+        (lambda: model.save(io.StringIO()), "`path` must be a path, or a binary file to write", TypeError),
+        (lambda: model.learn(np.nan), "`total_timesteps` must be a finite number. Received nan", ValueError),
+        (lambda: model.learn(np.inf), "`total_timesteps` must be a finite number. Received inf", ValueError),
+        (lambda: model.learn(10**400), "`total_timesteps` must be a finite number. Received 1000", ValueError),
+        (lambda: model.learn(-5), "`total_timesteps` must be at least 0. Received -5", ValueError),
+        (lambda: model.learn("5"), "`total_timesteps` must be a finite number. Received '5'", ValueError),
+        (lambda: model.learn(1, log_interval=0), "`log_interval` must be an integer of at least 1", ValueError),
+        (lambda: kind(POLICY, ENV, learning_rate=-0.1), "`learning_rate` must be above 0. Received -0.1", ValueError),
+        (lambda: kind.load(saved, learning_rate=-1), "`learning_rate` must be above 0. Received -1", ValueError),
         (lambda: model.predict(np.zeros(3, np.float32)), "Unexpected observation shape", ValueError),
     ]
     for call, message, error in bad:

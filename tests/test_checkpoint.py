@@ -35,6 +35,7 @@ from lifelong_gym.agents import (
     ScalablePGELLA,
     checkpoint,
 )
+from lifelong_gym.agents.basis import sums
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.wrappers import as_vec_env
 
@@ -404,13 +405,63 @@ def test_parameters_by_hand() -> None:
     parameters = model.get_parameters()
     other.set_parameters(parameters)
     assert_same(model, other)
-    part = {"policy": {"theta": 0 * parameters["policy"]["theta"]}}
+    part = {"knowledge": {"basis": 0.5 * parameters["knowledge"]["basis"]}}
     with pytest.raises(CheckpointError, match="missing"):
         other.set_parameters(part)
     other.set_parameters(part, exact_match=False)
-    assert not state(other)["policy.theta"].any()
-    assert state(other)["knowledge.basis"].any()
-    assert state(model)["policy.theta"].any()
+    assert np.array_equal(state(other)["policy.theta"], 0.5 * state(model)["policy.theta"])
+    alone = make("reinforce")
+    alone.set_parameters({"policy": {"theta": np.ones((3, 4))}}, exact_match=False)
+    assert np.all(state(alone)["policy.theta"] == 1.0)
+
+
+@pytest.mark.parametrize("name", ["pgella", "gomtl", "scalable"])
+def test_parts_of_parameters_keep_policies_and_basis_in_agreement(name: str) -> None:
+    """What follows from others follows: policies from L and s, sums from codes. It can't be replaced alone."""
+    model, other = make(name).learn(1), make(name, seed=1).learn(1)
+    given = {
+        key: 2.0 * tensor for key, tensor in model.get_parameters()["knowledge"].items() if key in ("codes", "bases")
+    }
+    other.set_parameters({"knowledge": given}, exact_match=False)
+    knowledge, after = other.knowledge, state(other)
+    every = np.arange(3)
+    assert np.array_equal(after["policy.theta"], knowledge.policies(every))
+    assert np.array_equal(after["knowledge.codes"], 2.0 * state(model)["knowledge.codes"])
+    if name == "scalable":
+        assert np.array_equal(knowledge.array("basis"), knowledge.array("bases").mean(axis=0))
+    else:
+        gram, moment = sums(knowledge.array("codes"), knowledge.points(every))
+        np.testing.assert_allclose(knowledge.array("gram"), gram, rtol=1e-12)
+        np.testing.assert_allclose(knowledge.array("moment"), moment, rtol=1e-12)
+    followers = ["policy.theta", "knowledge.gram", "knowledge.moment"] + ["knowledge.basis"] * (name == "scalable")
+    for follower in followers:
+        module, _, key = follower.partition(".")
+        part = {module: {key: model.get_parameters()[module][key]}}
+        with pytest.raises(CheckpointError, match=f"'{follower}' follows from .*knowledge.codes"):
+            other.set_parameters(part, exact_match=False)
+        assert all(np.array_equal(array, after[entry]) for entry, array in state(other).items())
+    other.learn(1)
+
+
+def nested(depth: int) -> bytes:
+    """JSON that no parser follows to its end."""
+    return b"[" * depth + b"]" * depth
+
+
+@pytest.mark.parametrize("where", ["file", "arguments", "tasks", "constraints"])
+def test_a_text_that_is_nested_too_deeply(contents: Contents, where: str) -> None:
+    """It is refused like any other damaged file."""
+    text = json.loads(contents["model.json"])
+    if where == "file":
+        damaged = nested(100_000)
+    elif where == "constraints":
+        text["arguments"]["base_settings"] = "HERE"
+        damaged = json.dumps(text).encode().replace(b'"HERE"', nested(900))
+    else:
+        text[where]["more"] = "HERE"
+        damaged = json.dumps(text).encode().replace(b'"HERE"', nested(100_000))
+    with pytest.raises(CheckpointError):
+        PGELLA.load(packed({**contents, "model.json": damaged}))
 
 
 def test_options_of_sb3_that_need_pickle() -> None:

@@ -290,6 +290,57 @@ def test_learning_rate_may_be_a_schedule() -> None:
     np.testing.assert_allclose(lengths, 0.1)
 
 
+@every_learner
+def test_progress_goes_from_one_to_zero_and_no_further(make: Maker) -> None:
+    """Also in a last sweep that overshoots: a learning rate in proportion isn't negative then, but 0."""
+    seen: list[float] = []
+
+    def schedule(progress: float) -> float:
+        seen.append(progress)
+        return 0.1 * progress
+
+    model = make(env(), learning_rate=schedule)
+    seen.clear()
+    model.learn(2 * sweep(model) + 1)
+    assert seen == pytest.approx([1 - 1 / (2 + 1 / sweep(model)), 1 - 2 / (2 + 1 / sweep(model)), 0.0], abs=1e-9)
+
+
+@every_learner
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1])
+def test_a_schedule_that_says_no_learning_rate_is_refused(make: Maker, value: float) -> None:
+    """At once, before anything is trained on it."""
+    model = make(env(), learning_rate=lambda progress: 0.1 if progress > 0.6 else value)
+    model.learn(4 * sweep(model), callback=Recorder(n_sweeps=1))
+    before = thetas(model)
+    with pytest.raises(ValueError, match=rf"`learning_rate\(0.5\)` must be .*Received {value}"):
+        model.learn(2 * sweep(model))
+    assert np.array_equal(thetas(model), before)
+
+
+@every_learner
+def test_callbacks_see_episodes(make: Maker) -> None:
+    """As those of SB3's own learners do: returns and lengths in the buffer, and in the infos of a sweep."""
+    model, seen = make(env()), []
+
+    def look(local: dict[str, Any], _: Any) -> bool:
+        returns = [info["episode"]["r"] for info in local["infos"]]
+        assert len(returns) == len(local["dones"])
+        seen.append((np.mean(returns), np.mean([info["episode"]["l"] for info in local["infos"]])))
+        return True
+
+    model.learn(2 * sweep(model), callback=look)
+    rollouts, n = model._rollouts, sweep(model) // HORIZON
+    assert rollouts is not None
+    assert seen[1] == (pytest.approx(rollouts.returns.mean()), pytest.approx(rollouts.steps.mean()))
+    assert model.ep_info_buffer is not None
+    entries = list(model.ep_info_buffer)
+    assert [entry["r"] for entry in entries[-n:]] == rollouts.returns.T.ravel().tolist()
+    assert len(entries) == min(100, 2 * n)
+    assert all(entry["t"] >= 0 for entry in entries)
+    model.learn(1)
+    assert len(model.ep_info_buffer) == min(100, n)  # counted anew
+
+
 @pytest.mark.parametrize(
     ("kind", "arguments", "message"),
     [

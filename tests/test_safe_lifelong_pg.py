@@ -212,29 +212,26 @@ def test_the_last_policies_stay_where_a_projection_fails(kind: str, monkeypatch:
     assert model.n_violations == 0
 
 
-def test_violations_are_counted_and_logged(tmp_path: Path) -> None:
-    """Where someone else replaces the policies."""
+def test_violations_are_logged(tmp_path: Path) -> None:
+    """That there are none."""
     model = make(MASS)
     model.set_logger(configure(str(tmp_path), ["json"]))
-    model.policy.thetas = model.policy.thetas + np.array([[9.0], [0.0], [9.0], [0.0]])
     model.learn(1)
     model.logger.close()
-    assert model.n_violations == 2
     row = json.loads((tmp_path / "progress.json").read_text().splitlines()[-1])
-    assert row["safety/violations"] == 2
-    assert row["safety/failed_projections"] == 0
+    assert row["safety/violations"] == row["safety/failed_projections"] == 0
 
 
-def test_other_constraints_than_those_saved_are_refused(tmp_path: Path) -> None:
-    """The anchors would not be safe."""
+def test_other_constraints_than_those_saved(tmp_path: Path) -> None:
+    """They are taken where anchors and policies satisfy them, and refused otherwise."""
     model = make(MASS).learn(1)
     model.save(tmp_path / "model")
-    elsewhere = {"low": [50.0] * 3, "high": [60.0] * 3}
-    loaded = SafeLifelongPG.load(tmp_path / "model", model.env, constraints=elsewhere)
-    with pytest.raises(ValueError, match="`constraints` must be those that the model was saved with"):
-        loaded.learn(1)
+    elsewhere, wide = {"low": [50.0] * 3, "high": [60.0] * 3}, {"low": [-60.0] * 3, "high": [60.0] * 3}
+    with pytest.raises(CheckpointError, match=r"anchors must satisfy .* Those of tasks \[0, 1, 2, 3\] don't"):
+        SafeLifelongPG.load(tmp_path / "model", model.env, constraints=elsewhere)
     with pytest.raises(CheckpointError, match=r"one for each of 4. Received 1"):
         SafeLifelongPG.load(tmp_path / "model", model.env, constraints=[elsewhere])
+    SafeLifelongPG.load(tmp_path / "model", model.env, constraints=wide).learn(1)
 
 
 def test_sets_of_unstable_policies_are_reported() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -9,12 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from lifelong_gym.agents import PolicyConstraints, base_learners, sampling
+from lifelong_gym.agents import PolicyConstraints, base_learners, checkpoint, persistence, sampling
 from lifelong_gym.agents.base_learners import Reinforce
 from lifelong_gym.agents.operating_point import OperatingPoint, trace_normalised
 from lifelong_gym.agents.safe_lifelong_pg import VARIANTS
 from lifelong_gym.agents.safety.projection import SpectralBounds
 from lifelong_gym.envs.rollout import RolloutStatistics
+from lifelong_gym.errors import CheckpointError
 from lifelong_gym.tasks import FloatArray, TaskSet
 from tests.safe_learners import KINDS, MASS, POLE, QUADROTOR, Watch, admit, every_kind, exactly_safe, make, tasks_of
 
@@ -193,26 +196,82 @@ def test_the_basis_stays_within_its_bounds(kind: str, p: float, q: float, monkey
 
 
 @every_kind
-def test_only_policies_replaced_from_outside_violate(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are counted when they are executed, once; what looks for violations in these tests sees them too."""
+def test_policies_replaced_from_outside_are_not_executed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted where they were to be; what looks for violations in these tests sees them too."""
     limits = random_limits(np.random.default_rng(1), 3, 8)
     model = adversarial(monkeypatch, kind, MASS, limits)
-    model.learn(1)
-    thetas = model.policy.thetas
-    thetas[:3] = [one.centre()[0] + 1e6 for one in limits[:3]]
-    model.policy.thetas = thetas
+    safe = model.learn(1).policy.thetas
+    unsafe = safe.copy()
+    unsafe[:3] = [one.centre()[0] + 1e6 for one in limits[:3]]
+    model.policy.thetas = unsafe
     with pytest.raises(AssertionError):
         Watch(limits).check(model)
     with monkeypatch.context() as patched:
-        checked_when_executed(patched, limits, model.tasks)
-        with pytest.raises(AssertionError):
+        executed = checked_when_executed(patched, limits, model.tasks)
+        with pytest.raises(ValueError, match=r"must satisfy `constraints` to be executed. Those of tasks \[0, 1, 2\]"):
             model.learn(1)
-    assert model.n_violations == 3  # about to be executed
-    admit(model, [0, 2, 4, 6])
-    model.learn(1)
+        admit(model, [0, 4, 2, 6])
+        with pytest.raises(ValueError, match=r"Those of tasks \[0, 2\] don't"):
+            model.learn(1)
+        assert executed[0] == 0
     assert model.n_violations == 3 + 2
-    admit(model, list(range(8)))
+    with pytest.raises(CheckpointError, match=r"nothing was saved.*policies must satisfy `constraints`"):
+        model.save(io.BytesIO())
+    admit(model, [3, 4, 5])  # whose policies nobody has touched
     model.learn(1)
-    # Task 1 has been moved with the others, but by a learner that leaves alone what hasn't come up.
-    assert model.n_violations == 3 + 2 + (kind == "projected")
+    model.policy.thetas = model.safe_sets.project_policies(model.policy.thetas).policies
+    admit(model, list(range(8)))
+    model.learn(1, callback=Watch(limits))
+    assert model.n_violations == 3 + 2
+
+
+@every_kind
+def test_parameters_from_outside_must_be_safe(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`set_parameters` and files; refused ones change nothing, safe ones are taken."""
+    limits = random_limits(np.random.default_rng(1), 3, 8)
+    model, other = (adversarial(monkeypatch, kind, MASS, limits) for _ in range(2))
+    given = copy.deepcopy(model.learn(1).get_parameters())
+    other.set_parameters(given)
+    assert np.array_equal(other.policy.thetas, model.policy.thetas)
+    before = copy.deepcopy(other.get_parameters())
+    for module, name, what in (("policy", "theta", "policies"), ("safety", "anchors", "anchors")):
+        bad = copy.deepcopy(given)
+        bad[module][name][1] += 1e6
+        for exact_match in (True, False):
+            with pytest.raises(CheckpointError, match=rf"{what} must satisfy .* Those of tasks \[1\] don't"):
+                other.set_parameters(bad, exact_match)
+        described = persistence.describe(model)
+        file = io.BytesIO(checkpoint.encoded(described, persistence.flattened(bad)))
+        with pytest.raises(CheckpointError, match=rf"{what} must satisfy"):
+            type(model).load(file)
+        file.seek(0)
+        with pytest.raises(CheckpointError, match=rf"{what} must satisfy"):
+            other.set_parameters(file)
+    after = other.get_parameters()
+    assert all(np.array_equal(t, before[m][name]) for m, state in after.items() for name, t in state.items())
+
+
+@every_kind
+def test_parts_from_outside_keep_policies_and_basis_in_agreement(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policies follow from anchors, basis and codes, or are refused; alone, they have nothing to follow from."""
+    limits = random_limits(np.random.default_rng(1), 3, 8)
+    model = adversarial(monkeypatch, kind, MASS, limits)
+    start, anchors = model.policy.thetas, model.safe_sets.anchors.copy()
+    given = copy.deepcopy(model.learn(1).get_parameters())
+    theta = {"policy": {"theta": given["policy"]["theta"]}}
+    if kind == "projected":
+        model.set_parameters({"policy": {"theta": start}}, exact_match=False)
+        assert np.array_equal(model.policy.thetas, start)
+        return
+    with pytest.raises(CheckpointError, match=r"'policy.theta' follows from .*, knowledge.codes, safety.anchors"):
+        model.set_parameters(theta, exact_match=False)
+    codes = 0.5 * given["knowledge"]["codes"]
+    model.set_parameters({"knowledge": {"codes": codes}}, exact_match=False)
+    expected = anchors + codes.numpy() @ given["knowledge"]["basis"].numpy().T
+    np.testing.assert_allclose(model.policy.thetas, expected, rtol=1e-12, atol=1e-12)
+    before = model.policy.thetas
+    with pytest.raises(CheckpointError, match="policies must satisfy"):
+        model.set_parameters({"knowledge": {"codes": codes + 1e7}}, exact_match=False)
+    assert np.array_equal(model.policy.thetas, before)
+    assert np.array_equal(model.knowledge.array("codes"), codes)
     model.learn(1, callback=Watch(limits))

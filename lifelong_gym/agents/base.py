@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym.agents import checkpoint, persistence, sweeps
 from lifelong_gym.agents.arguments import normalise, spell_out
-from lifelong_gym.agents.checks import flag, number
+from lifelong_gym.agents.checks import count, flag, number
 from lifelong_gym.agents.environment import before_steps, to_vec_env
 from lifelong_gym.agents.roster import NewTasks, Roster
 from lifelong_gym.agents.sweeps import Rollouts
@@ -88,6 +88,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         """See the class."""
         if not callable(learning_rate):
             learning_rate = number("learning_rate", learning_rate, open_at_low=True)
+        verbose = count("verbose", int(verbose) if isinstance(verbose, bool) else verbose, least=0)
         if seed is not None:
             seed = integer("seed", seed, least=0, most=MOST_SEED)
         if env is None and _init_setup_model:

@@ -25,6 +25,14 @@ def number(name: str, value: object, low: float = 0.0, open_at_low: bool = False
     return float(value)
 
 
+def real(name: str, values: object) -> npt.NDArray[np.float64]:
+    """An array of numbers, of any shape and also infinite, or a `ValueError` that names it."""
+    try:
+        return np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"`{name}` must be numbers of one shape. Received {values!r}") from error
+
+
 def count(name: str, value: object, least: int = 1) -> int:
     """The whole number of at least ``least`` and less than 2^31, or a `ValueError` that names it."""
     return integer(name, integer(name, value, least), least, MOST)

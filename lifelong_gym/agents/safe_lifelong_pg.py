@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any, Unpack
 
 import numpy as np
@@ -22,7 +23,7 @@ from lifelong_gym.agents.safety.steps import (
     first_basis,
     warm_started,
 )
-from lifelong_gym.errors import ProjectionError
+from lifelong_gym.errors import CheckpointError, ProjectionError
 from lifelong_gym.tasks import FloatArray
 
 VARIANTS = ("A", "B", "C")
@@ -185,6 +186,18 @@ class SafeLifelongPG(SafeSearch):
         if self.n_basis > d:
             raise ValueError(f"`n_basis` must be at most {d}, a policy's parameters. Received {self.n_basis}")
         self.knowledge = SafeBasis(self.n_tasks, first_basis(d, self.n_basis, self.bounds))
+
+    def _settle(self, given: Set[str]) -> None:
+        """Policies follow from anchors, basis and codes; where all are given, they are taken as they are."""
+        sources = {"safety.anchors", "knowledge.basis", "knowledge.codes"}
+        if "policy.theta" in given:
+            if not given >= sources:
+                others = ", ".join(sorted(sources))
+                raise CheckpointError(f"'policy.theta' follows from {others}: give these, or everything")
+        elif given & sources:
+            known = self.knowledge
+            self.policy.thetas = self.safe_sets.policies(known.array("basis"), known.array("codes"))
+        super()._settle(given)
 
     def _grow(self, n_tasks: int) -> None:
         super()._grow(n_tasks)

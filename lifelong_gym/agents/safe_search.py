@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.base_learners import BaseLearner, base_learner, checked_settings
-from lifelong_gym.agents.checks import choice
+from lifelong_gym.agents.checks import choice, real
 from lifelong_gym.agents.environment import core_of, present_tasks, tasks_of, units_of
 from lifelong_gym.agents.lqr import lqr_policies
 from lifelong_gym.agents.policy_search import PolicySearch, SearchArguments
@@ -23,6 +23,7 @@ from lifelong_gym.agents.safety.projection import SafeSets
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Constants
 from lifelong_gym.envs.rollout import RolloutStatistics
+from lifelong_gym.errors import CheckpointError
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 WIDEST = 100.0  # largest |theta_i| where no constraints are stated
@@ -92,7 +93,11 @@ def constraints_of(json: Any, n_tasks: int, d: int) -> list[PolicyConstraints]:
 
 
 def _centres(constraints: Sequence[PolicyConstraints], first: int = 0) -> FloatArray:
-    return np.stack([one.centre(task)[0] for task, one in enumerate(constraints, first)])
+    centres: dict[int, FloatArray] = {}  # tasks may share their constraints
+    for task, one in enumerate(constraints, first):
+        if id(one) not in centres:
+            centres[id(one)] = one.centre(task)[0]
+    return np.stack([centres[id(one)] for one in constraints])
 
 
 class SafeTasks(th.nn.Module):
@@ -132,8 +137,9 @@ class SafeSearch(PolicySearch):
     whose stability nothing is known. A `UserWarning` names tasks without a stable candidate.
 
     A round is a sweep: the tasks that come up in it are observed, all of them or, by the env's schedule, one. Before
-    they are executed, policies are checked once more. A projection that fails numerically leaves the last safe policies
-    in force.
+    they are executed, policies are checked once more, and refused if someone has written into them what isn't safe; so
+    are model files and parameters (`load`, `set_parameters`) that are not. A projection that fails numerically leaves
+    the last safe policies in force.
 
     Args:
         constraints: `PolicyConstraints`, or a dict with their ``matrix`` and ``bound``, or with ``low`` and ``high`` of
@@ -149,8 +155,8 @@ class SafeSearch(PolicySearch):
         **search: see `PolicySearch`.
 
     Attributes:
-        n_violations: policies that were executed and violated their constraints, counted in every round. It stays 0
-            unless parameters are replaced from outside.
+        n_violations: policies that violated their constraints when they were to be executed, counted in every round. It
+            is 0 unless something else has written into the policy's tensors; learning raises then.
         n_failed_projections: rounds after which the last policies had to stay.
 
     Raises:
@@ -178,7 +184,7 @@ class SafeSearch(PolicySearch):
         self.constraints = to_json(constraints)
         self.base, self.base_settings = base, checked_settings(base, base_settings)
         self.nominal = None if nominal is None else choice("nominal", nominal, REGULATORS)
-        self.anchors = None if anchors is None else np.asarray(anchors, np.float64).tolist()
+        self.anchors = None if anchors is None else real("anchors", anchors).tolist()
         self.n_violations = self.n_failed_projections = 0
         arguments: SearchArguments = {**self.defaults, **search}
         super().__init__(policy, env, learning_rate, **arguments)
@@ -288,15 +294,28 @@ class SafeSearch(PolicySearch):
     def collect_rollouts(self) -> tuple[RolloutStatistics, int]:
         """Check the policies that are about to be executed; run episodes in every task that comes up."""
         assert self.env is not None
-        self._check_safety(self._places[present_tasks(self.env)])
+        outside = self._outside(self.policy.thetas, self._places[present_tasks(self.env)])
+        self.n_violations += len(outside)
+        if outside:
+            raise ValueError(
+                f"policies must satisfy `constraints` to be executed. Those of tasks {outside} don't: something has "
+                "written into `policy`. `safe_sets.project_policies` finds the nearest that do"
+            )
         return super().collect_rollouts()
 
-    def _check_safety(self, tasks: IntArray) -> None:
-        sets = self.safe_sets
-        if not sets.holds(sets.anchors).all():
-            outside = np.flatnonzero(~sets.holds(sets.anchors)).tolist()
-            raise ValueError(f"`constraints` must be those that the model was saved with. Received others: {outside}")
-        self.n_violations += int(np.count_nonzero(~sets.holds(self.policy.thetas)[tasks]))
+    def _settle(self, given: Set[str]) -> None:
+        """Anchors and policies must satisfy the constraints, whoever they are from."""
+        super()._settle(given)
+        everyone = np.arange(self.n_tasks)
+        for what, thetas in (("anchors", self.safe_sets.anchors), ("policies", self.policy.thetas)):
+            outside = self._outside(thetas, everyone)
+            if outside:
+                raise CheckpointError(f"{what} must satisfy `constraints`. Those of tasks {outside} don't")
+
+    def _outside(self, thetas: FloatArray, tasks: IntArray) -> list[int]:
+        """Of which of these tasks a policy violates its constraints."""
+        holds = self.safe_sets.holds(thetas)
+        return [int(task) for task in tasks if not holds[task]]
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Write the log of the last sweep, with the counts of the whole life."""

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from lifelong_gym.agents.checks import real
 from lifelong_gym.agents.safety import feasibility
 from lifelong_gym.errors import InfeasibleConstraintsError, integer
 from lifelong_gym.tasks import FloatArray
@@ -107,7 +108,7 @@ class PolicyConstraints:
         Raises:
             ValueError: other shapes, not numbers, or nothing between low and high.
         """
-        below, above = np.asarray(low, np.float64), np.asarray(high, np.float64)
+        below, above = real("low", low), real("high", high)
         if below.ndim != 1 or below.shape != above.shape:
             raise ValueError(f"`low` and `high` must have shape (d,). Received {below.shape} and {above.shape}")
         if np.isnan(below).any() or np.isnan(above).any():
@@ -331,10 +332,7 @@ def _features(observations: FloatArray, feature_scale: npt.ArrayLike | None, las
 
 
 def _numbers(name: str, given: npt.ArrayLike) -> FloatArray:
-    try:
-        numbers = np.array(given, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"`{name}` must be numbers of one shape. Received {given!r}") from None
+    numbers = real(name, given)
     if not np.isfinite(numbers).all():
         raise ValueError(f"`{name}` must be finite. Received {numbers[~np.isfinite(numbers)][0]}")
     return numbers
