@@ -130,7 +130,8 @@ def test_numbers_of_numpy_for_a_learner_of_one_s_own(tmp_path: Path) -> None:
             self.depth = depth
             super().__init__(policy, env, **more)
 
-    model = Own(POLICY, ENV, depth=np.int8(4), max_kl=np.float32(0.5))
+    given: dict[str, Any] = {"depth": np.int8(4), "max_kl": np.float32(0.5)}
+    model = Own(POLICY, ENV, **given)
     model.save(tmp_path / "model")
     assert type(model.depth) is int
     assert Own.load(tmp_path / "model").depth == 4

@@ -28,7 +28,7 @@ def normalise(kind: type[Any]) -> None:
     def normalised(self: Any, *arguments: Any, **named: Any) -> None:
         init(self, *map(_python, arguments), **{name: _python(value) for name, value in named.items()})
 
-    kind.__init__ = normalised  # type: ignore[misc]  # of a class that is being made
+    kind.__init__ = normalised
 
 
 def _python(value: Any) -> Any:

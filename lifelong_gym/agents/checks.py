@@ -16,13 +16,17 @@ MOST = 2**31 - 1  # of whatever is counted
 
 def number(name: str, value: object, low: float = 0.0, open_at_low: bool = False) -> float:
     """The finite number of at least (or, if open, above) ``low``, or a `ValueError` that names it."""
-    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not is_number or not abs(value) <= sys.float_info.max:  # also whole numbers beyond
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool) or not _is_finite(value):
         raise ValueError(f"`{name}` must be a finite number. Received {value!r}")
     if value < low or (open_at_low and value == low):
         relation = "above" if open_at_low else "at least"
         raise ValueError(f"`{name}` must be {relation} {low:g}. Received {value!r}")
     return float(value)
+
+
+def _is_finite(value: Any) -> bool:
+    """Also of whole numbers, which may be too large to be floating-point ones."""
+    return bool(-sys.float_info.max <= value <= sys.float_info.max)
 
 
 def real(name: str, values: object) -> npt.NDArray[np.float64]:

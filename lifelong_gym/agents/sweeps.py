@@ -53,7 +53,7 @@ def budget(total_timesteps: object, log_interval: object) -> Any:
     return int(steps) if steps.is_integer() else steps
 
 
-def episodes(rollouts: Rollouts, start_time: int) -> tuple[list[dict[str, Any]], npt.NDArray[np.bool_]]:
+def episodes(rollouts: Rollouts, start_time: float) -> tuple[list[dict[str, Any]], npt.NDArray[np.bool_]]:
     """A sweep's episodes as SB3's Monitor tells of them, tasks taking turns, and that each has ended.
 
     Args:
