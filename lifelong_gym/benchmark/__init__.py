@@ -7,14 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lifelong_gym.benchmark.experiment import Experiment
+    from lifelong_gym.benchmark.models import evaluate
+    from lifelong_gym.benchmark.outputs import Outputs
     from lifelong_gym.benchmark.records import Run, load, read_run, read_runs
     from lifelong_gym.benchmark.reports.report import write_report
     from lifelong_gym.benchmark.runner import run_experiment
 
-__all__ = ["Experiment", "Run", "load", "read_run", "read_runs", "run_experiment", "write_report"]
+__all__ = [
+    "Experiment",
+    "Outputs",
+    "Run",
+    "evaluate",
+    "load",
+    "read_run",
+    "read_runs",
+    "run_experiment",
+    "write_report",
+]
 
 _MODULES = {
     "experiment": ["Experiment"],
+    "models": ["evaluate"],
+    "outputs": ["Outputs"],
     "records": ["Run", "load", "read_run", "read_runs"],
     "reports.report": ["write_report"],
     "runner": ["run_experiment"],

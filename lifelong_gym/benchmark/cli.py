@@ -180,7 +180,10 @@ def _argument(text: str) -> tuple[str, Any]:
 @app.command()
 @_readable_errors
 def play(
-    run: Annotated[Path, typer.Argument(help="Folder that `lifelong train` wrote.")],
+    run: Annotated[
+        Path,
+        typer.Argument(help="Folder that `lifelong train` wrote, or run file of `lifelong benchmark --keep-models`."),
+    ],
     env: EnvArgument,
     task: Annotated[int, typer.Option(min=0, help="Index of the task.")] = 0,
     video: Annotated[Path | None, typer.Option(help="Write a film (.gif, .webp, .mp4) instead of a window.")] = None,
@@ -191,20 +194,20 @@ def play(
     Example: `lifelong play runs/PGELLA-LifelongCartPole-v0-seed0 LifelongCartPole-v0 --task 3 --video out.gif`
     """
     from lifelong_gym.benchmark import animation
-    from lifelong_gym.benchmark.evaluation import InTask
-    from lifelong_gym.benchmark.results import read_result
+    from lifelong_gym.benchmark.models import Kept
     from lifelong_gym.envs.single import LifelongEnv
 
-    settings = read_result(run / RESULT)["settings"]
-    if settings["env"] != registry.resolve(env):
-        raise ValueError(f"`env` must be {settings['env']}, which {run} was trained on. Received {env}")
+    kept = Kept.of_run(run) if run.is_file() else Kept.of_training(run / RESULT, run / MODEL)
+    if kept.env_id != registry.resolve(env):
+        raise ValueError(f"`env` must be {kept.env_id}, which {run} was trained on. Received {env}")
     if video is not None:
         animation.check_suffix(video)
-    learner = learner_class(settings["agent"].partition("+")[0]).load(run / MODEL)
-    n_tasks = len(settings["tasks"]["uids"])
-    policy = learner.for_task(task) if hasattr(learner, "for_task") else InTask(learner, task, n_tasks)
-    look = {"task_observation": settings["task_observation"], "render_mode": "human" if video is None else "rgb_array"}
-    single = LifelongEnv(env, tasks=settings["tasks"], **look)
+    policy = kept.policy(task)
+    look: dict[str, Any] = {
+        "task_observation": kept.task_observation,
+        "render_mode": "human" if video is None else "rgb_array",
+    }
+    single = LifelongEnv(env, tasks=kept.tasks, **look)
     if video is None:
         total = animation.play(single, policy, task, seed)
     else:
@@ -212,7 +215,7 @@ def play(
         console.print(f"Written: [bold]{video}[/bold]")
     single.close()
     console.print(f"Sum of rewards in task {task}: {total:.2f}")
-    console.print(f"Next: another task with [bold]--task N[/bold] (of {n_tasks})")
+    console.print(f"Next: another task with [bold]--task N[/bold] (of {len(kept.tasks['uids'])})")
 
 
 @app.command()
@@ -234,7 +237,9 @@ def benchmark(
     protocol: Annotated[
         str, typer.Option(help="`multi_task`, `lifelong`, `transfer` or `distributed`.")
     ] = "multi_task",
-    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each learner on each family.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="How many runs of each learner on each family, or which seeds: `5:10`, `3,5`.")
+    ] = None,
     n_tasks: Annotated[int | None, typer.Option(min=1, help="Tasks of each family.")] = None,
     preset: Annotated[str | None, typer.Option(help="What tasks are drawn from; default: `hetero`.")] = None,
     task_seed: Annotated[int, typer.Option(min=0, help="Seed of that draw.")] = 0,
@@ -243,16 +248,26 @@ def benchmark(
     quick: Annotated[bool, typer.Option("--quick", help="Small budgets: a minute or two on two cores.")] = False,
     folder: Annotated[Path, typer.Option(help="Where runs are written, and continued.")] = Path("runs/benchmark"),
     processes: Annotated[int | None, typer.Option(min=1, help="How many run at once; default: all cores.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Of the experiment, only these learners or families, separated by commas.")
+    ] = None,
+    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep them, to be played.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Curves for TensorBoard, in that folder.")] = False,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Curves for Weights & Biases.")] = False,
 ) -> None:
     """Compare learners on families, under one protocol, over seeds, in parallel.
 
-    Finished runs are kept: after an interruption, the same command goes on.
+    Finished runs are kept: after an interruption, the same command goes on. A folder takes further seeds, learners,
+    families and protocols. With `--only` and `--seeds 5:10` several machines share an experiment; copy their folders
+    together afterwards.
 
     Example: `lifelong benchmark --agents PGELLA,ENAC,PPO --envs LifelongCartPole-v0,LifelongCH47-v0 --quick`
     """
-    from lifelong_gym.benchmark.experiment import Experiment
+    from lifelong_gym.benchmark.experiment import Experiment, seeds_of
+    from lifelong_gym.benchmark.outputs import Outputs
     from lifelong_gym.benchmark.runner import run_experiment
 
+    chosen = None if seeds is None else seeds_of(seeds)
     if experiment is not None:
         described = Experiment.read(experiment)
     else:
@@ -264,10 +279,10 @@ def benchmark(
                 "families": {id: _given(family) for id in envs.split(",")},
                 "protocol": {"name": protocol, **_given(budget)},
                 "quick": quick,
-                **_given({"seeds": seeds}),
             }
         )
-    outcome = run_experiment(described, folder, console, processes)
+    described = described.part(only.split(",") if only else (), chosen)
+    outcome = run_experiment(described, folder, console, processes, Outputs(keep_models, tensorboard, wandb))
     for table in final_tables(outcome.written + outcome.skipped):
         console.print(table)
     console.print(f"{len(outcome.written)} runs written, {len(outcome.skipped)} were there: [bold]{folder}[/bold]")

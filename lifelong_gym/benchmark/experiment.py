@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,6 +144,27 @@ class Experiment:
             },
         }
 
+    def part(self, only: Sequence[str] = (), seeds: Sequence[int] | None = None) -> Experiment:
+        """A share of it for one of several machines, or the same with other seeds.
+
+        Args:
+            only: labels of learners and ids of families; where none of a sort is named, all of it stay.
+            seeds: instead of its own; None: those.
+
+        Raises:
+            ExperimentError: it has no such learner or family.
+        """
+        labels, ids = [learner.label for learner in self.learners], [family.id for family in self.families]
+        for name in only:
+            if name not in (*labels, *ids):
+                raise ExperimentError(f"only: {unknown('learner or family', name, [*labels, *ids])}")
+        return replace(
+            self,
+            learners=tuple(learner for learner in self.learners if learner.label in only or not {*labels} & {*only}),
+            families=tuple(family for family in self.families if family.id in only or not {*ids} & {*only}),
+            seeds=self.seeds if seeds is None else tuple(seeds),
+        )
+
     def check(self) -> None:
         """Make every learner for every family, without training.
 
@@ -157,12 +178,12 @@ class Experiment:
             except (LifelongGymError, ValueError) as error:
                 raise ExperimentError(f"learners.{learner.label} on families.{family.id}: {error}") from error
 
-    def runs(self, levels: Sequence[Levels]) -> list[RunSpec]:
-        """All runs, those of one seed together; ``levels`` are those of the families, in their order."""
-        drawn = [(family, family.tasks, level.references) for family, level in zip(self.families, levels, strict=True)]
+    def runs(self) -> list[tuple[FamilySpec, RunSpec]]:
+        """All runs with their families, those of one seed together; their references are yet to be filled in."""
+        drawn = [(family, family.tasks) for family in self.families]
         return [
-            RunSpec(learner, family.id, family.preset, family.task_seed, tasks, self.protocol, seed, references)
-            for seed, (family, tasks, references), learner in product(self.seeds, drawn, self.learners)
+            (family, RunSpec(learner, family.id, family.preset, family.task_seed, tasks, self.protocol, seed, {}))
+            for seed, (family, tasks), learner in product(self.seeds, drawn, self.learners)
         ]
 
 
@@ -219,6 +240,26 @@ def _protocol(given: Any, quick: bool) -> Protocol:
         return Protocol.of(**{**small, **table})
     except (LifelongGymError, ValueError) as error:
         raise ExperimentError(f"protocol: {error}") from error
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """Seeds as a command names them: how many, a range without its end, or a list.
+
+    >>> seeds_of("3"), seeds_of("5:8"), seeds_of("3,5")
+    ((0, 1, 2), (5, 6, 7), (3, 5))
+
+    Raises:
+        ExperimentError: none of these.
+    """
+    begin, colon, end = text.partition(":")
+    try:
+        if colon:
+            return _seeds(list(range(int(begin or 0), int(end))))
+        numbers = [int(part) for part in text.split(",")]
+        return _seeds(numbers if "," in text else numbers[0])
+    except ValueError:
+        forms = "a number of at least 1, a range like 5:10, or a list like 3,5"
+        raise ExperimentError(f"seeds: must be {forms}. Received {text!r}") from None
 
 
 def _seeds(given: Any) -> tuple[int, ...]:

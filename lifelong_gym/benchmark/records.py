@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lifelong_gym.benchmark.metrics import Communication, normalised
-from lifelong_gym.benchmark.writer import PART, SCHEMA, SUFFIX, RunWriter, end_of, make_header, parsed
+from lifelong_gym.benchmark.writer import (
+    CONTINUED,
+    MALFORMED,
+    PART,
+    SCHEMA,
+    SUFFIX,
+    RunWriter,
+    check_parts,
+    end_of,
+    make_header,
+    parsed,
+    yardstick,
+)
 from lifelong_gym.errors import MissingExtraError
 from lifelong_gym.tasks import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Found", "Run", "RunWriter", "find_runs", "load", "make_header", "read_run", "read_runs"]
+__all__ = ["Found", "Run", "RunWriter", "find_runs", "load", "make_header", "read_run", "read_runs", "united"]
+
+NOTICEABLE = 1e-6  # difference of references, as a share of what lies between doing nothing and the best
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +50,8 @@ class Run:
         communication: of the learner's agents up to each evaluation, or None.
         task_timesteps: environment steps that each task got in training before each evaluation, shape
             (n_evaluations, n_tasks); None where the file doesn't say.
+        changes: ``versions``, ``machine`` and ``revision`` that the run went on with after interruptions, where these
+            differ from what they were before.
     """
 
     path: Path
@@ -44,6 +61,7 @@ class Run:
     returns: FloatArray
     failed: FloatArray
     communication: tuple[Communication | None, ...]
+    changes: tuple[Mapping[str, Any], ...] = ()
     task_timesteps: IntArray | None = None
 
     def __repr__(self) -> str:
@@ -130,11 +148,13 @@ def read_run(path: Path | str) -> Run:
         raise ValueError(f"{path} was edited: its hash is not {end.get('hash')}")
     try:
         return _run(path, header, [parsed(line) or {} for line in lines[1:-1]])
-    except (KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise ValueError(f"{path} is not a run file: {type(error).__name__}: {error}") from None
 
 
-def _run(path: Path, header: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> Run:
+def _run(path: Path, header: Mapping[str, Any], lines: list[dict[str, Any]]) -> Run:
+    check_parts(header)
+    evaluations = [line for line in lines if CONTINUED not in line]
     communication = (line["communication"] for line in evaluations)
     taken = [line.get("task_timesteps") for line in evaluations]
     run = Run(
@@ -146,9 +166,42 @@ def _run(path: Path, header: Mapping[str, Any], evaluations: list[dict[str, Any]
         failed=np.array([line["failed"] for line in evaluations], np.float64),
         communication=tuple(None if counts is None else Communication(**counts) for counts in communication),
         task_timesteps=None if None in taken else np.array(taken, np.int64),
+        changes=tuple(line[CONTINUED] for line in lines if CONTINUED in line),
     )
     run.performance()  # raises, where references and returns don't fit
     return run
+
+
+def united(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
+    """Give runs on the same tasks and evaluation episodes the same references: those of the first of them.
+
+    References are measured once in a folder. Where folders of several machines were put together there are several of
+    the same kind, and the arithmetic of two kinds of CPU differs in the last bits.
+
+    Returns:
+        The runs, and for every one whose references differed by more than that, by how much.
+    """
+    first: dict[str, Run] = {}
+    same, notes = [], []
+    for run in runs:
+        protocol = run.settings["protocol"]
+        episodes = [protocol.get(name) for name in ("n_eval_episodes", "evaluation_seed")]
+        kind = [run.family, run.header["tasks_hash"], episodes, yardstick(run.header["references"])]
+        model = first.setdefault(json.dumps(kind, sort_keys=True), run)
+        if run.header["references"] != model.header["references"]:
+            notes += _difference(run, model)
+            run = replace(run, header={**run.header, "references": model.header["references"]})
+        same.append(run)
+    return same, notes
+
+
+def _difference(run: Run, model: Run) -> list[str]:
+    best, zero = model.reference("best"), model.reference("zero")
+    differences = np.array([run.reference("best") - best, run.reference("zero") - zero])
+    apart = float(np.max(np.abs(differences) / (best - zero)))
+    if apart <= NOTICEABLE:
+        return []
+    return [f"{run.path} has references that differ by up to {apart:.1g} from those of {model.path}, which are used"]
 
 
 class Found(NamedTuple):
@@ -158,11 +211,13 @@ class Found(NamedTuple):
         runs: the finished ones, by path.
         unfinished: files of runs that were interrupted, or are under way.
         broken: for each file that can't be read, why.
+        notes: what else a reader must know; see `united`.
     """
 
     runs: list[Run]
     unfinished: list[Path]
     broken: list[str]
+    notes: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return f"Found({len(self.runs)} runs, {len(self.unfinished)} unfinished, {len(self.broken)} broken)"
@@ -177,13 +232,14 @@ def find_runs(folder: Path | str) -> Found:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"`folder` must be a folder with runs. There is none at {folder}")
-    found = Found([], sorted(folder.rglob(f"*{SUFFIX}{PART}")), [])
+    runs, broken = [], []
     for path in sorted(folder.rglob(f"*{SUFFIX}")):
         try:
-            found.runs.append(read_run(path))
-        except ValueError as error:
-            found.broken.append(str(error))
-    return found
+            runs.append(read_run(path))
+        except (OSError, ValueError) as error:
+            broken.append(str(error))
+    runs, notes = united(runs)
+    return Found(runs, sorted(folder.rglob(f"*{SUFFIX}{PART}")), broken, notes)
 
 
 def read_runs(folder: Path | str) -> list[Run]:
@@ -201,6 +257,8 @@ def read_runs(folder: Path | str) -> list[Run]:
     if found.unfinished:
         names = ", ".join(path.name for path in found.unfinished)
         warnings.warn(f"left out, because they are unfinished: {names}", stacklevel=2)
+    for note in found.notes:
+        warnings.warn(note, stacklevel=2)
     return found.runs
 
 

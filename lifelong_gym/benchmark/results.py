@@ -19,6 +19,7 @@ import numpy.typing as npt
 from lifelong_gym.tasks import FloatArray
 
 SCHEMA = 1
+LONGEST = 60  # letters of a part of a file's name: a name may have 255
 PACKAGES = ("lifelong-gym", "numpy", "scipy", "numba", "gymnasium", "pettingzoo", "stable-baselines3", "torch")
 _QUIET: Mapping[str, Any] = {"check": True, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
 
@@ -133,6 +134,16 @@ def write_atomically(path: Path, text: str) -> None:
         part.unlink(missing_ok=True)
 
 
+def file_name(*parts: str) -> str:
+    """Parts of a file's name put together, in letters that every disk takes; what differs may become the same.
+
+    >>> file_name("lifelong", "LifelongCartPole-v0", "PPO: mine")
+    'lifelong--LifelongCartPole-v0--PPO__mine'
+    """
+    plain = ["".join(c if c.isascii() and (c.isalnum() or c in "-+_.") else "_" for c in part) for part in parts]
+    return "--".join(part[:LONGEST] for part in plain)
+
+
 def read_result(path: Path) -> dict[str, Any]:
     """Read a result file.
 
@@ -140,12 +151,17 @@ def read_result(path: Path) -> dict[str, Any]:
         ValueError: truncated, of another schema, or edited since it was written.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is truncated or not a result file: {error}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("hashes", {}), dict):
+        raise ValueError(f"{path} is not a result file")
     if content.get("schema") != SCHEMA:
         raise ValueError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA}")
-    for name, expected in content["hashes"].items():
-        if content_hash(content[name]) != expected:
-            raise ValueError(f"{path}: `{name}` was edited: its hash is not {expected}")
+    missing = [name for name in ("settings", "figures", "hashes") if not isinstance(content.get(name), dict)]
+    if missing:
+        raise ValueError(f"{path} is not a result file: it has no `{missing[0]}`")
+    for name in ("settings", "figures"):
+        if content_hash(content[name]) != content["hashes"].get(name):
+            raise ValueError(f"{path}: `{name}` was edited: its hash is not {content['hashes'].get(name)}")
     return content

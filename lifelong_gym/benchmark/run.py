@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lifelong_gym import registry
+from lifelong_gym.benchmark.checkpoints import Checkpoints
 from lifelong_gym.benchmark.evaluation import Evaluation, Measured
 from lifelong_gym.benchmark.learners import LearnerSpec, learner_class
+from lifelong_gym.benchmark.logs import Logs
 from lifelong_gym.benchmark.metrics import Communication
+from lifelong_gym.benchmark.outputs import Outputs, model_name
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.referee import Mark, Plan, Referee
-from lifelong_gym.benchmark.results import write_atomically
-from lifelong_gym.benchmark.writer import PART, SUFFIX, RunWriter, make_header
+from lifelong_gym.benchmark.results import content_hash, file_name, native, write_atomically
+from lifelong_gym.benchmark.writer import SUFFIX, RunWriter, make_header
 from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.tasks import IntArray, TaskSet
@@ -27,7 +29,6 @@ from lifelong_gym.wrappers import Budget, CoreVecEnv, ParameterSharing, as_vec_e
 
 Progress = Callable[[float], None]
 TIMING = ".timing.json"
-MODEL, CHANNEL = ".model.zip", ".channel.json"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class RunSpec:
         seed: of the learner and its environment, and of the order of tasks.
         references: returns of ``best``, ``zero`` and ``random`` policies per task, and their ``version``; None where
             the family names none.
+        outputs: what is written besides the run file.
     """
 
     learner: LearnerSpec
@@ -54,6 +56,7 @@ class RunSpec:
     protocol: Protocol
     seed: int
     references: Mapping[str, Any] | None
+    outputs: Outputs = field(default_factory=Outputs)
 
     @property
     def horizon(self) -> int:
@@ -62,9 +65,11 @@ class RunSpec:
 
     @property
     def name(self) -> str:
-        """Of the file."""
-        parts = (self.protocol.name, self.env_id, self.preset, self.learner.label, f"seed{self.seed}")
-        return "--".join("".join(c if c.isalnum() or c in "-+_." else "_" for c in part) for part in parts)
+        """Of the file: what the run is, and a hash of all settings but the seed, so that no two runs share one."""
+        family = {"id": self.env_id, "preset": self.preset, "n_tasks": len(self.tasks), "task_seed": self.task_seed}
+        settings = {"learner": self.learner.to_dict(), "family": family, "protocol": asdict(self.protocol)}
+        named = file_name(self.protocol.name, self.env_id, self.preset, self.learner.label)
+        return f"{named}--{content_hash(settings)[:8]}--seed{self.seed}"
 
     @property
     def title(self) -> str:
@@ -81,8 +86,8 @@ class RunSpec:
         return execute(self, folder, progress)
 
     @property
-    def header(self) -> dict[str, Any]:
-        """First line of the file."""
+    def settings(self) -> dict[str, Any]:
+        """What reproduces the run, JSON-native."""
         n = len(self.tasks)
         settings = {
             "learner": self.learner.to_dict(),
@@ -96,7 +101,13 @@ class RunSpec:
             "protocol": self.protocol.to_dict(n, self.horizon, self.seed),
             "seed": self.seed,
         }
-        return make_header(settings, self.tasks.hash, self.references)
+        plain: dict[str, Any] = json.loads(json.dumps(settings, default=native))
+        return plain
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """First line of the file."""
+        return make_header(self.settings, self.tasks.hash, self.references)
 
     @property
     def evaluation(self) -> Evaluation:
@@ -150,99 +161,115 @@ def execute(spec: RunSpec, folder: Path, progress: Progress = lambda share: None
         Path of the run file.
 
     Raises:
-        FileExistsError: the run is finished already.
-        ValueError: an unfinished run with other settings is in the way.
+        FinishedRunError: the run is finished already.
+        RunBusyError: another process is at it.
         LearnerError, BudgetError: see there.
     """
     path = folder / f"{spec.name}{SUFFIX}"
     began = time.monotonic()
-    with _writer(spec, path) as writer:
+    checkpoints = Checkpoints(folder, spec.name)
+    with RunWriter(path, spec.header) as writer:
+        if not _resumes(spec):
+            writer.begin_again()
+        checkpoints.sweep(keep=writer.n_written)
         if spec.learner.alone:
-            _run_alone(spec, writer, progress)
+            _run_alone(spec, folder, writer, progress)
         else:
-            _Together(spec, folder, writer, progress).run()
+            _Together(spec, folder, checkpoints, writer, progress).run()
+        seconds = round(time.monotonic() - began, 3)
+        write_atomically(path.with_suffix(TIMING), json.dumps({"seconds": seconds}) + "\n")
         writer.finish()
-    write_atomically(path.with_suffix(TIMING), json.dumps({"seconds": round(time.monotonic() - began, 3)}) + "\n")
-    forget_checkpoints(spec, folder)
+    checkpoints.sweep()
     return path
-
-
-def forget_checkpoints(spec: RunSpec, folder: Path) -> None:
-    """Of a finished run, which a kill may have left behind."""
-    for suffix in (MODEL, CHANNEL):
-        for checkpoint in folder.glob(f"{glob.escape(spec.name)}.at*{suffix}"):
-            checkpoint.unlink()
 
 
 def _resumes(spec: RunSpec) -> bool:
     return not spec.learner.alone and getattr(learner_class(spec.learner.kind), "resumes_exactly", False)
 
 
-def _writer(spec: RunSpec, path: Path) -> RunWriter:
-    """On a new file, or on the unfinished one where the learner can go on from there."""
-    writer = RunWriter(path, spec.header)
-    if writer.n_written and not _resumes(spec):
-        writer.close()
-        path.with_name(path.name + PART).unlink()
-        return RunWriter(path, spec.header)
-    return writer
-
-
 class _Together:
     """A run of one learner over all tasks."""
 
-    def __init__(self, spec: RunSpec, folder: Path, writer: RunWriter, progress: Progress) -> None:
+    def __init__(
+        self, spec: RunSpec, folder: Path, checkpoints: Checkpoints, writer: RunWriter, progress: Progress
+    ) -> None:
         self._spec, self._folder, self._writer, self._progress = spec, folder, writer, progress
         self._plan = spec.plan(len(spec.tasks))
-        self._evaluation, self._resumes = spec.evaluation, _resumes(spec)
-        self._env = spec.training_env(spec.tasks, spec.seed)
-        taken = (writer.last or {}).get("task_timesteps")
-        self._referee = Referee(self._env, self._plan, self._evaluate, writer.n_written, taken)
-        self._learner = self._restored() if writer.n_written else spec.learner.make(self._env, spec.seed)
+        self._evaluation, self._resumes, self._checkpoints = spec.evaluation, _resumes(spec), checkpoints
+        self._run_id: str | None = None
+        restored = self._restored()
+        self._learner = spec.learner.make(self._env, spec.seed) if restored is None else restored
+        what = (spec.outputs, folder, spec.name, spec.settings, spec.references)
+        self._logs = Logs(*what, goes_on=restored is not None, run_id=self._run_id)
 
     def run(self) -> None:
         done = self._writer.n_written
         taken = self._learner.num_timesteps if done else 0
         left = self._plan.total_timesteps - taken
-        with self._referee.hearing(self._learner):
+        with self._logs, self._referee.hearing(self._learner):
             if left > 0:
-                self._learner.learn(left, **({"reset_num_timesteps": False} if done else {}))
+                more = {"reset_num_timesteps": False} if done else {}
+                self._learner.learn(left, **self._logs.attached(self._learner), **more)
             self._referee.finish()
+        if done == len(self._plan.marks):
+            self._keep()
 
     def _evaluate(self, mark: Mark) -> None:
         measured = self._evaluation.measure(self._learner)
         n = self._writer.n_written
-        if self._resumes:
-            self._save(n + 1)
-        taken = self._referee.budget.taken
-        self._writer.evaluation(mark.num_timesteps, *measured, mark.stage, self._communication(), taken)
-        self._forget(n)
+        if n + 1 == len(self._plan.marks):
+            self._keep()
+        communication, taken = self._communication(), self._referee.budget.taken
+        self._writer.evaluation(mark.num_timesteps, *measured, mark.stage, communication, taken, self._save)
+        self._checkpoints.forget(n)
+        self._logs.evaluation(mark.num_timesteps, *measured)
         self._progress(mark.num_timesteps / self._plan.total_timesteps)
 
     def _communication(self) -> Communication | None:
         channel = self._env.channel
         return None if channel is None else Communication(**channel.ledger.snapshot())
 
-    def _at(self, n_evaluations: int, suffix: str) -> Path:
-        return self._folder / f"{self._spec.name}.at{n_evaluations}{suffix}"
+    def _keep(self) -> None:
+        """The last policy that is evaluated, which is not always the last one that is learned."""
+        if self._spec.outputs.keep_models and hasattr(self._learner, "save"):
+            self._learner.save(self._folder / model_name(self._spec.name))
 
-    def _save(self, n: int) -> None:
-        if self._env.channel is not None:
-            write_atomically(self._at(n, CHANNEL), json.dumps(self._env.channel.state_dict()))
-        self._learner.save(self._at(n, MODEL))
+    def _save(self, fingerprint: str) -> None:
+        if self._resumes:
+            channel = None if self._env.channel is None else self._env.channel.state_dict()
+            state = {"num_timesteps": self._learner.num_timesteps, "channel": channel, "log": self._logs.run_id}
+            self._checkpoints.save(self._writer.n_written + 1, fingerprint, self._learner, state)
 
-    def _restored(self) -> Any:
+    def _prepare(self, n_done: int = 0, taken: Sequence[int] | None = None) -> None:
+        """The environment and its referee, as they are after so many evaluations and steps of each task."""
+        self._env = self._spec.training_env(self._spec.tasks, self._spec.seed)
+        self._referee = Referee(self._env, self._plan, self._evaluate, n_done, taken)
+
+    def _restored(self) -> Any | None:
+        """The learner of an interrupted run, or None, and then the run begins again."""
         n = self._writer.n_written
+        learner = self._checkpoints.load(n, self._writer.fingerprint, self._loaded) if n else None
+        if learner is None:
+            self._prepare()
+            if n:
+                self._writer.begin_again()
+        return learner
+
+    def _loaded(self, model: Path, state: Mapping[str, Any]) -> Any:
+        last = self._writer.last
+        assert last is not None
+        self._prepare(self._writer.n_written, last["task_timesteps"])
         if self._env.channel is not None:
-            self._env.channel.load_state_dict(json.loads(self._at(n, CHANNEL).read_text()))
-        return learner_class(self._spec.learner.kind).load(self._at(n, MODEL), env=self._env)
+            self._env.channel.load_state_dict(state["channel"])
+        learner = learner_class(self._spec.learner.kind).load(model, env=self._env)
+        found = (getattr(learner, "seed", self._spec.seed), learner.num_timesteps)
+        if found != (self._spec.seed, state["num_timesteps"]):
+            raise ValueError(f"{model} is of another seed, or taken after other steps: {found}")
+        self._run_id = state["log"]
+        return learner
 
-    def _forget(self, n: int) -> None:
-        for suffix in (MODEL, CHANNEL):
-            self._at(n, suffix).unlink(missing_ok=True)
 
-
-def _run_alone(spec: RunSpec, writer: RunWriter, progress: Progress) -> None:
+def _run_alone(spec: RunSpec, folder: Path, writer: RunWriter, progress: Progress) -> None:
     """A fresh learner for each task, written side by side; in ``transfer`` for the novel one only."""
     plan, everything, n_tasks = spec.plan(1), spec.evaluation, len(spec.tasks)
     chosen = np.arange(n_tasks)
@@ -250,18 +277,23 @@ def _run_alone(spec: RunSpec, writer: RunWriter, progress: Progress) -> None:
         chosen = np.array(spec.protocol.order(n_tasks, spec.seed)[-1:])
     untrained = everything.measure(spec.learner.make(spec.training_env(spec.tasks, spec.seed), spec.seed))
     histories = []
-    for done, task in enumerate(chosen.tolist()):
-        histories.append(_alone(spec, plan, everything.only(task), task))
-        progress((done + 1) / len(chosen))
-    for mark, *columns in zip(plan.marks, *histories, strict=True):
-        returns, failed, taken = untrained.returns.copy(), untrained.failed.copy(), np.zeros(n_tasks, np.int64)
-        returns[chosen] = np.concatenate([measured.returns for measured, _ in columns])
-        failed[chosen] = np.concatenate([measured.failed for measured, _ in columns])
-        taken[chosen] = np.concatenate([steps for _, steps in columns])
-        writer.evaluation(len(chosen) * mark.num_timesteps, returns, failed, mark.stage, task_timesteps=taken)
+    with Logs(spec.outputs, folder, spec.name, spec.settings, spec.references, False) as logs:
+        for done, task in enumerate(chosen.tolist()):
+            histories.append(_alone(spec, folder, logs, plan, everything.only(task), task))
+            progress((done + 1) / len(chosen))
+        for mark, *columns in zip(plan.marks, *histories, strict=True):
+            returns, failed, taken = untrained.returns.copy(), untrained.failed.copy(), np.zeros(n_tasks, np.int64)
+            returns[chosen] = np.concatenate([measured.returns for measured, _ in columns])
+            failed[chosen] = np.concatenate([measured.failed for measured, _ in columns])
+            taken[chosen] = np.concatenate([steps for _, steps in columns])
+            num_timesteps = len(chosen) * mark.num_timesteps
+            writer.evaluation(num_timesteps, returns, failed, mark.stage, task_timesteps=taken)
+            logs.evaluation(num_timesteps, returns, failed)
 
 
-def _alone(spec: RunSpec, plan: Plan, evaluation: Evaluation, task: int) -> list[tuple[Measured, IntArray]]:
+def _alone(
+    spec: RunSpec, folder: Path, logs: Logs, plan: Plan, evaluation: Evaluation, task: int
+) -> list[tuple[Measured, IntArray]]:
     """At each mark, what was measured, and the steps taken."""
     seed = int(np.random.SeedSequence([spec.seed, task]).generate_state(1)[0])
     env = spec.training_env(spec.tasks[[task]], seed)
@@ -269,10 +301,12 @@ def _alone(spec: RunSpec, plan: Plan, evaluation: Evaluation, task: int) -> list
 
     def evaluate(mark: Mark) -> None:
         history.append((evaluation.measure(learner), referee.budget.taken.copy()))
+        if spec.outputs.keep_models and len(history) == len(plan.marks) and hasattr(learner, "save"):
+            learner.save(folder / model_name(spec.name, task))
 
     referee = Referee(env, plan, evaluate)
     learner = spec.learner.make(env, seed)
     with referee.hearing(learner):
-        learner.learn(plan.total_timesteps)
+        learner.learn(plan.total_timesteps, **logs.attached(learner, task))
         referee.finish()
     return history

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import tomli_w
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lifelong_gym import registry
-from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, Levels, levels_of
+from lifelong_gym.benchmark.checkpoints import Checkpoints
+from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, FamilySpec, Levels
+from lifelong_gym.benchmark.folder import References, describe, refuse_other_learners, sweep
+from lifelong_gym.benchmark.forecast import Forecast, Kind
+from lifelong_gym.benchmark.locks import locked
+from lifelong_gym.benchmark.outputs import Outputs
 from lifelong_gym.benchmark.records import read_run
-from lifelong_gym.benchmark.results import write_atomically
 from lifelong_gym.benchmark.run import Progress as Report
-from lifelong_gym.benchmark.run import RunSpec, forget_checkpoints
-from lifelong_gym.benchmark.writer import SUFFIX
-from lifelong_gym.envs.backends.threads import set_num_threads
+from lifelong_gym.benchmark.run import RunSpec
+from lifelong_gym.benchmark.workers import TRACE, Event, Workers
+from lifelong_gym.benchmark.writer import SUFFIX, FinishedRunError, RunBusyError
 
-EXPERIMENT = "experiment.toml"
 LITTLE_HEADROOM = 0.1
 POLL_SECONDS = 0.2
-# Linear algebra of small systems takes ten times as long where processes side by side each use all cores.
-BLAS_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-
-_messages: Any = None  # a worker's way to the parent
+RETRY_SECONDS = 1.0  # until a run that another process is at is tried again
+BROKEN = ".broken"
 
 
-class Job(Protocol):
+class Job(Kind, Protocol):
     """What a worker can carry out; a `RunSpec` is one."""
 
     @property
@@ -45,12 +42,13 @@ class Job(Protocol):
     def title(self) -> str:
         """For people."""
 
-    @property
-    def kind(self) -> Any:
-        """Hashable; jobs of one kind take about as long."""
-
     def execute(self, folder: Path, progress: Report) -> Path:
-        """Do it and write the file, whose path is returned; ``progress`` is called with the share that is done."""
+        """Do it and write the file, whose path is returned; ``progress`` is called with the share that is done.
+
+        Raises:
+            FinishedRunError: it is done already.
+            RunBusyError: another process is at it.
+        """
 
 
 @dataclass
@@ -59,7 +57,7 @@ class Outcome:
 
     Attributes:
         written: run files of this call.
-        skipped: run files that were finished before.
+        skipped: run files that were finished before, or by others meanwhile.
         failed: why, by name of the run.
     """
 
@@ -68,30 +66,49 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run_experiment(experiment: Experiment, folder: Path, console: Console, n_processes: int | None = None) -> Outcome:
+def run_experiment(
+    experiment: Experiment,
+    folder: Path,
+    console: Console,
+    n_processes: int | None = None,
+    outputs: Outputs | None = None,
+) -> Outcome:
     """Run what is missing of an experiment in a folder; finished runs are kept, unfinished ones go on.
 
+    The folder may hold runs of other experiments, and others may work on it at the same time: every run is done once.
+
     Args:
-        experiment: what to run; it is written into the folder.
+        experiment: what to run; its description is written into the folder.
         folder: for the run files.
         console: for progress and warnings.
         n_processes: default: the number of cores.
+        outputs: what to write besides the run files; default: nothing.
 
     Raises:
-        ExperimentError: a learner doesn't fit a family, or the folder holds another experiment; nothing has begun.
+        ExperimentError: a learner doesn't fit a family, or the folder holds runs of another learner with the same
+            label; nothing has begun.
+        MissingLibraryError: an output needs a library that isn't installed.
     """
+    outputs = outputs or Outputs()
     experiment.check()
-    _claim(folder, experiment)
+    outputs.check()
     n_processes = n_processes or os.cpu_count() or 1
-    with _workers(n_processes) as (pool, messages):
-        with console.status("measuring reference controllers and headroom"):
-            levels = list(pool.map(levels_of, experiment.families, [experiment.protocol] * len(experiment.families)))
-        _tell_headroom(experiment, levels, console)
-        outcome = Outcome()
-        missing = [spec for spec in experiment.runs(levels) if not _is_finished(spec, folder, outcome)]
-        if missing:
+    outcome = Outcome()
+    with Workers(n_processes) as workers:
+        with locked(folder, lambda: console.status("waiting for another command in this folder")):
+            refuse_other_learners(folder, experiment.learners)
+            missing = [(f, spec) for f, spec in experiment.runs() if not _is_finished(spec, folder, outcome, console)]
+            sweep(folder)
+            describe(folder, experiment)
+            families = list(dict.fromkeys(family for family, _ in missing))
+            with console.status("measuring reference controllers and headroom"):
+                levels = References(folder, experiment.protocol).measured(families, workers)
+        _tell_headroom(levels, console)
+        outputs.tell(experiment.learners, outcome.skipped, console)
+        jobs = [replace(spec, references=levels[family].references, outputs=outputs) for family, spec in missing]
+        if jobs:
             with _bars(console) as bars:
-                _run_all(pool, messages, Forecast(missing, n_processes), folder, outcome, bars)
+                _Running(workers, Forecast(jobs, n_processes), folder, outcome, bars).all()
     return outcome
 
 
@@ -103,169 +120,133 @@ def run_jobs(jobs: Sequence[Job], folder: Path, console: Console, n_processes: i
         folder: that they write into; it is made when missing.
         console: for progress; of a finished job only a failure leaves a line.
         n_processes: default: the number of cores.
+
+    Raises:
+        ValueError: two jobs have the same name.
     """
     outcome = Outcome()
+    names = [job.name for job in jobs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"`jobs` must have different names, or they would share a file. Received {name!r} twice")
     folder.mkdir(parents=True, exist_ok=True)
     if jobs:
         n_processes = min(n_processes or os.cpu_count() or 1, len(jobs))
-        with _workers(n_processes) as (pool, messages), _bars(console) as bars:
-            _run_all(pool, messages, Forecast(jobs, n_processes), folder, outcome, bars, tell_each=False)
+        with Workers(n_processes) as workers, _bars(console) as bars:
+            _Running(workers, Forecast(jobs, n_processes), folder, outcome, bars, tell_each=False).all()
     return outcome
 
 
-def _claim(folder: Path, experiment: Experiment) -> None:
-    path, text = folder / EXPERIMENT, tomli_w.dumps(experiment.to_dict())
-    if path.exists() and path.read_text() != text:
-        raise ExperimentError(f"{path} describes another experiment: choose another folder, or run that file")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text)
-
-
-def _tell_headroom(experiment: Experiment, levels: list[Levels], console: Console) -> None:
-    for family, level in zip(experiment.families, levels, strict=True):
+def _tell_headroom(levels: dict[FamilySpec, Levels], console: Console) -> None:
+    for family, level in levels.items():
         if level.headroom is not None and level.headroom < LITTLE_HEADROOM:
             console.print(
-                f"[yellow]warning:[/yellow] on {family.id}, preset `{family.preset}`, one policy for all tasks reaches "
-                f"{1 - level.headroom:.0%} of what per-task policies gain: methods that share can't be told apart there"
+                f"[yellow]warning:[/yellow] on {escape(family.id)}, preset `{escape(family.preset)}`, one policy for "
+                f"all tasks reaches {1 - level.headroom:.0%} of what per-task policies gain: methods that share can't "
+                "be told apart there",
+                emoji=False,
             )
 
 
-def _is_finished(spec: RunSpec, folder: Path, outcome: Outcome) -> bool:
+def _is_finished(spec: RunSpec, folder: Path, outcome: Outcome, console: Console) -> bool:
+    """Whether there is nothing to do; a damaged file is set aside, and the run is done again."""
     path = folder / f"{spec.name}{SUFFIX}"
     if not path.exists():
         return False
-    if read_run(path).settings != spec.header["settings"]:
+    try:
+        settings = read_run(path).settings
+    except ValueError as error:
+        aside = path.with_name(path.name + BROKEN)
+        os.replace(path, aside)
+        _say(console, f"[yellow]warning:[/yellow] {escape(str(error))}; it is now {escape(aside.name)}, and run again")
+        return False
+    if settings != spec.settings:
         raise ExperimentError(f"{path} is a run with other settings: choose another folder")
-    forget_checkpoints(spec, folder)
+    Checkpoints(folder, spec.name).sweep()
     outcome.skipped.append(path)
     return True
 
 
-@contextmanager
-def _workers(n: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
-    """Fresh processes that compute on one thread each; they are stopped when something goes wrong."""
-    context = multiprocessing.get_context("spawn")
-    messages = context.SimpleQueue()
-    pool = ProcessPoolExecutor(n, context, _begin_worker, (messages, registry.registered_here()))
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _execute(job: Job, folder: Path, progress: Report) -> tuple[Path, bool] | None:
+    """In a worker: the file, and whether it was written just now; None while another process is at it."""
     try:
-        with _inherited(BLAS_THREADS):
-            yield pool, messages
-        pool.shutdown()
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        raise
+        return job.execute(folder, progress), True
+    except FinishedRunError as error:
+        return error.path, False
+    except RunBusyError:
+        return None
 
 
-@contextmanager
-def _inherited(variables: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for processes that are started meanwhile."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in variables:
-            os.environ.pop(name)
-        os.environ.update(before)
+@dataclass
+class _Running:
+    """Jobs under way."""
 
+    workers: Workers
+    forecast: Forecast
+    folder: Path
+    outcome: Outcome
+    bars: Progress
+    tell_each: bool = True
+    lines: dict[int, TaskID] = field(default_factory=dict)
+    later: dict[int, float] = field(default_factory=dict)  # when to try again what another process is at
 
-def _begin_worker(messages: Any, families: Mapping[str, str]) -> None:
-    global _messages
-    import torch
+    def all(self) -> None:
+        """Until every one of them is done, by whomever."""
+        left = set(range(len(self.forecast.specs)))
+        overall = self.bars.add_task("all runs", total=len(left), left="")
+        for number in left:
+            self._submit(number)
+        while left:
+            for event in self.workers.events(POLL_SECONDS):
+                if not event.is_over:
+                    self._show(event)
+                elif event.error is None and event.value is None:
+                    self.later[event.number] = time.monotonic() + RETRY_SECONDS
+                    self._line(event.number, " (another command is at it)")
+                else:
+                    left.remove(event.number)
+                    self._settle(event)
+                    self.bars.advance(overall)
+            for number in [number for number, due in self.later.items() if due <= time.monotonic()]:
+                del self.later[number]
+                self._submit(number)
+            self.bars.update(overall, left=self.forecast.left())
 
-    _messages = messages
-    registry.register_here(families)
-    torch.set_num_threads(1)
-    set_num_threads(1)
+    def _submit(self, number: int) -> None:
+        self.workers.submit(number, _execute, self.forecast.specs[number], self.folder)
 
+    def _line(self, number: int, more: str = "") -> TaskID:
+        title = self.forecast.specs[number].title + more
+        if number not in self.lines:
+            self.lines[number] = self.bars.add_task(title, total=1.0, left="")
+        self.bars.update(self.lines[number], description=title)
+        return self.lines[number]
 
-def _execute(number: int, job: Job, folder: Path) -> Path:
-    """In a worker."""
-    _messages.put((number, 0.0))
-    return job.execute(folder, lambda share: _messages.put((number, share)))
+    def _show(self, event: Event) -> None:
+        self.forecast.update(event.number, event.share)
+        self.bars.update(self._line(event.number), completed=event.share)
 
-
-def _run_all(
-    pool: ProcessPoolExecutor,
-    messages: Any,
-    forecast: Forecast,
-    folder: Path,
-    outcome: Outcome,
-    bars: Progress,
-    tell_each: bool = True,
-) -> None:
-    specs = forecast.specs
-    futures = {pool.submit(_execute, i, spec, folder): i for i, spec in enumerate(specs)}
-    waiting: set[Future[Path]] = set(futures)
-    overall = bars.add_task("all runs", total=len(specs), left="")
-    lines: dict[int, TaskID] = {}
-    while waiting:
-        done, waiting = wait(waiting, POLL_SECONDS)
-        while not messages.empty():
-            number, share = messages.get()
-            forecast.update(number, share)
-            if number not in lines:
-                lines[number] = bars.add_task(specs[number].title, total=1.0, left="")
-            bars.update(lines[number], completed=share)
-        for future in done:
-            number = futures[future]
-            _settle(future, specs[number], forecast.finish(number), outcome, bars, tell_each)
-            if number in lines:
-                bars.remove_task(lines[number])
-            bars.advance(overall)
-        bars.update(overall, left=forecast.left())
-
-
-def _settle(future: Future[Path], job: Job, seconds: float, outcome: Outcome, bars: Progress, tell_each: bool) -> None:
-    error = future.exception()
-    if error is None:
-        outcome.written.append(future.result())
-        if tell_each:
-            bars.console.print(f"{job.title}: {seconds:.0f} s", highlight=False)
-    else:
-        outcome.failed[job.name] = f"{type(error).__name__}: {error}"
-        bars.console.print(f"[red]failed:[/red] {job.title}: {outcome.failed[job.name]}", highlight=False)
+    def _settle(self, event: Event) -> None:
+        job, seconds = self.forecast.specs[event.number], self.forecast.finish(event.number)
+        if event.number in self.lines:
+            self.bars.remove_task(self.lines.pop(event.number))
+        trace = self.folder / f"{job.name}{TRACE}"
+        if event.error is not None:
+            why = self.outcome.failed[job.name] = event.why(trace)
+            _say(self.bars.console, f"[red]failed:[/red] {escape(job.title)}: {escape(why)}")
+            return
+        path, is_new = event.value
+        (self.outcome.written if is_new else self.outcome.skipped).append(path)
+        trace.unlink(missing_ok=True)
+        if self.tell_each:
+            _say(self.bars.console, f"{escape(job.title)}: " + (f"{seconds:.0f} s" if is_new else "done by another"))
 
 
 def _bars(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    title = TextColumn("{task.description}", markup=False)
+    columns = (title, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, TextColumn("{task.fields[left]}"), console=console)
-
-
-class Forecast:
-    """How long the rest will take, from what jobs of the same kind took so far."""
-
-    def __init__(self, specs: Sequence[Job], n_workers: int) -> None:
-        """Nothing has begun."""
-        self.specs = specs
-        self._kinds = [spec.kind for spec in specs]
-        self._n_workers = n_workers
-        self._began: dict[int, float] = {}
-        self._shares = dict.fromkeys(range(len(specs)), 0.0)
-        self._seconds: dict[Any, float] = {}
-
-    def update(self, number: int, share: float) -> None:
-        """A run has begun, or come so far."""
-        now = time.monotonic()
-        self._began.setdefault(number, now)
-        self._shares[number] = share
-        if share > 0:
-            self._seconds[self._kinds[number]] = (now - self._began[number]) / share
-
-    def finish(self, number: int) -> float:
-        """A run has ended; returns how many seconds it took."""
-        seconds = time.monotonic() - self._began.get(number, time.monotonic())
-        self._seconds[self._kinds[number]] = seconds
-        self._shares.pop(number)
-        return seconds
-
-    def left(self) -> str:
-        """In words; empty while nothing can be said."""
-        if not self._seconds:
-            return ""
-        typical = sum(self._seconds.values()) / len(self._seconds)
-        needed = [(1 - share) * self._seconds.get(self._kinds[i], typical) for i, share in self._shares.items()]
-        seconds = max(sum(needed) / self._n_workers, max(needed, default=0.0))
-        return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"

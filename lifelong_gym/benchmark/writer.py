@@ -2,7 +2,8 @@
 
 While a run is under way its lines go to ``NAME.jsonl.part``; a run that was killed continues after its last whole line.
 At the end the file becomes ``NAME.jsonl`` in one move. It holds no times of day and no durations, so a run that was
-interrupted ends in the same bytes as one that wasn't.
+interrupted ends in the same bytes as one that wasn't, as long as it goes on with the same versions on the same machine;
+else a line says what changed.
 
 Lines:
     header: ``schema``, ``versions``, ``machine``, ``revision``, ``settings`` (``learner``, ``family``, ``protocol``,
@@ -10,6 +11,7 @@ Lines:
         per task; null where the family names none) and ``estimators``.
     evaluation: ``num_timesteps``, ``returns`` [task][episode], ``failed`` [task], ``stage``, ``communication``,
         ``task_timesteps`` [task].
+    change: ``continued``: the ``versions``, ``machine`` and ``revision`` of what follows.
     end: ``end``, ``n_evaluations``, and a ``hash`` of all that stands before.
 """
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -25,8 +27,10 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from lifelong_gym.benchmark.locks import lock
 from lifelong_gym.benchmark.metrics import Communication
 from lifelong_gym.benchmark.results import digest, machine, native, revision, versions
+from lifelong_gym.errors import LifelongGymError
 from lifelong_gym.tasks import FloatArray
 
 SCHEMA = 2
@@ -34,11 +38,40 @@ SUFFIX = ".jsonl"
 PART = ".part"
 SETTINGS = ("learner", "family", "protocol", "seed")
 LEVELS = ("best", "zero", "random")
+ORIGIN = ("versions", "machine", "revision")  # what may change while a run is under way
+CONTINUED = "continued"
+MALFORMED = (AttributeError, KeyError, OverflowError, TypeError, ValueError)  # what foreign content raises
+KINDS: Mapping[str, Any] = {
+    "versions": dict,
+    "machine": dict,
+    "revision": str | None,
+    "settings": dict,
+    "tasks_hash": str,
+    "references": dict | None,
+    "estimators": dict,
+}
 ESTIMATORS = {
     "returns": "undiscounted sum of raw rewards of each evaluation episode",
     "failed": "share of the evaluation episodes that ended in failure",
     "normalised": "(mean return over episodes - zero) / (best - zero), per task; without references the mean return",
 }
+
+
+class RunBusyError(LifelongGymError, RuntimeError):
+    """A run that another process is writing."""
+
+
+class FinishedRunError(LifelongGymError, FileExistsError):
+    """A run that is finished already.
+
+    Attributes:
+        path: of its file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name the file."""
+        self.path = path
+        super().__init__(f"{path} holds a finished run already; delete it to run it again")
 
 
 def make_header(settings: Mapping[str, Any], tasks_hash: str, references: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -88,6 +121,25 @@ def check_levels(references: Mapping[str, Any], n_tasks: int, where: str = "") -
         )
 
 
+def check_parts(header: Mapping[str, Any]) -> None:
+    """That the first line of a file holds everything that readers ask it for.
+
+    Raises:
+        KeyError, TypeError, ValueError: it doesn't.
+    """
+    for name, kind in KINDS.items():
+        if not isinstance(header[name], kind):
+            raise TypeError(f"`{name}` is {header[name]!r}")
+    settings = header["settings"]
+    named = (settings["learner"]["label"], settings["family"]["id"], settings["family"]["preset"])
+    if not all(isinstance(name, str) for name in (*named, settings["protocol"]["name"])):
+        raise TypeError(f"learner, family, preset and protocol must have names. Received {named!r}")
+    if not all(type(number) is int for number in (settings["family"]["n_tasks"], settings["seed"])):
+        raise TypeError("`n_tasks` and `seed` must be integers")
+    if header["references"] is not None:
+        _check_header(header)
+
+
 def _numbers(values: npt.ArrayLike, shape: tuple[int | None, ...], name: str) -> FloatArray:
     array = np.asarray(values, np.float64)
     fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
@@ -116,58 +168,60 @@ class RunWriter:
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
-        """Begin the file, or continue an unfinished one.
+        """Begin the file, or continue what an interrupted run left.
+
+        What is damaged, or belongs to a run with other settings, is begun again. What was written with other
+        versions, on another machine or from another revision is continued, and the file says so.
 
         Args:
             path: of the finished file, ``NAME.jsonl``; its folder is made when missing.
             header: from `make_header`.
 
         Raises:
-            FileExistsError: a finished run is there.
-            ValueError: an unfinished run with another header is there, or one that another process is writing; or
-                the header isn't one.
+            FinishedRunError: a finished run is there.
+            RunBusyError: another process is writing it.
+            ValueError: the header isn't one.
         """
         if path.suffix != SUFFIX:
             raise ValueError(f"`path` must end in {SUFFIX}. Received {path}")
-        if path.exists():
-            raise FileExistsError(f"{path} holds a finished run already; delete it to run it again")
         self._path, self._part = path, path.with_name(path.name + PART)
         self._header: dict[str, Any] = json.loads(_line(header))
-        _check_header(self._header)
+        check_parts(self._header)
         self._part.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._part, "a+b")  # noqa: SIM115
-        try:
-            self._lines = self._continue()
-        except ValueError:
-            self.close()
-            raise
-
-    def _continue(self) -> list[bytes]:
-        """The lines that the file begins with; bytes beyond the last whole line, and they alone, go."""
-        _lock(self._file, self._part)
+        self._file = _opened(path, self._part)
         self._file.seek(0)
-        lines = _whole_lines(self._file.read(), self._part)
-        if lines:
-            _check_same(self._part, json.loads(lines[0]), self._header)
-        self._file.truncate(sum(map(len, lines)))
-        return lines or [self._write(self._header)]
+        self._lines = _unfinished(self._file.read(), self._header)
+        self.n_written = n_evaluations(self._lines)
+        self._file.truncate(sum(map(len, self._lines)))
+        if not self._lines:
+            self.begin_again()
 
-    def _write(self, content: Mapping[str, Any]) -> bytes:
-        """A line, to the file at once."""
-        line = _line(content)
-        self._file.write(line)
+    def begin_again(self) -> None:
+        """Forget what was written, if anything was."""
+        self._file.truncate(0)
+        self._lines, self.n_written = [], 0
+        self._write(_line(self._header))
+
+    def _write(self, *lines: bytes) -> None:
+        """To the file at once."""
+        self._file.write(b"".join(lines))
         self._file.flush()
-        return line
+        self._lines.extend(lines)
 
     @property
-    def n_written(self) -> int:
-        """How many evaluations the file holds."""
-        return len(self._lines) - 1
+    def fingerprint(self) -> str:
+        """Of all that is written."""
+        return digest(b"".join(self._lines))
 
     @property
     def last(self) -> dict[str, Any] | None:
         """The last evaluation, as it stands in the file."""
         return json.loads(self._lines[-1]) if self.n_written else None
+
+    def _change(self) -> list[bytes]:
+        """A line that says what has changed since the last one, if anything has."""
+        now = {name: self._header[name] for name in ORIGIN}
+        return [] if now == _origin(self._lines) else [_line({CONTINUED: now})]
 
     def evaluation(
         self,
@@ -177,6 +231,7 @@ class RunWriter:
         stage: int | None = None,
         communication: Communication | None = None,
         task_timesteps: npt.ArrayLike | None = None,
+        before: Callable[[str], None] = lambda fingerprint: None,
     ) -> None:
         """Write one evaluation.
 
@@ -187,42 +242,40 @@ class RunWriter:
             stage: of the protocol: index of the task being learned, in learned order.
             communication: of the learner's agents so far.
             task_timesteps: environment steps that each task got in training so far, shape (n_tasks,).
+            before: called before anything is written, with the `fingerprint` that there will be.
 
         Raises:
             ValueError: shapes or numbers that don't fit.
         """
-        n_tasks = self._header["settings"]["family"]["n_tasks"]
-        last = self.last
-        if num_timesteps < 0 or (last is not None and num_timesteps <= last["num_timesteps"]):
-            raise ValueError(f"`num_timesteps` must grow from evaluation to evaluation. Received {num_timesteps}")
-        shares = _numbers(failed, (n_tasks,), "failed")
-        if (shares < 0).any() or (shares > 1).any():
-            raise ValueError(f"`failed` must be shares in [0, 1]. Received {failed!r}")
         content = {
             "num_timesteps": int(num_timesteps),
-            "returns": _numbers(returns, (n_tasks, None), "returns"),
-            "failed": shares,
+            "returns": returns,
+            "failed": failed,
             "stage": stage,
             "communication": None if communication is None else asdict(communication),
-            "task_timesteps": None if task_timesteps is None else _counts(task_timesteps, n_tasks),
+            "task_timesteps": task_timesteps,
         }
-        self._lines.append(self._write(content))
+        checked = _checked(content, self._header["settings"]["family"]["n_tasks"], self.last)
+        lines = [*self._change(), _line(checked)]
+        before(digest(b"".join([*self._lines, *lines])))
+        self._write(*lines)
+        self.n_written += 1
 
     def finish(self) -> Path:
         """Write the end and give the file its name, which is returned.
 
         Raises:
             ValueError: nothing was evaluated.
-            FileExistsError: meanwhile somebody else finished this run.
         """
         if self.n_written == 0:
             raise ValueError(f"{self._part}: a run must hold at least one evaluation")
-        if self._path.exists():
-            raise FileExistsError(f"{self._path} was finished by another process; {self._part} is left as it is")
-        self._write(end_of(self._lines))
+        self._file.write(_line(end_of(self._lines)))
+        self._file.flush()
         os.fsync(self._file.fileno())
+        if os.name == "nt":  # an open file can't be moved there
+            self.close()
+        os.replace(self._part, self._path)  # under the lock, or another process could take the file for unfinished
         self.close()
-        os.replace(self._part, self._path)
         return self._path
 
     def close(self) -> None:
@@ -238,53 +291,106 @@ class RunWriter:
 
 def end_of(lines: Sequence[bytes]) -> dict[str, Any]:
     """What the last line says of all earlier ones."""
-    return {"end": True, "n_evaluations": len(lines) - 1, "hash": digest(b"".join(lines))}
+    return {"end": True, "n_evaluations": n_evaluations(lines), "hash": digest(b"".join(lines))}
 
 
-def _lock(file: IO[bytes], part: Path) -> None:
-    """Keep other processes out, until the file is closed; not on Windows."""
+def n_evaluations(lines: Sequence[bytes]) -> int:
+    """Of a run's lines, how many are evaluations."""
+    return sum("num_timesteps" in (parsed(line) or {}) for line in lines)
+
+
+def _origin(lines: Sequence[bytes]) -> dict[str, Any]:
+    """Versions, machine and revision of the last lines."""
+    said = [content for content in map(parsed, lines) if content and ("schema" in content or CONTINUED in content)]
+    return {name: said[-1].get(CONTINUED, said[-1])[name] for name in ORIGIN}
+
+
+def _opened(path: Path, part: Path) -> IO[bytes]:
+    """The file of an unfinished run, from which other processes are kept out until it is closed."""
+    while True:
+        file = open(part, "a+b")  # noqa: SIM115
+        try:
+            if not lock(file, wait=False):
+                raise RunBusyError(f"{part} is being written by another process")
+            is_there = part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat())
+            if path.exists():
+                if is_there:
+                    part.unlink()
+                raise FinishedRunError(path)
+        except BaseException:
+            file.close()
+            raise
+        if is_there:
+            return file
+        file.close()  # since it was opened, another process has given it its final name, which is gone again
+
+
+def _unfinished(data: bytes, header: Mapping[str, Any]) -> list[bytes]:
+    """The lines that an interrupted run can continue after, up to its last whole evaluation.
+
+    None, if any of them is damaged or the run was another one.
+    """
+    lines = data.splitlines(keepends=True)
+    contents = [parsed(line) if line.endswith(b"\n") else None for line in lines]
+    while len(contents) > 1 and "num_timesteps" not in (contents[-1] or {}):
+        contents.pop()
     try:
-        import fcntl
-    except ModuleNotFoundError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(f"{part} is being written by another process") from None
+        if not contents or not _continues(contents[0] or {}, header):
+            return []
+        last = None
+        for content in contents[1:]:
+            last = _valid(content or {}, header, last)
+    except MALFORMED:
+        return []
+    return lines[: len(contents)]
 
 
-def _whole_lines(data: bytes, part: Path) -> list[bytes]:
-    """Header and evaluations of an unfinished file; its end, if it has one, is written anew."""
-    lines: list[bytes] = []
-    if b"\n" in data and "schema" not in (parsed(data.partition(b"\n")[0]) or {}):
-        raise ValueError(f"{part} is in the way: it is no unfinished run")
-    for line in data.splitlines(keepends=True):
-        content = parsed(line) if line.endswith(b"\n") else None
-        if content is None or "end" in content:
-            break
-        lines.append(line)
-    return lines
+def _continues(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether two headers are of one run, wherever and from whatever revision they were written."""
+    check_parts(old)
+    decisive = [name for name in new if name not in (*ORIGIN, "references")]
+    return (
+        old.keys() == new.keys()
+        and all(old[name] == new[name] for name in decisive)
+        and yardstick(old["references"]) == yardstick(new["references"])
+    )
+
+
+def yardstick(references: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What references are, without the returns that they were measured to have: those differ from CPU to CPU."""
+    if references is None:
+        return None
+    return {name: value for name, value in references.items() if not isinstance(value, list)}
+
+
+def _valid(content: dict[str, Any], header: Mapping[str, Any], last: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The last evaluation, after a further line."""
+    if CONTINUED in content:
+        _ = [content[CONTINUED][name] for name in ORIGIN]
+        return last
+    return _checked(content, header["settings"]["family"]["n_tasks"], last)
+
+
+def _checked(content: Mapping[str, Any], n_tasks: int, last: Mapping[str, Any] | None) -> dict[str, Any]:
+    """An evaluation whose numbers can be meant; the last one is None for the first."""
+    num_timesteps = content["num_timesteps"]
+    least = 0 if last is None else last["num_timesteps"] + 1
+    if type(num_timesteps) is not int or num_timesteps < least:
+        raise ValueError(f"`num_timesteps` must grow from evaluation to evaluation. Received {num_timesteps}")
+    shares = _numbers(content["failed"], (n_tasks,), "failed")
+    if (shares < 0).any() or (shares > 1).any():
+        raise ValueError(f"`failed` must be shares in [0, 1]. Received {content['failed']!r}")
+    if content["communication"] is not None:
+        Communication(**content["communication"])
+    returns, taken = _numbers(content["returns"], (n_tasks, None), "returns"), content.get("task_timesteps")
+    counts = None if taken is None else _counts(taken, n_tasks)
+    return {**content, "returns": returns, "failed": shares, "task_timesteps": counts}
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
     """A line's content, or None when it isn't a JSON object."""
     try:
         content = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
-
-
-def _check_same(part: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    different = list(_differences(old, new))
-    if different:
-        raise ValueError(f"{part} is an unfinished run with another header: {'; '.join(different[:3])}")
-
-
-def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in dict.fromkeys([*old, *new]):
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
-    elif old != new:
-        was, now = (text if len(text) <= 60 else f"{text[:57]}..." for text in map(repr, (old, new)))
-        yield f"`{name}` was {was}, now {now}"
