@@ -50,6 +50,7 @@ AT_MODULE_LEVEL = """
     library                                 | modules
     numba llvmlite                          | envs.backends.numba*
     torch stable_baselines3                 | agents wrappers.vec_env benchmark.demo benchmark.evaluation
+    torch stable_baselines3                 | benchmark.logs
     torch stable_baselines3                 | benchmark.reproductions.zhan2017.learning
     torch stable_baselines3                 | benchmark.reproductions.bouammar2015.learning
     scipy                                   | agents benchmark wrappers

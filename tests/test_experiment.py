@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,7 +16,7 @@ from typer.testing import CliRunner
 from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError
 from lifelong_gym.benchmark.protocol import PLANS
-from lifelong_gym.benchmark.records import read_runs
+from lifelong_gym.benchmark.records import read_run, read_runs
 from lifelong_gym.benchmark.runner import Forecast, run_experiment
 
 ID = "LifelongSimpleMass-v0"
@@ -146,7 +144,7 @@ def test_misfits_are_found_before_anything_runs(tmp_path: Path, learner: str, fa
 
 
 def test_finished_runs_are_kept(tmp_path: Path) -> None:
-    """A second call runs what is missing, a matrix that grew goes on elsewhere; the bytes don't depend on processes."""
+    """A second call runs what is missing; the bytes don't depend on processes."""
     experiment = Experiment.of_dict(SMALL)
     first = run_experiment(experiment, tmp_path / "a", quiet(), n_processes=2)
     assert len(first.written) == 4
@@ -157,24 +155,27 @@ def test_finished_runs_are_kept(tmp_path: Path) -> None:
     assert [path.name for path in second.written] == [first.written[2].name]
     assert len(second.skipped) == 3
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").glob("*.jsonl")} == kept
-    other = Experiment.of_dict({**SMALL, "seeds": 3})
-    with pytest.raises(ExperimentError, match="describes another experiment"):
-        run_experiment(other, tmp_path / "a", quiet())
     assert Experiment.read(tmp_path / "a" / "experiment.toml") == experiment
 
 
 def test_a_failing_learner_stops_nobody_else(tmp_path: Path) -> None:
     """Its error is reported under its name; the others' runs are there."""
-    experiment = Experiment.of_dict({**SMALL, "learners": ["tests.toy_learners:Diverged", "zero"], "seeds": 1})
-    outcome = run_experiment(experiment, tmp_path, quiet(), n_processes=1)
-    assert len(outcome.written) == 1
-    ((name, why),) = outcome.failed.items()
-    assert "Diverged" in name
+    learners = [f"tests.toy_learners:{name}" for name in ("Diverged", "Killed")]
+    experiment = Experiment.of_dict({**SMALL, "learners": [*learners, "zero"], "seeds": 1})
+    outcome = run_experiment(experiment, tmp_path, quiet(), n_processes=2)
+    assert [read_run(path).learner for path in outcome.written] == ["zero"]
+    (diverged, why), (killed, how) = sorted(outcome.failed.items())
+    assert "Diverged" in diverged
     assert "actions must be finite" in why
+    trace = tmp_path / f"{diverged}.traceback.txt"
+    assert why.endswith(f"(traceback: {trace})")
+    assert "evaluation.py" in trace.read_text()
+    assert "Killed" in killed
+    assert how == "its process died: SIGKILL, as when memory runs out"
 
 
 def test_a_kill_at_any_moment(tmp_path: Path) -> None:
-    """SIGKILL to all processes in the middle, the same command again: the same files as in one go."""
+    """SIGKILL to the command in the middle, and at once the same command again: the same files as in one go."""
     command = [
         sys.executable,
         "-m",
@@ -190,11 +191,11 @@ def test_a_kill_at_any_moment(tmp_path: Path) -> None:
     quiet_run = {"stdout": subprocess.DEVNULL, "cwd": tmp_path}
     subprocess.run([*command, "--folder", "whole"], check=True, **quiet_run)  # type: ignore[call-overload]
     broken = tmp_path / "broken"
-    process = subprocess.Popen([*command, "--folder", "broken"], start_new_session=True, **quiet_run)  # type: ignore[call-overload]
+    process = subprocess.Popen([*command, "--folder", "broken"], **quiet_run)  # type: ignore[call-overload]
     while not any(part.stat().st_size > 8_000 for part in broken.glob("*.jsonl.part")):
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     assert list(broken.glob("*.jsonl.part"))
     subprocess.run([*command, "--folder", "broken"], check=True, **quiet_run)  # type: ignore[call-overload]
@@ -202,6 +203,7 @@ def test_a_kill_at_any_moment(tmp_path: Path) -> None:
         assert (broken / path.name).read_bytes() == path.read_bytes()
     assert not list(broken.glob("*.part"))
     assert not list(broken.glob("*.at*"))
+    assert not list(broken.glob(".*.part"))
 
 
 @pytest.mark.parametrize("protocol", PLANS)

@@ -408,8 +408,7 @@ def test_only_whole_learners_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_experiment_runs_learners_side_by_side() -> None:
     """Runs of one seed come together, so that an interrupted benchmark compares everybody."""
     experiment = Experiment.of_dict({"learners": ["zero", "reference"], "families": [ID], "seeds": 2, "quick": True})
-    levels = levels_of(experiment.families[0], experiment.protocol)
-    runs = experiment.runs([levels])
+    runs = [run for _, run in experiment.runs()]
     assert [(run.seed, run.learner.label) for run in runs] == [
         (0, "zero"),
         (0, "reference"),

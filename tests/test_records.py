@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 from lifelong_gym import benchmark
+from lifelong_gym.benchmark import writer as writer_module
 from lifelong_gym.benchmark.metrics import Communication
 from lifelong_gym.benchmark.records import find_runs, read_run, read_runs
 from lifelong_gym.benchmark.results import digest
-from lifelong_gym.benchmark.writer import RunWriter, make_header
+from lifelong_gym.benchmark.writer import FinishedRunError, RunBusyError, RunWriter, make_header
 from lifelong_gym.errors import MissingExtraError
 from tests.synthetic_runs import BEST, ZERO, header, returns_of, rising, settings, write
 
@@ -94,22 +96,92 @@ def test_every_evaluation_is_in_the_file_at_once(tmp_path: Path) -> None:
             assert part.read_bytes().count(b"\n") == k + 2
 
 
-def test_another_run_is_never_overwritten(tmp_path: Path) -> None:
-    """Neither a finished one, nor an unfinished one with other settings, nor a foreign file."""
+def test_a_finished_run_is_never_overwritten(tmp_path: Path) -> None:
+    """It stays as it is, and nothing is left beside it."""
     path = tmp_path / "run.jsonl"
-    whole(path)
-    with pytest.raises(FileExistsError, match=r"run\.jsonl holds a finished run"):
+    before = whole(path)
+    with pytest.raises(FinishedRunError, match=r"run\.jsonl holds a finished run"):
         RunWriter(path, header(settings()))
-    other = tmp_path / "other.jsonl"
-    RunWriter(other, header(settings(seed=1))).close()
-    before = (tmp_path / "other.jsonl.part").read_bytes()
-    with pytest.raises(ValueError, match=r"another header: `settings\.seed` was 1, now 2"):
-        RunWriter(other, header(settings(seed=2)))
-    assert (tmp_path / "other.jsonl.part").read_bytes() == before
-    (tmp_path / "mine.jsonl.part").write_text("my notes\n")
-    with pytest.raises(ValueError, match=r"mine\.jsonl\.part is in the way"):
-        RunWriter(tmp_path / "mine.jsonl", header(settings()))
-    assert (tmp_path / "mine.jsonl.part").read_text() == "my notes\n"
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def interrupted(path: Path, n: int, **changed: Any) -> list[bytes]:
+    """A run that stopped after n evaluations; ``changed`` are parts of its header."""
+    with RunWriter(path, {**header(settings()), **changed}) as writer:
+        for k in range(n):
+            evaluate(writer, k)
+    return path.with_name(f"{path.name}.part").read_bytes().splitlines(keepends=True)
+
+
+BEGUN_AGAIN: dict[str, Callable[[list[bytes]], list[bytes]]] = {
+    "another seed": lambda lines: [lines[0].replace(b'"seed": 0}', b'"seed": 1}'), *lines[1:]],
+    "another schema": lambda lines: [lines[0].replace(b'"schema": 2', b'"schema": 1'), *lines[1:]],
+    "another reference": lambda lines: [lines[0].replace(b'{"version": 1', b'{"version": 2'), *lines[1:]],
+    "no versions": lambda lines: [lines[0].replace(b'"versions"', b'"vision"'), *lines[1:]],
+    "notes": lambda lines: [b"my notes\n"],
+    "a list": lambda lines: [b"[]\n", *lines[1:]],
+    "too deep": lambda lines: [b"[" * 100_000 + b"\n", *lines[1:]],
+    "a damaged line in the middle": lambda lines: [*lines[:2], lines[2][:-20] + b"\n", *lines[3:]],
+    "not a number": lambda lines: [*lines[:2], lines[2].replace(b'"returns": [[', b'"returns": [[NaN, '), *lines[3:]],
+    "a line twice": lambda lines: [*lines[:3], lines[2], *lines[3:]],
+    "a share above 1": lambda lines: [*lines[:2], lines[2].replace(b'"failed": [0.', b'"failed": [7.'), *lines[3:]],
+    "an endless number": lambda lines: [*lines[:2], lines[2].replace(b'mesteps": 100', b'mesteps": 1e999'), *lines[3:]],
+}
+
+
+@pytest.mark.parametrize("damage", BEGUN_AGAIN.values(), ids=BEGUN_AGAIN)
+def test_what_cannot_be_continued_begins_again(tmp_path: Path, damage: Callable[[list[bytes]], list[bytes]]) -> None:
+    """And ends in the bytes of a run that nothing happened to."""
+    path = tmp_path / "run.jsonl"
+    lines = interrupted(path, 4)
+    changed = damage(list(lines))
+    assert changed != lines
+    path.with_name("run.jsonl.part").write_bytes(b"".join(changed))
+    with RunWriter(path, header(settings())) as writer:
+        assert (writer.n_written, writer.last) == (0, None)
+        for k in range(N):
+            evaluate(writer, k)
+        writer.finish()
+    assert path.read_bytes() == whole(tmp_path / "whole.jsonl")
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [{"versions": {"python": "3.12"}}, {"machine": {"cores": 64}}, {"revision": "0" * 40}, {"revision": None}],
+)
+def test_a_run_goes_on_elsewhere_and_says_so(tmp_path: Path, elsewhere: dict[str, Any]) -> None:
+    """After a change of versions, machine or revision; once for each change, and references stay what they were."""
+    path, here = tmp_path / "run.jsonl", header(settings())
+    interrupted(path, 2, **elsewhere)
+    bits = [value + 1e-13 for value in here["references"]["best"]]
+    for n in (2, 3):  # interrupted here again
+        with RunWriter(path, {**here, "references": {**here["references"], "best": bits}}) as writer:
+            assert writer.n_written == n
+            evaluate(writer, n)
+    with RunWriter(path, here) as writer:
+        writer.finish()
+    run = read_run(path)
+    assert len(run.times) == 4
+    assert run.changes == ({name: here[name] for name in ("versions", "machine", "revision")},)
+    assert {name: run.header[name] for name in elsewhere} == elsewhere
+    assert run.header["references"] == here["references"]
+
+
+def test_runs_of_two_kinds_of_cpu_have_one_scale(tmp_path: Path) -> None:
+    """Of references that differ in bits the first count; where they differ by more, this is told."""
+    run = settings()
+    for seed, more in enumerate([0.0, 1e-12, 1.0]):
+        first = header({**run, "seed": seed})
+        first["references"]["best"] = [value + more for value in first["references"]["best"]]
+        with RunWriter(tmp_path / f"run{seed}.jsonl", first) as writer:
+            evaluate(writer, 0)
+            writer.finish()
+    (tmp_path / "other.jsonl.part").touch()
+    found = find_runs(tmp_path)
+    assert len({json.dumps(run.header["references"]) for run in found.runs}) == 1
+    (note,) = found.notes
+    assert "run2.jsonl has references that differ by up to 0.006 from those of" in note
 
 
 def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
@@ -117,11 +189,38 @@ def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     with RunWriter(path, header(settings())) as writer:
         evaluate(writer, 0)
-        with pytest.raises(ValueError, match=r"run\.jsonl\.part is being written by another process"):
+        with pytest.raises(RunBusyError, match=r"run\.jsonl\.part is being written by another process"):
             RunWriter(path, header(settings()))
         evaluate(writer, 1)
         writer.finish()
     assert len(read_run(path).times) == 2
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_run_that_another_process_finishes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    """Between opening the file and locking it; the finished file stays as it is, and only without it there is a run."""
+    path, lock = tmp_path / "run.jsonl", writer_module.lock
+    first = RunWriter(path, header(settings()))
+    evaluate(first, 0)
+
+    def finish_first(file: Any, wait: bool) -> bool:
+        monkeypatch.setattr(writer_module, "lock", lock)
+        first.finish()
+        path.rename(path if is_kept else tmp_path / "elsewhere")
+        return lock(file, wait)
+
+    monkeypatch.setattr(writer_module, "lock", finish_first)
+    if is_kept:
+        with pytest.raises(FinishedRunError):
+            RunWriter(path, header(settings()))
+        assert len(read_run(path).times) == 1
+        assert list(tmp_path.iterdir()) == [path]
+    else:
+        with RunWriter(path, header(settings())) as second:
+            assert second.n_written == 0
+        assert len(read_run((tmp_path / "elsewhere").rename(path)).times) == 1
 
 
 def test_numbers_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
@@ -174,7 +273,25 @@ def damaged(data: bytes) -> dict[str, tuple[bytes, str]]:
         "empty": (b"", "is not a run file"),
         "bytes": (b"\xff\xfe\n", "is not a run file"),
         "lines of another kind": (b"".join([*short, end]), "is not a run file: KeyError"),
+        "a list": (b"[]\n", "is not a run file"),
+        "nothing but a schema": (b'{"schema": 2}\n', "is truncated"),
+        "too deep": (b"[" * 100_000 + b"\n", "is not a run file"),
+        "too deep an end": (lines[0] + b'{"end": ' + b"[" * 100_000 + b"\n", "is truncated"),
+        **{f"without {name}": (without(lines, name), "is not a run file: KeyError") for name in PARTS},
+        **{f"wrong {name}": (without(lines, name, 3), "is not a run file: ") for name in PARTS},
     }
+
+
+PARTS = ("versions", "machine", "revision", "settings", "tasks_hash", "references", "estimators")
+
+
+def without(lines: list[bytes], name: str, instead: Any = None) -> bytes:
+    """A run whose header lacks a part, or holds something else, with an end that fits."""
+    content = json.loads(lines[0])
+    content[name if instead else "schemes"] = instead or content.pop(name)
+    lines = [json.dumps(content).encode() + b"\n", *lines[1:-1]]
+    end = {"end": True, "n_evaluations": len(lines) - 1, "hash": digest(b"".join(lines))}
+    return b"".join([*lines, json.dumps(end).encode() + b"\n"])
 
 
 def test_damaged_runs_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,14 @@ class Interrupted(Counter):
             super().learn(total_timesteps * 2 // 3)
             raise KeyboardInterrupt
         super().learn(total_timesteps)
+
+
+class Killed(Counter):
+    """Its process dies while it learns, as when memory runs out."""
+
+    def learn(self, total_timesteps: int) -> None:
+        """Nothing any more."""
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Mute:
