@@ -166,3 +166,15 @@ def test_callbacks_hear_of_stages(learner: type[BaseAlgorithm]) -> None:
         referee.finish()
     assert callbacks[2].lines == LIFELONG[3:]
     assert BaseAlgorithm._init_callback.__module__ == BaseAlgorithm.__module__  # nothing is left behind
+
+
+@pytest.mark.parametrize(("taken", "told"), [([16, 0, 0], LIFELONG[2:]), ([16, 8, 0], LIFELONG[3:])])
+def test_a_run_that_goes_on_hears_the_rest(taken: list[int], told: list[Any]) -> None:
+    """What came before the last evaluation isn't told again."""
+    venv = env()
+    referee = Referee(venv, plan(), lambda mark: None, n_done=2, taken=taken)
+    learner = Attentive(venv)
+    with referee.hearing(learner):
+        learner.learn(plan().total_timesteps - sum(taken))
+        referee.finish()
+    assert learner.lines == told
