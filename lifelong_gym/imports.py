@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -21,3 +23,14 @@ def load(path: str) -> Any:
             raise ValueError(f"module {module!r} has no {name!r}")
         value = getattr(value, part)
     return value
+
+
+def search_current_folder(*names: str) -> None:
+    """Where one of these is ``module:Name``, let its module lie in the current folder.
+
+    It is looked for there last, so that no file among a user's results stands in for a library; and where no name has a
+    module, nothing there is ever run.
+    """
+    here = str(Path.cwd())
+    if any(":" in name for name in names) and here not in sys.path:
+        sys.path.append(here)

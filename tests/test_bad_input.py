@@ -13,9 +13,9 @@ import numpy as np
 import pettingzoo
 import pytest
 from gymnasium.error import ResetNeeded
-from gymnasium.vector import AutoresetMode
 
 import lifelong_gym
+from lifelong_gym.envs.vector import AutoresetMode
 from lifelong_gym.errors import FamilyError, MissingExtraError, UnknownNameError
 from lifelong_gym.registry import FAMILIES, register_family
 from lifelong_gym.wrappers import as_vec_env

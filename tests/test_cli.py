@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from typer.testing import CliRunner
 from lifelong_gym import registry
 from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.results import read_result
+from tests.synthetic_runs import multi_task
 
 ENV = "LifelongSimpleMass-v0"
 
@@ -42,6 +46,7 @@ def test_list_names_everything(lifelong: object) -> None:
 def test_list_describes_an_environment(lifelong: object) -> None:
     """Parameters with units and presets; a learner's arguments."""
     output = lifelong("list", ENV).output  # type: ignore[operator]
+    assert "lifelong list" not in output, "it tells to do what is being done"
     assert "stiffness" in output
     assert "N/m" in output
     assert "hetero" in output
@@ -85,7 +90,14 @@ def test_train_and_play_with_sb3(lifelong: object, tmp_path: Path) -> None:
         (("train", "PGELLA", "LifelongCartPol-v0"), "Did you mean 'LifelongCartPole-v0'"),
         (("train", "PGELLA", ENV, "--preset", "heter"), "Did you mean 'hetero'"),
         (("train", "PGELLA", ENV, "-a", "n_basis"), "must be `name=value`"),
-        (("play", "nowhere", ENV), "nowhere"),
+        (("train", "PGELLA", ENV, "-a", "n_bassis=3"), "unknown argument 'n_bassis'. Did you mean 'n_basis'"),
+        (("train", "PPO", ENV, "-a", "n_step=3"), "Did you mean 'n_steps'"),
+        (("train", "PGELLA", ENV, "-a", "ridge=Infinity"), "`arguments.ridge` must be what JSON can hold"),
+        (("train", "nomod:X", ENV), "there is no module 'nomod', which 'nomod:X' names"),
+        (("list", "nomod:X"), "there is no module 'nomod'"),
+        (("play", "nowhere", ENV), "`run` must be a folder that `lifelong train` wrote. There is no nowhere/run.json"),
+        (("benchmark", "nofile.toml"), "`experiment` must be a TOML file. There is none at nofile.toml"),
+        (("report", "nowhere"), "There is none at nowhere"),
         (("list", "CartPole"), "unknown environment or agent"),
         (("reproduce", "zhan2018"), "unknown paper 'zhan2018'. Did you mean 'zhan2017'"),
     ],
@@ -110,3 +122,84 @@ def test_demo_writes_what_it_says(lifelong: object, tmp_path: Path) -> None:
     for name in ("learning_curves.png", "policies.gif", "result.json"):
         assert f"out/{name}" in result.output
         assert (tmp_path / "out" / name).stat().st_size > 1000
+
+
+NASTY = "a[b] :x: [/c] $d$"
+
+
+def test_what_users_name_is_printed_as_it_is(lifelong: object, tmp_path: Path) -> None:
+    """No markup, no emoji, no formula and no broken path, in any command."""
+    learner, run = "tests.toy_learners:Counter", f"runs/{NASTY}/{'deep' * 20}"
+    (tmp_path / "e.toml").write_text(
+        f"quick = true\nseeds = 1\nprotocol = {{episodes_per_task = 1, n_evaluations = 1}}\nfamilies = [{ENV!r}]\n"
+        f"[learners]\n{NASTY!r} = {{class = {learner!r}}}\n'[/bad]' = {{class = 'tests.toy_learners:Broken'}}\n",
+        encoding="utf-8",
+    )
+    played = [
+        lifelong("train", "PGELLA", ENV, "--total-timesteps", "1", "--folder", run),  # type: ignore[operator]
+        lifelong("play", run, ENV, "--video", f"{run}/{NASTY}.gif"),  # type: ignore[operator]
+        lifelong("benchmark", "e.toml", "--folder", run),  # type: ignore[operator]
+        lifelong("report", run),  # type: ignore[operator]
+        lifelong("list", f"{NASTY}:{NASTY}"),  # type: ignore[operator]
+    ]
+    for result in played:
+        assert run in result.output or f"{NASTY}:{NASTY}" in result.output, result.output
+    assert [result.exit_code for result in played] == [0, 0, 1, 0, 2]
+    benchmarked = played[2].output
+    assert f"{NASTY} on {ENV}, seed 0: " in benchmarked
+    assert f"failed: [/bad] on {ENV}, seed 0: ValueError: [/wrong] :x:" in benchmarked
+    assert (tmp_path / run / f"{NASTY}.gif").exists()
+
+
+def in_folder(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """`lifelong` in a process of its own, whose current folder holds a file named like a library."""
+    (folder / "matplotlib.py").write_text("raise SystemExit('a file among results was executed')", encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("lifelong")), *words]
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | env, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+
+
+def test_nothing_is_executed_from_the_current_folder(tmp_path: Path) -> None:
+    """A file among results with a library's name isn't imported, in any locale; the report reads what it finds."""
+    multi_task(tmp_path / "runs", "naïve \u03c3", range(2))
+    done = in_folder(tmp_path, "report", "runs", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 0, done.stderr
+    assert "naïve \u03c3" in (tmp_path / "runs" / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_modules_of_ones_own_are_found_last(tmp_path: Path) -> None:
+    """A `module:Class` may lie in the current folder; a file with a library's name there is still not imported."""
+    source = Path(__file__).with_name("toy_learners.py").read_text(encoding="utf-8")
+    (tmp_path / "mine.py").write_text(source, encoding="utf-8")
+    budget = ("--protocol", "multi_task", "--episodes-per-task", "1", "--n-evaluations", "1", "--seeds", "1")
+    done = in_folder(tmp_path, "benchmark", "--quick", "--agents", "mine:Counter", "--envs", ENV, *budget)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "a file among results" not in done.stderr
+    assert "no module 'mine'" in in_folder(tmp_path / "runs", "list", "mine:Counter").stderr
+
+
+def test_long_work_is_announced(lifelong: object) -> None:
+    """Before tasks are drawn and before policies are evaluated, which takes minutes where tasks are many."""
+    output = lifelong("train", "PGELLA", ENV, "--n-tasks", "1000", "--total-timesteps", "1").output  # type: ignore[operator]
+    assert "making 1,000 tasks and the learner ..." in output
+    assert "evaluating the learned policies in 8,000 episodes ..." in output
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("[]", "not a result file: it has no schema"),
+        ('{"schema": 1}', "`settings` or its hash is missing"),
+        ("[" * 100_000, "truncated or not a result file"),
+        ("\udcff", "truncated or not a result file"),
+    ],
+)
+def test_play_refuses_a_damaged_run(lifelong: object, damage: str, message: str) -> None:
+    """In a line that names the file."""
+    Path("run").mkdir()
+    Path("run/run.json").write_text(damage, encoding="utf-8", errors="surrogateescape")
+    result = lifelong("play", "run", ENV)  # type: ignore[operator]
+    assert result.exit_code == 2
+    assert "run/run.json" in result.output
+    assert message in result.output

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import io
+import math
+import re
 import subprocess
 import sys
 import time
@@ -89,7 +92,7 @@ def test_names_say_how_a_learner_is_used() -> None:
         ({"learners": ["PGELA"]}, r"learners.PGELA: unknown agent 'PGELA'. Did you mean 'PGELLA'"),
         ({"learners": ["PPO+apend"]}, r"learners.PPO\+apend: unknown suffix 'apend'. Did you mean 'append'"),
         ({"learners": ["PPO", "stable_baselines3:PPO"]}, "learners.PPO: named twice"),
-        ({"learners": ["no_such_module:Class"]}, "learners.no_such_module:Class: No module named 'no_such_module'"),
+        ({"learners": ["no_such_module:Class"]}, "learners.no_such_module:Class: there is no module 'no_such_module'"),
         ({"learners": {"PPO": {"argument": {}}}}, "learners.PPO: unknown key 'argument'. Did you mean 'arguments'"),
         ({"learners": {"PPO": {"arguments": 3}}}, "learners.PPO: `arguments` must be a table. Received 3"),
         ({"learners": {"PPO": {"alone": "yes"}}}, "learners.PPO: `alone` must be true or false. Received 'yes'"),
@@ -114,12 +117,61 @@ def test_errors_name_the_key(change: dict[str, Any], message: str) -> None:
         Experiment.of_dict({**SMALL, **change})
 
 
+@pytest.mark.parametrize("value", [math.inf, math.nan, datetime.date(2026, 1, 1), -3, "x", [], [[]], {"a": 1}])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("learners", "families", "protocol", "seeds", "quick"),
+        *("learners.PPO", f"families.{ID}"),
+        *(f"learners.PPO.{key}" for key in ("class", "arguments", "task_observation", "alone")),
+        *(f"families.{ID}.{key}" for key in ("preset", "n_tasks", "task_seed")),
+        *(f"protocol.{key}" for key in ("name", "episodes_per_task", "n_evaluations", "n_eval_episodes", "shuffle")),
+    ],
+)
+def test_no_value_of_toml_gets_past_the_checks(key: str, value: object) -> None:
+    """Wherever it stands, what doesn't fit is an error that begins with its key, or its table's."""
+    content: dict[str, Any] = {"learners": {"PPO": {}}, "families": {ID: {}}, "protocol": {}}
+    *tables, name = key.split(".")
+    within = content
+    for table in tables:
+        within = within[table]
+    within[name] = value
+    if key == "learners.PPO.arguments" and value == {"a": 1}:
+        Experiment.of_dict(content)  # whether PPO takes it is seen when it is made
+        return
+    with pytest.raises(ExperimentError, match=f"^{re.escape('.'.join(tables) or key)}"):
+        Experiment.of_dict(content)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, datetime.date(2026, 1, 1), datetime.time(3)])
+def test_arguments_are_what_json_can_hold(value: object) -> None:
+    """The message says where the value stands, however deep."""
+    learner = {"arguments": {"policy_kwargs": {"net_arch": [64, value]}}}
+    where = r"learners.PPO: `arguments.policy_kwargs.net_arch\[1\]` must be what JSON can hold.* Received "
+    with pytest.raises(ExperimentError, match=where):
+        Experiment.of_dict({**SMALL, "learners": {"PPO": learner}})
+
+
 def test_no_toml(tmp_path: Path) -> None:
-    """The file is named, and where it is wrong."""
+    """The file is named, and where it is wrong; a folder or nothing at all is no file."""
     path = tmp_path / "experiment.toml"
-    path.write_text("seeds = [")
+    path.write_text("seeds = [", encoding="utf-8")
     with pytest.raises(ExperimentError, match=r"experiment.toml is not TOML: "):
         Experiment.read(path)
+    path.write_bytes(b'protocol = "\xff"')
+    with pytest.raises(ExperimentError, match=r"experiment.toml is not TOML: "):
+        Experiment.read(path)
+    for missing in (tmp_path, tmp_path / "none.toml"):
+        with pytest.raises(ExperimentError, match=f"There is none at {missing}"):
+            Experiment.read(missing)
+
+
+def test_an_unknown_argument_is_refused_with_a_suggestion() -> None:
+    """By every learner whose signature says what it takes."""
+    for name, wrong, right in (("PGELLA", "n_bassis", "n_basis"), ("PPO", "n_step", "n_steps")):
+        experiment = Experiment.of_dict({**SMALL, "learners": {name: {"arguments": {wrong: 3}}}})
+        with pytest.raises(ExperimentError, match=f"unknown argument '{wrong}'. Did you mean '{right}'"):
+            experiment.check()
 
 
 @pytest.mark.parametrize(

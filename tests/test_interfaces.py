@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import env_checker
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector import AsyncVectorEnv
 from gymnasium.vector.utils import CloudpickleWrapper
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from pettingzoo.test import api_test, max_cycles_test, parallel_api_test, parallel_seed_test, render_test
@@ -25,6 +25,7 @@ from stable_baselines3.common import env_checker as sb3_checker
 
 import lifelong_gym
 from lifelong_gym.envs.backends.threads import set_num_threads
+from lifelong_gym.envs.vector import AutoresetMode
 from lifelong_gym.registry import FAMILIES
 from tests.making import CART_POLE, GRID_WORLD, aec, parallel, rows_for_sb3, same
 

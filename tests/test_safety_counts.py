@@ -10,7 +10,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -21,6 +20,7 @@ from lifelong_gym.envs.control.cart_pole import CartPole
 from lifelong_gym.envs.core import Core, Settings
 from lifelong_gym.envs.family import Continuous
 from lifelong_gym.envs.rollout import count_violations
+from lifelong_gym.envs.vector import AutoresetMode
 from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.wrappers import as_vec_env
 from tests.broken_families import Room, variant

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,3 +107,40 @@ class OneHot(Counter):
         """Actions."""
         n_tasks = len(self.env.core.tasks)
         return 0.1 * observations[:, -n_tasks:].argmax(axis=1)[:, None].astype(np.float32)
+
+
+def full(_: Path) -> None:
+    """Writes to a disk that has no room."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class Hungry:
+    """A learner whose model outgrows its disk."""
+
+    folder: Path | None = None
+
+    def __init__(self, env: Any, seed: int = 0) -> None:
+        """No learner yet."""
+        self.env, self.trained = env, False
+
+    def learn(self, total_timesteps: int) -> None:
+        """At once."""
+        self.trained = True
+
+    def predict(self, observations: Any) -> Any:
+        """Any action."""
+        return [self.env.action_space.sample() for _ in observations]
+
+    def save(self, path: Path) -> None:
+        """Little before training, too much after it."""
+        if self.trained and Hungry.folder in path.parents:
+            full(path)
+        path.write_text("model", encoding="utf-8")
+
+
+class Broken(Counter):
+    """A learner whose message looks like markup."""
+
+    def learn(self, total_timesteps: int) -> None:
+        """Fail."""
+        raise ValueError("[/wrong] :x:")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -13,13 +12,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.markup import escape
 
 from lifelong_gym import registry
+from lifelong_gym.benchmark.disk import DiskError, claim_file, reason
 from lifelong_gym.benchmark.learners import known, learner_class
 from lifelong_gym.benchmark.listing import agents_table, describe_environment, environments_table, final_tables
+from lifelong_gym.benchmark.terminal import BOLD, say, working
+from lifelong_gym.benchmark.training import MODEL, RESULT, check_saving, write_trained
 from lifelong_gym.errors import LifelongGymError, unknown
-from lifelong_gym.imports import load
+from lifelong_gym.imports import load, search_current_folder
 
 console = Console()
 app = typer.Typer(
@@ -34,14 +35,6 @@ EnvArgument = Annotated[
 ]
 REPRODUCTIONS = "lifelong_gym.benchmark.reproductions"
 PAPERS = {name: f"{REPRODUCTIONS}.{name}.paper:PAPER" for name in ("bouammar2015", "zhan2017")}
-RESULT, MODEL = "run.json", "model.zip"
-N_EPISODES, EVALUATION_SEED = 8, 1_000_000
-
-
-@app.callback()
-def _find_own_modules() -> None:
-    """`module:Class` is looked for in the current folder too, as Python does for scripts."""
-    sys.path.insert(0, str(Path.cwd()))
 
 
 def _readable_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -51,8 +44,9 @@ def _readable_errors(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (LifelongGymError, ValueError, ImportError, FileNotFoundError, FileExistsError) as error:
-            Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(str(error))}", highlight=False)
+        except (LifelongGymError, ValueError, ImportError, OSError) as error:
+            is_bare = isinstance(error, OSError) and not isinstance(error, LifelongGymError)
+            say(Console(stderr=True), ("error: ", "bold red"), reason(error) if is_bare else error)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             Console(stderr=True).print("interrupted: nothing half-written is left")
@@ -92,10 +86,11 @@ def list_(
 
     Examples: `lifelong list`, `lifelong list LifelongCartPole-v0 --references`, `lifelong list PGELLA`
     """
+    search_current_folder(name or "")
     if name is None:
         console.print(environments_table())
         console.print(agents_table())
-        console.print("Next: [bold]lifelong list LifelongCartPole-v0[/bold], or [bold]lifelong demo[/bold].")
+        say(console, "Next: ", ("lifelong list LifelongCartPole-v0", BOLD), ", or ", ("lifelong demo", BOLD), ".")
     elif name in registry.FAMILIES or (":" in name and registry.names_family(name)):
         describe_environment(console, name, references)
     elif name in known() or ":" in name:
@@ -125,27 +120,24 @@ def train(
 
     Example: `lifelong train PGELLA LifelongCartPole-v0 --preset hetero --n-tasks 50 -a n_basis=3`
     """
-    from lifelong_gym.benchmark.evaluation import Evaluation
     from lifelong_gym.benchmark.learners import LearnerSpec
-    from lifelong_gym.benchmark.results import write_result
     from lifelong_gym.envs.parallel import LifelongParallelEnv
     from lifelong_gym.wrappers import CoreVecEnv
 
+    search_current_folder(agent, env)
     arguments = dict(_argument(text) for text in argument or [])
     spec = LearnerSpec.of(agent, arguments=arguments)
-    tasks = registry.sample_tasks(env, n_tasks, task_seed, preset)
     env = registry.resolve(env)
     folder = folder or Path("runs") / f"{agent.rpartition(':')[2]}-{env.rpartition(':')[2]}-seed{seed}"
     if (folder / RESULT).exists() and not overwrite:
         raise FileExistsError(f"{folder} holds a run already: pass --overwrite, or another --folder")
-    parallel = LifelongParallelEnv(env, tasks=tasks, task_observation=spec.task_observation)
-    learner = spec.make(CoreVecEnv.of(parallel), seed)
-    if not hasattr(learner, "save"):
-        raise ValueError(f"{agent} can't be saved: it has no `save`. `lifelong benchmark` doesn't need one")
+    with working(console, f"making {n_tasks:,} task{'s' * (n_tasks > 1)} and the learner"):
+        tasks = registry.sample_tasks(env, n_tasks, task_seed, preset)
+        parallel = LifelongParallelEnv(env, tasks=tasks, task_observation=spec.task_observation)
+        learner = spec.make(CoreVecEnv.of(parallel), seed)
+    check_saving(learner, agent, folder, console)
     takes_bar = "progress_bar" in inspect.signature(learner.learn).parameters
     learner.learn(total_timesteps, **({"progress_bar": True} if takes_bar else {}))
-    folder.mkdir(parents=True, exist_ok=True)
-    learner.save(folder / MODEL)
     settings = {
         "agent": agent,
         "arguments": arguments,
@@ -155,16 +147,10 @@ def train(
         "seed": seed,
         "total_timesteps": total_timesteps,
     }
-    measured = Evaluation.of(env, tasks, N_EPISODES, EVALUATION_SEED, spec.task_observation).measure(learner)
-    returns = measured.returns.mean(axis=1)
-    write_result(folder / RESULT, settings, {"return_per_task": returns, "failed": measured.failed, **_steps(learner)})
-    console.print(f"Mean return of the learned policies: {returns.mean():.2f}")
-    console.print(f"Written: [bold]{folder / MODEL}[/bold] and [bold]{folder / RESULT}[/bold]")
-    console.print(f"Next: [bold]lifelong play {folder} {env} --task 0[/bold]")
-
-
-def _steps(learner: Any) -> dict[str, int]:
-    return {"num_timesteps": learner.num_timesteps} if hasattr(learner, "num_timesteps") else {}
+    written = write_trained(learner, folder, settings, tasks, console)
+    say(console, "Next: ", (f"lifelong play {written} {env} --task 0", BOLD))
+    if written != folder:
+        raise typer.Exit(1)
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -197,11 +183,17 @@ def play(
     from lifelong_gym.benchmark.models import Kept
     from lifelong_gym.envs.single import LifelongEnv
 
+    if not run.is_file() and not (run / RESULT).is_file():
+        raise DiskError(
+            f"`run` must be a folder that `lifelong train` wrote, or a run file. There is no {run / RESULT}"
+        )
     kept = Kept.of_run(run) if run.is_file() else Kept.of_training(run / RESULT, run / MODEL)
+    search_current_folder(kept.agent, env)
     if kept.env_id != registry.resolve(env):
         raise ValueError(f"`env` must be {kept.env_id}, which {run} was trained on. Received {env}")
     if video is not None:
         animation.check_suffix(video)
+        claim_file(video)
     policy = kept.policy(task)
     look: dict[str, Any] = {
         "task_observation": kept.task_observation,
@@ -212,10 +204,10 @@ def play(
         total = animation.play(single, policy, task, seed)
     else:
         total = animation.film_episode(video, single, policy, task, seed)
-        console.print(f"Written: [bold]{video}[/bold]")
+        say(console, "Written: ", (video, BOLD))
     single.close()
-    console.print(f"Sum of rewards in task {task}: {total:.2f}")
-    console.print(f"Next: another task with [bold]--task N[/bold] (of {len(kept.tasks['uids'])})")
+    say(console, f"Sum of rewards in task {task}: {total:.2f}")
+    say(console, "Next: another task with ", ("--task N", BOLD), f" (of {len(kept.tasks['uids'])})")
 
 
 @app.command()
@@ -263,32 +255,31 @@ def benchmark(
 
     Example: `lifelong benchmark --agents PGELLA,ENAC,PPO --envs LifelongCartPole-v0,LifelongCH47-v0 --quick`
     """
-    from lifelong_gym.benchmark.experiment import Experiment, seeds_of
+    from lifelong_gym.benchmark.experiment import Experiment, named, read_toml, seeds_of
     from lifelong_gym.benchmark.outputs import Outputs
     from lifelong_gym.benchmark.runner import run_experiment
 
     chosen = None if seeds is None else seeds_of(seeds)
     if experiment is not None:
-        described = Experiment.read(experiment)
+        content = read_toml(experiment)
     else:
         family = {"n_tasks": n_tasks, "preset": preset, "task_seed": task_seed}
         budget = {"episodes_per_task": episodes_per_task, "n_evaluations": n_evaluations}
-        described = Experiment.of_dict(
-            {
-                "learners": agents.split(","),
-                "families": {id: _given(family) for id in envs.split(",")},
-                "protocol": {"name": protocol, **_given(budget)},
-                "quick": quick,
-            }
-        )
-    described = described.part(only.split(",") if only else (), chosen)
+        content = {
+            "learners": agents.split(","),
+            "families": {id: _given(family) for id in envs.split(",")},
+            "protocol": {"name": protocol, **_given(budget)},
+            "quick": quick,
+        }
+    search_current_folder(*named(content))
+    described = Experiment.of_dict(content).part(only.split(",") if only else (), chosen)
     outcome = run_experiment(described, folder, console, processes, Outputs(keep_models, tensorboard, wandb))
     for table in final_tables(outcome.written + outcome.skipped):
         console.print(table)
-    console.print(f"{len(outcome.written)} runs written, {len(outcome.skipped)} were there: [bold]{folder}[/bold]")
+    say(console, f"{len(outcome.written)} runs written, {len(outcome.skipped)} were there: ", (folder, BOLD))
     for name, why in outcome.failed.items():
-        console.print(f"[red]failed:[/red] {escape(name)}: {escape(why)}", highlight=False)
-    console.print(f"Next: [bold]lifelong report {folder}[/bold]")
+        say(console, ("failed: ", "red"), f"{name}: {why}")
+    say(console, "Next: ", (f"lifelong report {folder}", BOLD))
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -312,10 +303,8 @@ def report(
 
     page, *others = write_report(runs, folder, html)
     place = others[0].parent.parent
-    console.print(
-        f"Written: [bold]{page}[/bold], and {len(others)} files of tables and figures in [bold]{place}[/bold]"
-    )
-    console.print(f"Next: open {page} in a browser, or load the data: `lifelong_gym.benchmark.load({str(runs)!r})`")
+    say(console, "Written: ", (page, BOLD), f", and {len(others)} files of tables and figures in ", (place, BOLD))
+    say(console, f"Next: open {page} in a browser, or load the data: `lifelong_gym.benchmark.load({str(runs)!r})`")
 
 
 @app.command()
@@ -337,7 +326,7 @@ def reproduce(
         raise unknown("paper", paper, PAPERS)
     folder = folder or Path("runs") / paper
     page = load(PAPERS[paper]).reproduce(folder, quick, console, page_folder=page_folder, n_processes=processes)
-    console.print(f"Next: read [bold]{page}[/bold]")
+    say(console, "Next: read ", (page, BOLD))
 
 
 if __name__ == "__main__":

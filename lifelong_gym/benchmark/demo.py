@@ -15,9 +15,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from lifelong_gym.agents import PGELLA, REINFORCE
 from lifelong_gym.benchmark import metrics
+from lifelong_gym.benchmark.disk import claim_folder
 from lifelong_gym.benchmark.references import best_policies
 from lifelong_gym.benchmark.results import write_result
 from lifelong_gym.benchmark.statistics import Interval, bootstrap
+from lifelong_gym.benchmark.terminal import BOLD, say
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.registry import family, sample_tasks
 from lifelong_gym.tasks import FloatArray, TaskSet
@@ -151,7 +153,7 @@ def run(folder: Path, budget: Budget, console: Console) -> None:
     from lifelong_gym.benchmark.animation import animate
     from lifelong_gym.benchmark.plots import learning_curves
 
-    folder.mkdir(parents=True, exist_ok=True)
+    claim_folder(folder)
     tasks = sample_tasks(ENV, budget.n_tasks, seed=0, preset=PRESET)
     console.print(_introduction(budget))
     console.print(str(tasks), no_wrap=True, overflow="ellipsis", highlight=False, markup=False)
@@ -178,7 +180,7 @@ def run(folder: Path, budget: Budget, console: Console) -> None:
     with console.status("playing the learned policies"):
         animate(film, ENV, tasks, _three_unlike(tasks), learners[SHARING])
     write_result(result, _settings(tasks, budget), _everything(raw, rows, best, nothing))
-    console.print(_farewell(plot, film, result))
+    _farewell(console, plot, film, result)
 
 
 def _progress(console: Console) -> Progress:
@@ -238,11 +240,9 @@ def _everything(
     return {"table": finite, "performance": dict(raw), "reference": best, "zero_policy": nothing}
 
 
-def _farewell(plot: Path, film: Path, result: Path) -> str:
-    return (
-        f"\nWritten: [bold]{plot}[/bold] (learning curves), [bold]{film}[/bold] (three tasks, learned policies), "
-        f"[bold]{result}[/bold] (all figures, seeds and versions)\n"
-        "Next: [bold]lifelong list[/bold] shows what there is; "
-        "[bold]lifelong train PGELLA LifelongDoubleMass-v0 --preset hetero[/bold] learns another family; "
-        "[bold]lifelong play[/bold] shows a trained model."
-    )
+def _farewell(console: Console, plot: Path, film: Path, result: Path) -> None:
+    say(console, "\nWritten: ", (plot, BOLD), " (learning curves), ", (film, BOLD), " (three tasks, learned policies)")
+    say(console, "and ", (result, BOLD), " (all figures, seeds and versions)")
+    say(console, "Next: ", ("lifelong list", BOLD), " shows what there is, ")
+    say(console, ("lifelong train PGELLA LifelongDoubleMass-v0 --preset hetero", BOLD), " learns another family, ")
+    say(console, ("lifelong play", BOLD), " shows a trained model.")

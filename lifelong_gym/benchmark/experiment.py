@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -87,10 +87,7 @@ class Experiment:
     @classmethod
     def read(cls, path: Path) -> Experiment:
         """From a TOML file; see `of_dict`."""
-        try:
-            return cls.of_dict(tomllib.loads(path.read_text()))
-        except tomllib.TOMLDecodeError as error:
-            raise ExperimentError(f"{path} is not TOML: {error}") from None
+        return cls.of_dict(read_toml(path))
 
     @classmethod
     def of_dict(cls, content: Mapping[str, Any]) -> Experiment:
@@ -187,6 +184,33 @@ class Experiment:
         ]
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a file says that describes an experiment.
+
+    Raises:
+        ExperimentError: there is no such file, or it isn't TOML.
+    """
+    if not path.is_file():
+        raise ExperimentError(f"`experiment` must be a TOML file. There is none at {path}")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # bytes that aren't UTF-8, too
+        raise ExperimentError(f"{path} is not TOML: {error}") from None
+
+
+def named(content: Any) -> Iterator[str]:
+    """All texts in what a file says, keys too; ``module:Name`` is among them where it names one."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, Mapping):
+        for key, value in content.items():
+            yield key
+            yield from named(value)
+    elif isinstance(content, Sequence):
+        for value in content:
+            yield from named(value)
+
+
 class Levels(NamedTuple):
     """What returns are compared with, and whether sharing can pay at all.
 
@@ -216,12 +240,14 @@ def _each(
     key: str, content: Mapping[str, Any], known: Sequence[str], make: Callable[[str, dict[str, Any]], Any]
 ) -> tuple[Any, ...]:
     given = content.get(key)
-    if isinstance(given, Sequence) and not isinstance(given, str):
+    if isinstance(given, list | tuple) and all(isinstance(name, str) for name in given):
         given = {name: {} for name in given}
     if not isinstance(given, Mapping) or not given:
         raise ExperimentError(f"{key}: must name at least one. Received {given!r}")
     made = []
     for name, table in given.items():
+        if not isinstance(table, Mapping):
+            raise ExperimentError(f"{key}.{name}: must be a table. Received {table!r}")
         try:
             _check_keys(table, known)
             made.append(make(name, dict(table)))
@@ -231,6 +257,8 @@ def _each(
 
 
 def _protocol(given: Any, quick: bool) -> Protocol:
+    if not isinstance(given, str | Mapping):
+        raise ExperimentError(f"protocol: must be a name or a table. Received {given!r}")
     table = {"name": given} if isinstance(given, str) else dict(given)
     small: dict[str, Any] = {}
     if quick:
@@ -238,7 +266,7 @@ def _protocol(given: Any, quick: bool) -> Protocol:
         small["n_evaluations"] = QUICK_EVALUATIONS.get(table.get("name", ""), small["n_evaluations"])
     try:
         return Protocol.of(**{**small, **table})
-    except (LifelongGymError, ValueError) as error:
+    except (LifelongGymError, TypeError, ValueError) as error:
         raise ExperimentError(f"protocol: {error}") from error
 
 

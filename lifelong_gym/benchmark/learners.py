@@ -27,6 +27,7 @@ CONTRIB = ("ARS", "CrossQ", "QRDQN", "RecurrentPPO", "TQC", "TRPO")
 ALONE = "scratch"
 STEPS_AN_UPDATE = 2048  # of PPO and its relatives, as SB3's defaults have it for one environment
 MINIBATCH = 64  # their default
+GIVEN = ("env", "seed")  # arguments that every learner gets from us
 
 
 class LearnerError(LifelongGymError, ValueError):
@@ -59,10 +60,30 @@ def learner_class(name: str) -> type[Any]:
     except ModuleNotFoundError as error:
         if name in CONTRIB and error.name == "sb3_contrib":
             raise MissingExtraError("sb3-contrib", "contrib") from None
+        module = name.partition(":")[0]
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise ValueError(f"there is no module {error.name!r}, which {name!r} names") from None
         raise
     if not inspect.isclass(kind):
         raise ValueError(f"{name!r} must name a class. Received {kind!r}")
     return kind
+
+
+def _check_native(name: str, value: Any) -> None:
+    """Raise `ValueError` unless JSON can hold a value; the message says where in ``name`` it can't."""
+    if isinstance(value, Mapping):
+        for key, within in value.items():
+            _check_native(f"{name}.{key}", within)
+    elif isinstance(value, list | tuple):
+        for i, within in enumerate(value):
+            _check_native(f"{name}[{i}]", within)
+    elif not (
+        value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
+    ):
+        raise ValueError(
+            f"`{name}` must be what JSON can hold: finite numbers, text, true or false, lists and tables of them. "
+            f"Received {value!r}"
+        )
 
 
 def first_line(kind: type[Any]) -> str:
@@ -97,7 +118,11 @@ class LearnerSpec:
         Raises:
             ValueError: no such learner, or no such suffix.
         """
-        kind, _, suffix = given.pop("class", name).partition("+")
+        label = name if "class" in given else name.rpartition(":")[2]
+        kind = given.pop("class", name)
+        if not isinstance(kind, str):
+            raise ValueError(f"`class` must be a name. Received {kind!r}")
+        kind, _, suffix = kind.partition("+")
         if suffix and suffix not in (*TASK_OBSERVATIONS, ALONE):
             raise unknown("suffix", suffix, [*TASK_OBSERVATIONS, ALONE])
         wish = getattr(learner_class(kind), "task_observation", "hide")
@@ -110,7 +135,8 @@ class LearnerSpec:
             raise ValueError(f"`alone` must be true or false. Received {given['alone']!r}")
         if not isinstance(given.get("arguments", {}), Mapping):
             raise ValueError(f"`arguments` must be a table. Received {given['arguments']!r}")
-        return cls(name.rpartition(":")[2], kind, **given)
+        _check_native("arguments", given.get("arguments", {}))
+        return cls(label, kind, **given)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-native."""
@@ -137,6 +163,7 @@ class LearnerSpec:
         missing = [name for name in ("learn", "predict") if not callable(getattr(kind, name, None))]
         if missing:
             raise LearnerError(f"learner {self.label!r} ({self.kind}) must have a method `{missing[0]}`")
+        self._check_names(kind)
         try:
             if issubclass(kind, BaseAlgorithm):
                 return kind(**self._sb3_arguments(kind, env), env=env, seed=seed)
@@ -144,6 +171,15 @@ class LearnerSpec:
         except (AssertionError, TypeError, ValueError) as error:
             where = type(env.core.family).__name__
             raise LearnerError(f"learner {self.label!r} can't be made for {where}: {error}") from error
+
+    def _check_names(self, kind: type[Any]) -> None:
+        parameters = inspect.signature(kind).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return  # the class itself will say
+        settable = [name for name in parameters if name not in GIVEN and not name.startswith("_")]
+        for name in self.arguments:
+            if name not in settable:
+                raise LearnerError(f"learner {self.label!r}: {unknown('argument', name, settable)}")
 
     def _sb3_arguments(self, kind: type[Any], env: CoreVecEnv) -> dict[str, Any]:
         """The arguments, with what they leave to us: the first policy, the CPU, and rollouts of SB3's usual size."""

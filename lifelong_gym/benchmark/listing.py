@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lifelong_gym import registry
 from lifelong_gym.benchmark.learners import BASELINES, CONTRIB, SB3, first_line, learner_class, registered
 from lifelong_gym.distributions import RandomSign, SameAs
 
 N_EPISODES, EVALUATION_SEED = 8, 1_000_000  # of reference returns
+POINTER = re.compile(r"## Parameters\n``lifelong list [^`]*`` prints the table\.\n\n")  # which is what we do
 N_SHOWN = 3  # columns of a table that fit into a terminal
 
 
@@ -26,7 +28,7 @@ def environments_table() -> Table:
     table.add_column("id", no_wrap=True)
     table.add_column("what it is, and its presets")
     for id in registry.FAMILIES:
-        table.add_row(id, _or_why_not(_summary, id))
+        table.add_row(Text(id), Text(_or_why_not(_summary, id)))
     return table
 
 
@@ -35,7 +37,7 @@ def _or_why_not(describe: Callable[[str], str], name: str) -> str:
     try:
         return describe(name)
     except Exception as error:
-        return f"can't be loaded: {type(error).__name__}: {escape(str(error))}"
+        return f"can't be loaded: {type(error).__name__}: {error}"
 
 
 def _summary(id: str) -> str:
@@ -54,7 +56,7 @@ def agents_table() -> Table:
     table.add_column("name")
     table.add_column("what it is")
     for name in [*registered(), *BASELINES]:
-        table.add_row(name, _or_why_not(lambda name: first_line(learner_class(name)), name))
+        table.add_row(Text(name), Text(_or_why_not(lambda name: first_line(learner_class(name)), name)))
     table.add_row(", ".join(SB3), "of Stable-Baselines3")
     table.add_row(", ".join(CONTRIB), "of sb3-contrib (extra `contrib`)")
     return table
@@ -63,19 +65,20 @@ def agents_table() -> Table:
 def describe_environment(console: Console, id: str, references: bool) -> None:
     """One family: its text, parameters and presets, and if wanted the returns of its reference controllers."""
     family = registry.family(id)
-    console.print(Markdown(f"# {id}\n\n{inspect.getdoc(type(family))}"))
+    console.print(Markdown(f"# {id}\n\n{POINTER.sub('', inspect.getdoc(type(family)) or '')}"))
     parameters = Table(title="Parameters")
     for column in ("name", "unit", "nominal", "bounds", "meaning"):
         parameters.add_column(column)
     for p in family.parameters:
-        parameters.add_row(p.name, p.unit, f"{p.nominal:.4g}", f"{p.bounds[0]:g} to {p.bounds[1]:g}", p.meaning)
+        cells = (p.name, p.unit, f"{p.nominal:.4g}", f"{p.bounds[0]:g} to {p.bounds[1]:g}", p.meaning)
+        parameters.add_row(*map(Text, cells))
     console.print(parameters)
     presets = Table(title="Presets")
     for column in ("name", "meaning", "draws"):
         presets.add_column(column)
     for name, preset in family.parameters.presets.items():
         draws = "; ".join(f"{parameter} {_draws(d)}" for parameter, d in preset.draws.items())
-        presets.add_row(name, escape(preset.meaning), draws or "nothing")
+        presets.add_row(*map(Text, (name, preset.meaning, draws or "nothing")))
     console.print(presets)
     if references:
         _print_references(console, id)
@@ -99,8 +102,8 @@ def _print_references(console: Console, id: str) -> None:
         console.print("It names no reference: learners are compared by raw returns.")
         return
     table = Table(title=f"Reference returns of the ten default tasks (version {found['version']})")
-    for heading in (f"best known: {escape(found['how'])}", "the scale's 0", "at random"):
-        table.add_column(heading)
+    for heading in (f"best known: {found['how']}", "the scale's 0", "at random"):
+        table.add_column(Text(heading))
     for row in zip(*(found[name] for name in ("best", "zero", "random")), strict=True):
         table.add_row(*[f"{value:.4g}" for value in row])
     console.print(table)
@@ -117,8 +120,10 @@ def final_tables(paths: list[Path]) -> Iterator[Table | Markdown]:
     for study in studies(united(map(read_run, sorted(paths)))[0])[0]:
         metrics = tables(study)[0]
         shown = metrics.columns[:N_SHOWN]
-        table = Table("", *[column.name for column in shown], title=study.family)
+        table = Table("", *[column.name for column in shown], title=Text(study.family))
         for learner, cells in metrics.rows.items():
-            table.add_row(learner, *[cell_text(cell, column.unit) for cell, column in zip(cells, shown, strict=False)])
+            table.add_row(
+                Text(learner), *[cell_text(cell, column.unit) for cell, column in zip(cells, shown, strict=False)]
+            )
         yield table
         yield from (Markdown(sentence) for sentence in unmoved(study))

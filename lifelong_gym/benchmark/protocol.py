@@ -52,6 +52,8 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.name not in PLANS:
             raise unknown("protocol", self.name, PLANS)
+        if not isinstance(self.shuffle, bool):
+            raise ValueError(f"`shuffle` must be true or false. Received {self.shuffle!r}")
         for name in ("episodes_per_task", "n_evaluations", "n_eval_episodes"):
             integer(name, getattr(self, name))
         integer("evaluation_seed", self.evaluation_seed, least=0, most=None)

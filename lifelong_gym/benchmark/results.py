@@ -20,6 +20,7 @@ from lifelong_gym.tasks import FloatArray
 
 SCHEMA = 1
 LONGEST = 60  # letters of a part of a file's name: a name may have 255
+HASHED = ("settings", "figures")
 PACKAGES = ("lifelong-gym", "numpy", "scipy", "numba", "gymnasium", "pettingzoo", "stable-baselines3", "torch")
 _QUIET: Mapping[str, Any] = {"check": True, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
 
@@ -98,7 +99,7 @@ def write_result(path: Path, settings: Mapping[str, Any], figures: Mapping[str, 
         "figures": figures,
     }
     plain = json.loads(json.dumps(content, default=native))
-    hashes = {name: content_hash(plain[name]) for name in ("settings", "figures")}
+    hashes = {name: content_hash(plain[name]) for name in HASHED}
     write_atomically(path, in_lines({**plain, "hashes": hashes}))
 
 
@@ -128,7 +129,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old one or the whole new one."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -148,20 +149,20 @@ def read_result(path: Path) -> dict[str, Any]:
     """Read a result file.
 
     Raises:
-        ValueError: truncated, of another schema, or edited since it was written.
+        ValueError: truncated, no result file, of another schema, or edited since it was written.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # bytes that aren't UTF-8, too
         raise ValueError(f"{path} is truncated or not a result file: {error}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("hashes", {}), dict):
-        raise ValueError(f"{path} is not a result file")
-    if content.get("schema") != SCHEMA:
-        raise ValueError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA}")
-    missing = [name for name in ("settings", "figures", "hashes") if not isinstance(content.get(name), dict)]
-    if missing:
-        raise ValueError(f"{path} is not a result file: it has no `{missing[0]}`")
-    for name in ("settings", "figures"):
-        if content_hash(content[name]) != content["hashes"].get(name):
-            raise ValueError(f"{path}: `{name}` was edited: its hash is not {content['hashes'].get(name)}")
+    if not isinstance(content, dict) or "schema" not in content:
+        raise ValueError(f"{path} is not a result file: it has no schema")
+    if content["schema"] != SCHEMA:
+        raise ValueError(f"{path} has schema {content['schema']!r}; this version reads {SCHEMA}")
+    hashes = content.get("hashes")
+    for name in HASHED:
+        if not isinstance(hashes, dict) or name not in hashes or name not in content:
+            raise ValueError(f"{path} is not a result file: `{name}` or its hash is missing")
+        if content_hash(content[name]) != hashes[name]:
+            raise ValueError(f"{path}: `{name}` was edited: its hash is not {hashes[name]}")
     return content

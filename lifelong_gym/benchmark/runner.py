@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from lifelong_gym.benchmark.checkpoints import Checkpoints
+from lifelong_gym.benchmark.disk import claim_folder
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, FamilySpec, Levels
 from lifelong_gym.benchmark.folder import References, describe, refuse_other_learners, sweep
 from lifelong_gym.benchmark.forecast import Forecast, Kind
@@ -22,6 +22,7 @@ from lifelong_gym.benchmark.outputs import Outputs
 from lifelong_gym.benchmark.records import read_run
 from lifelong_gym.benchmark.run import Progress as Report
 from lifelong_gym.benchmark.run import RunSpec
+from lifelong_gym.benchmark.terminal import say, working
 from lifelong_gym.benchmark.workers import TRACE, Event, Workers
 from lifelong_gym.benchmark.writer import SUFFIX, FinishedRunError, RunBusyError
 
@@ -92,6 +93,7 @@ def run_experiment(
     outputs = outputs or Outputs()
     experiment.check()
     outputs.check()
+    claim_folder(folder)
     n_processes = n_processes or os.cpu_count() or 1
     outcome = Outcome()
     with Workers(n_processes) as workers:
@@ -101,7 +103,7 @@ def run_experiment(
             sweep(folder)
             describe(folder, experiment)
             families = list(dict.fromkeys(family for family, _ in missing))
-            with console.status("measuring reference controllers and headroom"):
+            with working(console, "measuring reference controllers and headroom"):
                 levels = References(folder, experiment.protocol).measured(families, workers)
         _tell_headroom(levels, console)
         outputs.tell(experiment.learners, outcome.skipped, console)
@@ -129,7 +131,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, console: Console, n_processes: i
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"`jobs` must have different names, or they would share a file. Received {name!r} twice")
-    folder.mkdir(parents=True, exist_ok=True)
+    claim_folder(folder)
     if jobs:
         n_processes = min(n_processes or os.cpu_count() or 1, len(jobs))
         with Workers(n_processes) as workers, _bars(console) as bars:
@@ -140,11 +142,11 @@ def run_jobs(jobs: Sequence[Job], folder: Path, console: Console, n_processes: i
 def _tell_headroom(levels: dict[FamilySpec, Levels], console: Console) -> None:
     for family, level in levels.items():
         if level.headroom is not None and level.headroom < LITTLE_HEADROOM:
-            console.print(
-                f"[yellow]warning:[/yellow] on {escape(family.id)}, preset `{escape(family.preset)}`, one policy for "
-                f"all tasks reaches {1 - level.headroom:.0%} of what per-task policies gain: methods that share can't "
-                "be told apart there",
-                emoji=False,
+            say(
+                console,
+                ("warning: ", "yellow"),
+                f"on {family.id}, preset `{family.preset}`, one policy for all tasks reaches {1 - level.headroom:.0%} "
+                "of what per-task policies gain: methods that share can't be told apart there",
             )
 
 
@@ -158,17 +160,13 @@ def _is_finished(spec: RunSpec, folder: Path, outcome: Outcome, console: Console
     except ValueError as error:
         aside = path.with_name(path.name + BROKEN)
         os.replace(path, aside)
-        _say(console, f"[yellow]warning:[/yellow] {escape(str(error))}; it is now {escape(aside.name)}, and run again")
+        say(console, ("warning: ", "yellow"), f"{error}; it is now {aside.name}, and run again")
         return False
     if settings != spec.settings:
         raise ExperimentError(f"{path} is a run with other settings: choose another folder")
     Checkpoints(folder, spec.name).sweep()
     outcome.skipped.append(path)
     return True
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, emoji=False, soft_wrap=True)
 
 
 def _execute(job: Job, folder: Path, progress: Report) -> tuple[Path, bool] | None:
@@ -237,13 +235,13 @@ class _Running:
         trace = self.folder / f"{job.name}{TRACE}"
         if event.error is not None:
             why = self.outcome.failed[job.name] = event.why(trace)
-            _say(self.bars.console, f"[red]failed:[/red] {escape(job.title)}: {escape(why)}")
+            say(self.bars.console, ("failed: ", "red"), f"{job.title}: {why}")
             return
         path, is_new = event.value
         (self.outcome.written if is_new else self.outcome.skipped).append(path)
         trace.unlink(missing_ok=True)
         if self.tell_each:
-            _say(self.bars.console, f"{escape(job.title)}: " + (f"{seconds:.0f} s" if is_new else "done by another"))
+            say(self.bars.console, f"{job.title}: {f'{seconds:.0f} s' if is_new else 'done by another'}")
 
 
 def _bars(console: Console) -> Progress:

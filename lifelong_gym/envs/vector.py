@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from lifelong_gym.envs.adapter import (
@@ -26,6 +27,18 @@ from lifelong_gym.envs.adapter import (
 from lifelong_gym.envs.backends.rows import BoolArray, Results
 from lifelong_gym.errors import integer
 from lifelong_gym.tasks import IntArray, TaskSet
+
+try:
+    from gymnasium.vector import AutoresetMode
+except ImportError:  # Gymnasium 1.0 has the first of them only, and no name for it
+
+    class AutoresetMode(Enum):  # type: ignore[no-redef]
+        """When a row whose episode has ended begins the next one, as from Gymnasium 1.1 on."""
+
+        NEXT_STEP = "NextStep"
+        SAME_STEP = "SameStep"
+        DISABLED = "Disabled"
+
 
 VECTOR_RENDER_MODES = [*RENDER_MODES, FRAME_LISTS]
 
@@ -67,6 +80,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         **settings: Any,
     ) -> None:
         """See the class."""
+        self.closed = True  # until there is something to close: Gymnasium 1.0 calls `close` in `__del__`
         self.core = make_core(type(self), family, num_envs, settings)
         self.core.clock.horizon = _shortened(self.core.horizon, max_episode_steps)
         self.num_envs = self.core.n_rows
@@ -82,6 +96,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._canvas = Canvas(self.core, render_mode, VECTOR_RENDER_MODES)
+        self.closed = False
         self._discrete = isinstance(self.single_observation_space, spaces.Discrete)
         self._all = np.ones(self.num_envs, bool)
         self._active = self._all.copy()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from lifelong_gym.benchmark.disk import claim_file, claim_folder
 from lifelong_gym.benchmark.plots import Style, save, styles
 from lifelong_gym.benchmark.records import Found, find_runs
 from lifelong_gym.benchmark.reports import figures, heatmaps, words
@@ -66,6 +67,7 @@ def write_report(runs_folder: Path | str, out_folder: Path | None = None, html: 
     Raises:
         FileNotFoundError: there is no such folder of runs.
         ValueError: it holds no finished run that can be read.
+        DiskError: nothing can be written where the report is to go.
     """
     runs_folder = Path(runs_folder)
     found = find_runs(runs_folder)
@@ -74,8 +76,8 @@ def write_report(runs_folder: Path | str, out_folder: Path | None = None, html: 
         raise ValueError(f"{runs_folder} holds no finished run ({why})")
     folder = Path(out_folder or runs_folder / "report")
     target = Path(html or folder / "report.html")
-    for needed in (folder / "figures", folder / "tables", target.parent):
-        needed.mkdir(parents=True, exist_ok=True)
+    for needed in (folder / "figures", folder / "tables", claim_file(target).parent):
+        claim_folder(needed)
     compared, left_out = studies(found.runs)
     names = list(dict.fromkeys(name for study in compared for name in study.runs))
     fixed = [name for name in names if any(name in study.runs and study.fixed(name) for study in compared)]

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
+from lifelong_gym.benchmark.disk import claim_folder
 from lifelong_gym.benchmark.reproductions.jobs import Found, Job, collected, missing
 from lifelong_gym.benchmark.results import read_result, revision, write_atomically, write_result
 from lifelong_gym.benchmark.runner import run_jobs
+from lifelong_gym.benchmark.terminal import BOLD, say
 from lifelong_gym.errors import LifelongGymError
 from lifelong_gym.imports import load
 
@@ -84,19 +85,19 @@ class Paper:
         runs = folder / ("quick" if quick else "full")
         jobs = self.jobs(budget)
         left = missing(jobs, runs)
-        console.print(f"{len(jobs)} measurements, {len(left)} of them to do: [bold]{runs}[/bold]")
+        pages = page_folder or folder
+        claim_folder(pages / self.name)
+        say(console, f"{len(jobs)} measurements, {len(left)} of them to do: ", (runs, BOLD))
         outcome = run_jobs(left, runs, console, n_processes)
         if outcome.failed:
             name, why = next(iter(outcome.failed.items()))
             raise ReproductionError(f"{len(outcome.failed)} of {len(left)} measurements failed; {name}: {why}")
-        pages = page_folder or folder
         with console.status("writing the page"):
-            (pages / self.name).mkdir(parents=True, exist_ok=True)
             result = pages / self.name / SUMMARY
             settings = {"budget": asdict(budget), "revision": revision()}
             write_result(result, settings, self.summarised(collected(jobs, runs)))
             page = self.write_page(result, pages)
-        console.print(f"Written: [bold]{escape(str(page))}[/bold], its figures and {escape(str(result))}")
+        say(console, "Written: ", (page, BOLD), ", its figures and ", result)
         return page
 
     def write_page(self, result: Path, folder: Path) -> Path:
