@@ -2,20 +2,31 @@
 #
 # Another interpreter:          make demo PYTHON=python3.12
 # Linux without the CUDA build: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+# A short look at a target:     make demo bench LIFELONG_GYM_QUICK=1
 
 PYTHON ?= python3
 VENV := .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+BENCH_READY := $(VENV)/bench.stamp
+BENCH_FLAGS := --benchmark-only
+ifdef LIFELONG_GYM_QUICK
+# The rivals are looked up, but not installed; each benchmark runs once, untimed.
+DEMO_FLAGS := --seeds 2 --sweeps 21
+BENCH_READY := resolve
+BENCH_FLAGS := --benchmark-disable
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench clean FORCE
+.PHONY: help demo test bench lowest clean resolve FORCE
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/demo.stamp  ## watch lifelong learning: fifty cart-poles, a table, a plot, an animation
-	$(BIN)/lifelong demo
+	$(BIN)/lifelong demo $(DEMO_FLAGS)
 
 test: $(VENV)/test.stamp  ## lint, types, doctests, tests and examples
 	$(BIN)/ruff check .
@@ -23,11 +34,15 @@ test: $(VENV)/test.stamp  ## lint, types, doctests, tests and examples
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-bench: $(VENV)/bench.stamp  ## measure the speed, side by side with others
-	$(BIN)/pytest benchmarks -o addopts=--strict-markers --benchmark-only
+bench: $(BENCH_READY)  ## measure the speed, side by side with others
+	$(BIN)/pytest benchmarks -o addopts=--strict-markers $(BENCH_FLAGS)
 
-clean:  ## remove .venv, caches and build output, but no results
-	rm -rf $(VENV) build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+# Old libraries don't know yet what newer ones beneath them have deprecated.
+lowest: $(LOWEST)/stamp  ## the tests, on the lowest versions that pyproject.toml promises
+	$(LOWEST)/bin/python -m pytest -W default::DeprecationWarning
+
+clean:  ## remove environments, caches and build output, but no results
+	rm -rf $(VENV) $(LOWEST) build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp says that an installation went to its end. All stamps are removed before pip starts, so an interrupted
@@ -36,6 +51,9 @@ clean:  ## remove .venv, caches and build output, but no results
 ifneq ($(shell cd / && "$(CURDIR)/$(BIN)/python" -c "from importlib.util import find_spec; print(find_spec('lifelong_gym').origin)" 2>/dev/null),$(CURDIR)/lifelong_gym/__init__.py)
 UNSOUND := FORCE
 endif
+
+# A comma of its own would end an argument of `call`.
+BENCH := .[test,benchmarks]
 
 define install
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
@@ -54,4 +72,13 @@ $(VENV)/test.stamp: pyproject.toml constraints.txt $(UNSOUND)
 	$(call install,.[test],$(VENV)/demo.stamp $@)
 
 $(VENV)/bench.stamp: pyproject.toml constraints.txt $(UNSOUND)
-	$(call install,.[test,benchmarks],$(VENV)/demo.stamp $(VENV)/test.stamp $@)
+	$(call install,$(BENCH),$(VENV)/demo.stamp $(VENV)/test.stamp $@)
+
+resolve: $(VENV)/test.stamp
+	$(PIP) install --dry-run -c constraints.txt -e "$(BENCH)"
+
+$(LOWEST)/stamp: pyproject.toml constraints.txt tests/lowest.py
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(PYTHON) tests/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check install -c $(LOWEST)/constraints.txt -e ".[test]"
+	@touch $@
