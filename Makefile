@@ -16,7 +16,7 @@ ifdef LIFELONG_GYM_QUICK
 # The rivals are looked up, but not installed; each benchmark runs once, untimed.
 DEMO_FLAGS := --seeds 2 --sweeps 21
 BENCH_READY := resolve
-BENCH_FLAGS := --benchmark-disable
+BENCH_FLAGS := --benchmark-disable -n 2
 endif
 
 .DEFAULT_GOAL := help

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from lifelong_gym.agents import PolicyConstraints
-from lifelong_gym.benchmark.reproductions.bouammar2015 import inside, learning, methods, plan, regions
+from lifelong_gym.benchmark.cli import app
+from lifelong_gym.benchmark.reproductions.bouammar2015 import inside, learning, methods, paper, plan, regions
 from lifelong_gym.benchmark.reproductions.bouammar2015.acceptance import expectations
 from lifelong_gym.benchmark.reproductions.bouammar2015.claims import claims
 from lifelong_gym.benchmark.reproductions.bouammar2015.page import written
@@ -192,6 +195,16 @@ def test_the_page_says_everything(reproduced: Path) -> None:
     assert all(row.text in page and row.word in page for row in expectations(summary))
     assert "quick version" in page
     assert "nan" not in page
+
+
+def test_the_command_writes_the_same_page(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``lifelong reproduce`` measures nothing again."""
+    page = (reproduced / PAPER.page).read_bytes()
+    monkeypatch.setattr(paper, "PAPER", replace(PAPER, quick=TINY))
+    result = CliRunner().invoke(app, ["reproduce", "bouammar2015", "--quick", "--folder", str(reproduced)])
+    assert result.exit_code == 0, result.output
+    assert "0 of them to do" in result.output
+    assert (reproduced / PAPER.page).read_bytes() == page
 
 
 def test_the_published_page_is_what_its_numbers_give() -> None:

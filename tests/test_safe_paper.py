@@ -80,7 +80,7 @@ def test_the_literal_projection_has_no_solution_for_new_codes(seed: int) -> None
     relative = []
     for codes in (now.codes, now.codes + 0.1 * rng.normal(size=now.codes.shape)):
         equations = (codes[:, :, None] * codes[:, None, :]).reshape(10, K * K)
-        found = np.linalg.lstsq(equations, now.squares)[0]
+        found = np.linalg.lstsq(equations, now.squares, rcond=None)[0]
         relative.append(np.linalg.norm(equations @ found - now.squares) / np.linalg.norm(now.squares))
     assert relative[0] < 1e-12
     assert relative[1] > 0.01

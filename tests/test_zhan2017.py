@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from lifelong_gym import registry
 from lifelong_gym.agents.lqr import lqr_policies
+from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.references import Trial
 from lifelong_gym.benchmark.reproductions import compare
 from lifelong_gym.benchmark.reproductions.jobs import Job, missing
@@ -21,6 +24,7 @@ from lifelong_gym.benchmark.reproductions.zhan2017 import (
     hidden,
     learning,
     novel,
+    paper,
     pictures,
     plan,
 )
@@ -244,12 +248,14 @@ def test_the_page_says_everything(reproduced: Path) -> None:
 
 
 def test_a_second_call_measures_nothing_again(reproduced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And writes the same page."""
+    """And writes the same page; as a command, ``lifelong reproduce``."""
     monkeypatch.setattr(pictures, "draw_all", lambda summary, folder: [])
     page = (reproduced / PAPER.page).read_bytes()
     times = {path: path.stat().st_mtime_ns for path in (reproduced / "quick").iterdir()}
     assert len(times) == len(plan.jobs(TINY))
-    PAPER.reproduce(reproduced, True, Console(quiet=True), budget=TINY)
+    monkeypatch.setattr(paper, "PAPER", replace(PAPER, quick=TINY))
+    result = CliRunner().invoke(app, ["reproduce", "zhan2017", "--quick", "--folder", str(reproduced)])
+    assert result.exit_code == 0, result.output
     assert {path: path.stat().st_mtime_ns for path in times} == times
     assert (reproduced / PAPER.page).read_bytes() == page
 

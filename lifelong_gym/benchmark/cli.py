@@ -45,8 +45,7 @@ def _readable_errors(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except (LifelongGymError, ValueError, ImportError, OSError) as error:
-            is_bare = isinstance(error, OSError) and not isinstance(error, LifelongGymError)
-            say(Console(stderr=True), ("error: ", "bold red"), reason(error) if is_bare else error)
+            say(Console(stderr=True), ("error: ", "bold red"), reason(error))
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             Console(stderr=True).print("interrupted: nothing half-written is left")

@@ -16,10 +16,11 @@ class DiskError(LifelongGymError, OSError):
     """A place that can't be written to, or a file that can't be read."""
 
 
-def reason(error: OSError) -> str:
-    """In words, with the file that it is about."""
-    words = error.strerror or str(error)
-    return f"{words}: {error.filename}" if error.filename else words
+def reason(error: Exception) -> str:
+    """In words; the operating system's with the file that they are about, and without a number."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
 
 
 def claim_folder(folder: Path) -> Path:

@@ -1,0 +1,218 @@
+"""Every command that a page shows runs: as it stands, with a smaller budget where it would take long.
+
+Those that take long anyway run where their results are tested: `test_cli`, `test_zhan2017` and `test_bouammar2015`;
+the Makefile's targets that need an installation of their own run in ``.ci/run``.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from lifelong_gym.benchmark import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+EXAMPLES = sorted((ROOT / "examples").iterdir())
+HELP = "help"  # stands for the examples in the commands' help
+
+COMMAND = r"(?:lifelong|make|pip|python|\.ci/run)"
+INLINE = re.compile(rf"(?<!`)`{{1,2}}({COMMAND}(?: [^`]+)?)`{{1,2}}(?!`)")
+INDENTED = re.compile(rf"^(?:    |#     )({COMMAND}(?: .*)?)$", re.MULTILINE)
+FENCED = re.compile(r"^```(?:sh|bash)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PLACEHOLDERS = {"...": "LifelongCartPole-v0"}
+SHORT = {"train": ("--n-tasks", "4", "--total-timesteps", "10000")}
+ELSEWHERE = ("demo", "reproduce")
+FEW = ("--quick", "--episodes-per-task", "30", "--n-evaluations", "1", "--n-tasks", "2", "--seeds", "1")
+IN_CI = ("demo", "bench", "test")
+BY_HAND = ("lowest",)  # an installation of its own
+OWN = """
+from tests.toy_learners import Counter
+
+
+class MyMethod(Counter):
+    def save(self, path):
+        path.write_text("a model")
+"""
+
+
+def commands(text: str) -> list[str]:
+    """Those in a text, each once, in their order; what a prompt continues on a next line is one command."""
+    joined = FENCED.sub(lambda block: re.sub("^", "    ", block[1], flags=re.MULTILINE), text)
+    joined = re.sub(r"\s*\\\n\s*", " ", joined)
+    spots = sorted((match.start(), match[1]) for rule in (INLINE, INDENTED) for match in rule.finditer(joined))
+    whole = [re.sub(r"\s+#.*", "", found) for _, found in spots]
+    return list(dict.fromkeys(part.strip() for found in whole for part in found.split("&&")))
+
+
+def name_of(page: Path | str) -> str:
+    """Short."""
+    return page.name if isinstance(page, Path) else page
+
+
+def text_of(page: Path | str) -> str:
+    """Of a page, or of all commands' help."""
+    if isinstance(page, Path):
+        return page.read_text(encoding="utf-8")
+    return "\n".join(command.help or "" for command in get_command(cli.app).commands.values())  # type: ignore[attr-defined]
+
+
+def words_of(command: str) -> list[str]:
+    """With placeholders filled in, and short."""
+    program, *words = [PLACEHOLDERS.get(word, word) for word in shlex.split(command)]
+    if program != "lifelong" or not words:
+        return [program, *words]
+    is_file = words[0] == "benchmark" and any(word.endswith(".toml") for word in words)
+    return [program, *words, *(FEW if words[0] == "benchmark" and not is_file else SHORT.get(words[0], ()))]
+
+
+SOURCES: list[Path | str] = [*PAGES, *EXAMPLES, HELP]
+WITH_COMMANDS = [source for source in SOURCES if commands(text_of(source))]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder but for what the pages suppose: an experiment's file, and a module of one's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "my_module.py").write_text(OWN, encoding="utf-8")
+    shutil.copy(ROOT / "examples" / "third_party_method.py", tmp_path)
+    for source in ("examples/comparison.toml", "docs/benchmark.md"):
+        (tmp_path / Path(source).with_suffix(".toml").name.replace("benchmark", "experiment")).write_text(
+            shortened((ROOT / source).read_text(encoding="utf-8")), encoding="utf-8"
+        )
+    yield tmp_path
+    for module in ("my_module", "third_party_method"):
+        sys.modules.pop(module, None)
+
+
+def shortened(text: str) -> str:
+    """An experiment's file, out of the page that shows it, with the least budget."""
+    block = re.search(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    text = block[1] if block else text
+    for key, value in {"seeds": 1, "episodes_per_task": 30, "n_evaluations": 1, "n_tasks": 2}.items():
+        text = re.sub(rf"^{key} = .*", f"{key} = {value}", text, flags=re.MULTILINE)
+    if "[protocol]" not in text:
+        text += "\n[protocol]\nepisodes_per_task = 30\nn_evaluations = 1\n"
+    return text if "seeds" in text else f"seeds = 1\n{text}"
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=name_of)
+def test_commands_of_a_page_run(here: Path, page: Path | str) -> None:
+    """One after another, as a reader would type them."""
+    for command in commands(text_of(page)):
+        program, *words = words_of(command)
+        if program == "lifelong" and words[:1] and words[0] in ELSEWHERE:
+            assert words[1:2] in ([], ["--seeds"], ["NAME"], *([name] for name in cli.PAPERS)), command
+        elif program == "lifelong":
+            result = CliRunner().invoke(cli.app, words)
+            assert result.exit_code == (0 if words else 2), f"{command}: {result.output}"
+        elif program == "python":
+            run_module(words)
+        elif program == "make":
+            assert words[0] in targets(), command
+
+
+def run_module(words: list[str]) -> None:
+    """``python -m``, in this process, with few tasks."""
+    assert words[0] == "-m"
+    patch = pytest.MonkeyPatch()
+    with patch.context() as at:
+        at.setattr(sys, "argv", [*words[1:], "--n-tasks", "2"])
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+
+
+def targets() -> set[str]:
+    """Of the Makefile, those that its help shows."""
+    return set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def test_every_target_runs_somewhere() -> None:
+    """In ``.ci/run`` or here."""
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    in_ci = {word for line in re.findall(r"\bmake (.*)", ci) for word in line.split()}
+    assert set(IN_CI) <= in_ci
+    assert targets() == {*IN_CI, *BY_HAND, "help", "clean"}
+
+
+def test_what_pip_is_told_to_install_is_resolved() -> None:
+    """Every ``pip install`` that a page shows stands in ``.ci/run`` too, as a look-up."""
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for page in PAGES:
+        for command in commands(text_of(page)):
+            if command.startswith("pip install"):
+                assert command.removeprefix("pip install ") in ci
+
+
+def make(folder: Path, *words: str) -> str:
+    """What a target prints."""
+    done = subprocess.run(["make", *words], cwd=folder, capture_output=True, text=True, encoding="utf-8", check=True)
+    return done.stdout
+
+
+def test_help_and_clean(tmp_path: Path) -> None:
+    """The list names every target; what is made anew goes, results stay."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for kept in ("runs/a.jsonl", ".venv/bin/x", ".venv-lowest/x", "lifelong_gym/__pycache__/a.pyc", ".ruff_cache/x"):
+        (tmp_path / kept).parent.mkdir(parents=True)
+        (tmp_path / kept).write_text("", encoding="utf-8")
+    assert {line.split()[1] for line in make(tmp_path).splitlines()} == targets()
+    make(tmp_path, "clean")
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"Makefile", "runs/a.jsonl"}
+
+
+def test_targets_install_what_they_need(tmp_path: Path) -> None:
+    """Each its extras, in an environment of its own; the rivals' commas and all."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    installed = {name: re.findall(r'install .*-e "(.*)"', make(tmp_path, "-n", name)) for name in IN_CI}
+    assert installed["demo"] == ["."]
+    assert installed["test"] == [".[test]"]
+    assert installed["bench"] == [".[test,benchmarks]"]
+    assert "--dry-run" in make(tmp_path, "-n", "bench", "LIFELONG_GYM_QUICK=1")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Try `lifelong list`, or ``lifelong demo``.", ["lifelong list", "lifelong demo"]),
+        ("    make test\n\ndoes", ["make test"]),
+        ("```\nlifelong train A B \\\n    --seed 1  # a run\n```", ["lifelong train A B --seed 1"]),
+        ("`pip install a && pre-commit install`", ["pip install a", "pre-commit install"]),
+        ("the command `lifelong`;\nmake no mistake", ["lifelong"]),
+    ],
+)
+def test_commands_are_found(text: str, expected: list[str]) -> None:
+    """In sentences, in blocks, over several lines, and nothing else."""
+    assert commands(text) == expected
+
+
+def test_lower_bounds_are_ones_that_exist() -> None:
+    """``make lowest`` pins every requirement of the package and its tests, and takes torch from the tested versions."""
+    pins: dict[str, Any] = {}
+    lines = subprocess.run([sys.executable, ROOT / "tests" / "lowest.py"], capture_output=True, check=True).stdout
+    for line in lines.decode().splitlines():
+        name, _, version = line.partition("==")
+        pins[name] = version
+    tested = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line and not line.startswith("#")
+    )
+    tested = {name.replace("_", "-"): version for name, version in tested.items()}
+    assert pins["torch"] == tested["torch"]
+    for name, version in pins.items():
+        lowest, highest = ([int(part) for part in text.split(".")[:2]] for text in (version, tested[name]))
+        assert lowest <= highest, name
