@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from lifelong_gym.agents import ENAC, PolicyConstraints, ProjectedPG, SafeLifelongPG
-from lifelong_gym.agents.lqr import lqr_policies
 from lifelong_gym.envs.backends.threads import set_num_threads
+from lifelong_gym.references.lqr import lqr_policies
 from lifelong_gym.registry import family
 from lifelong_gym.wrappers import as_vec_env
 

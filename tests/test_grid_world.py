@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pytest
 
 import lifelong_gym
-from lifelong_gym.benchmark.tabular import joint_optimum, optimal_actions, optimal_values
 from lifelong_gym.distributions import Constant, Integer, Uniform
 from lifelong_gym.envs.tabular.grid_world import DOWN, LEFT, RIGHT, UP, GridWorld
 from lifelong_gym.envs.tabular.maps import MAPS, grid_world_map
 from lifelong_gym.envs.tabular.model import Model
+from lifelong_gym.references.tabular import joint_optimum, optimal_actions, optimal_values
 from lifelong_gym.tasks import Parameter, ParameterSpace, Preset, TaskSet
 
 ID = "LifelongGridWorld-v0"

@@ -21,8 +21,8 @@ from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, Famil
 from lifelong_gym.benchmark.records import load, read_runs
 from lifelong_gym.benchmark.runner import run_experiment
 from lifelong_gym.envs.family import KernelFamily
-from lifelong_gym.envs.reference import Reference
 from lifelong_gym.errors import FamilyError, UnknownNameError
+from lifelong_gym.references.reference import Reference
 from lifelong_gym.registry import FAMILIES, names_family, register_family, registered_here, resolve
 from lifelong_gym.tasks import FloatArray, TaskSet
 from lifelong_gym.testing.declarations import check_declarations
@@ -229,8 +229,8 @@ def test_bad_references_are_found_out(reference: str, message: str) -> None:
 
 def test_references_refuse_families_that_they_cannot_solve() -> None:
     """Search needs numbers, value iteration tables."""
-    from lifelong_gym.benchmark.references import LinearSearch
-    from lifelong_gym.benchmark.tabular import ValueIteration
+    from lifelong_gym.references.linear import LinearSearch
+    from lifelong_gym.references.tabular import ValueIteration
 
     grid: KernelFamily = lifelong_gym.family("LifelongGridWorld-v0")
     tasks: TaskSet = grid.parameters.sample(1)

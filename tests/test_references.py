@@ -11,8 +11,10 @@ import pytest
 import scipy.linalg
 
 from lifelong_gym import family, rollout
-from lifelong_gym.benchmark import headroom
-from lifelong_gym.benchmark.references import (
+from lifelong_gym.envs.family import Constants, KernelFamily
+from lifelong_gym.errors import UnknownNameError
+from lifelong_gym.references import headroom
+from lifelong_gym.references.linear import (
     N_STARTS,
     Trial,
     best_policies,
@@ -20,10 +22,8 @@ from lifelong_gym.benchmark.references import (
     reference_returns,
     shared_policy,
 )
-from lifelong_gym.benchmark.search import maximise
-from lifelong_gym.benchmark.tabular import ValueIteration
-from lifelong_gym.envs.family import Constants, KernelFamily
-from lifelong_gym.errors import UnknownNameError
+from lifelong_gym.references.search import maximise
+from lifelong_gym.references.tabular import ValueIteration
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 LINEAR = ["LifelongSimpleMass-v0", "LifelongDoubleMass-v0", "LifelongCH47-v0"]
@@ -234,7 +234,7 @@ def test_headroom() -> None:
 
 
 def test_headroom_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """``python -m lifelong_gym.benchmark.headroom`` prints one row a preset."""
+    """``python -m lifelong_gym.references.headroom`` prints one row a preset."""
     headroom.main(["LifelongSimpleMass-v0", "--preset", "single", "--n-tasks", "2"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].startswith("| LifelongSimpleMass-v0 | single | 0.000 | 1.000 |")

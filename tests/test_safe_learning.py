@@ -10,9 +10,9 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from lifelong_gym import rollout
 from lifelong_gym.agents import PolicyConstraints, safe_search
-from lifelong_gym.agents.lqr import Linearised, lqr_policies, scale_of
 from lifelong_gym.agents.safety.anchors import Anchors
 from lifelong_gym.agents.safety.nearest import nearest
+from lifelong_gym.references.lqr import Linearised, lqr_policies, scale_of
 from lifelong_gym.registry import family
 from lifelong_gym.tasks import FloatArray, TaskSet
 from tests.safe_learners import MASS, POLE, costs, make, tasks_of

@@ -14,9 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from lifelong_gym import registry
-from lifelong_gym.agents.lqr import lqr_policies
 from lifelong_gym.benchmark.cli import app
-from lifelong_gym.benchmark.references import Trial
 from lifelong_gym.benchmark.reproductions import compare
 from lifelong_gym.benchmark.reproductions.jobs import Job, missing
 from lifelong_gym.benchmark.reproductions.zhan2017 import (
@@ -36,6 +34,8 @@ from lifelong_gym.benchmark.reproductions.zhan2017.printed import printed_weight
 from lifelong_gym.benchmark.reproductions.zhan2017.readings import gap_closed
 from lifelong_gym.benchmark.results import read_result
 from lifelong_gym.benchmark.statistics import Interval
+from lifelong_gym.references.linear import Trial
+from lifelong_gym.references.lqr import lqr_policies
 from lifelong_gym.wrappers import Channel, graph_of
 
 TINY = plan.Budget(True, n_tasks=4, n_seeds=1, n_trajectories=12, share=0.0, n_problems=1, n_novel=1, n_iterations=10)

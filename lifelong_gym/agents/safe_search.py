@@ -14,7 +14,6 @@ from stable_baselines3.common.type_aliases import Schedule
 from lifelong_gym.agents.base_learners import BaseLearner, base_learner, checked_settings
 from lifelong_gym.agents.checks import choice, real
 from lifelong_gym.agents.environment import core_of, present_tasks, tasks_of, units_of
-from lifelong_gym.agents.lqr import lqr_policies
 from lifelong_gym.agents.policy_search import PolicySearch, SearchArguments
 from lifelong_gym.agents.roster import NewTasks
 from lifelong_gym.agents.safety.anchors import RolloutTrial, choose_anchors
@@ -24,6 +23,7 @@ from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Constants
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.errors import CheckpointError
+from lifelong_gym.references.lqr import lqr_policies
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 WIDEST = 100.0  # largest |theta_i| where no constraints are stated

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from lifelong_gym import registry
 from lifelong_gym.benchmark.baselines import measured_references
-from lifelong_gym.benchmark.headroom import between_tasks
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.run import RunSpec
 from lifelong_gym.errors import LifelongGymError, integer, unknown
+from lifelong_gym.references.headroom import between_tasks
 from lifelong_gym.tasks import TaskSet
 
 N_TASKS, N_SEEDS = 20, 10

@@ -22,7 +22,7 @@ from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.results import content_hash, file_name, read_result, write_atomically, write_result
 from lifelong_gym.benchmark.workers import TRACE, Workers
 from lifelong_gym.benchmark.writer import MALFORMED, SUFFIX, parsed
-from lifelong_gym.envs.reference import reference_class
+from lifelong_gym.references.reference import reference_class
 
 EXPERIMENT = "experiment{}.toml"
 GROWING = ("seeds", "learners", "families")

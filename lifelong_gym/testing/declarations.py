@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.envs.family import Bounded, Constants, Continuous, KernelFamily, reward_name
-from lifelong_gym.envs.reference import reference_class
 from lifelong_gym.errors import FamilyError
+from lifelong_gym.references.reference import reference_class
 from lifelong_gym.testing.common import Faults, running, task_sets
 
 SECTIONS = (

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.agents.lqr import Linearised, scale_of
 from lifelong_gym.agents.safety.constraints import PolicyConstraints
 from lifelong_gym.agents.safety.nearest import nearest
 from lifelong_gym.envs.family import Constants, KernelFamily
 from lifelong_gym.envs.rollout import rollout
+from lifelong_gym.references.lqr import Linearised, scale_of
 from lifelong_gym.tasks import FloatArray, TaskSet
 
 MIXES = (0.02, 0.1, 0.3, 0.6)  # shares of the centre in mixtures with policies on the boundary

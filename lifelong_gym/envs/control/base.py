@@ -85,7 +85,7 @@ class ControlFamily(KernelFamily):
 
     rewards: ClassVar[Mapping[str, Any]] = {"norm": reward_norm, "quadratic": reward_quadratic}
     horizon = 150
-    reference = "lifelong_gym.benchmark.references:LinearSearch"
+    reference = "lifelong_gym.references.linear:LinearSearch"
 
     @staticmethod
     def initial(noise: Vector, start: Vector) -> Vector:

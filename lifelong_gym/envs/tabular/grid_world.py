@@ -138,7 +138,7 @@ class GridWorld(KernelFamily):
     horizon = 200
     n_noise = 2
     rewards = {"goal": reward_goal}  # noqa: RUF012 (declared as ClassVar in the base class)
-    reference = "lifelong_gym.benchmark.tabular:ValueIteration"
+    reference = "lifelong_gym.references.tabular:ValueIteration"
     render_fps = 5
     viewer = "lifelong_gym.envs.viewers.grid_world:GridWorldViewer"
 

@@ -15,13 +15,13 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from lifelong_gym import registry
 from lifelong_gym.agents import PolicyConstraints, PolicySearch, ProjectedPG, SafeSearch
-from lifelong_gym.agents.lqr import Linearised, scale_of
 from lifelong_gym.agents.safe_search import constraints_of
 from lifelong_gym.benchmark.reproductions.bouammar2015 import regions
 from lifelong_gym.benchmark.reproductions.bouammar2015.started import StartedPGELLA
 from lifelong_gym.benchmark.results import rounded, short
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.imports import load
+from lifelong_gym.references.lqr import Linearised, scale_of
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
 

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.linalg import subspace_angles
 
 from lifelong_gym import registry
-from lifelong_gym.benchmark.references import best_policies
 from lifelong_gym.benchmark.reproductions.zhan2017.learning import drawn_tasks, mean_rewards
 from lifelong_gym.benchmark.results import rounded
+from lifelong_gym.references.linear import best_policies
 from lifelong_gym.tasks import FloatArray, TaskSet
 
 Progress = Callable[[float], None]

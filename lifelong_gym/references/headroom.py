@@ -1,7 +1,7 @@
 """How much room a preset leaves between one shared policy and each task's own, and how few dimensions bridge it.
 
 Where the headroom is nil, no multi-task method can be told from another. Run it with
-``python -m lifelong_gym.benchmark.headroom LifelongCartPole-v0 --preset hetero``.
+``python -m lifelong_gym.references.headroom LifelongCartPole-v0 --preset hetero``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lifelong_gym.benchmark.references import (
+from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.references.linear import (
     NEAR,
     REGULARISATION,
     LinearSearch,
@@ -21,9 +22,8 @@ from lifelong_gym.benchmark.references import (
     shared_policy,
     spread,
 )
-from lifelong_gym.benchmark.search import maximise
-from lifelong_gym.envs.family import KernelFamily
-from lifelong_gym.envs.reference import reference_class
+from lifelong_gym.references.reference import reference_class
+from lifelong_gym.references.search import maximise
 from lifelong_gym.registry import FAMILIES, family
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
@@ -244,7 +244,7 @@ def _row(cells: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the headroom of the presets asked for, as a Markdown table."""
-    parser = argparse.ArgumentParser(prog="python -m lifelong_gym.benchmark.headroom", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m lifelong_gym.references.headroom", description=main.__doc__)
     parser.add_argument("ids", nargs="*", metavar="ID", help="families; default: all whose reference is linear")
     parser.add_argument("--preset", action="append", help="may be repeated; default: all that a family has")
     parser.add_argument("--n-tasks", type=int, default=30)

@@ -10,13 +10,13 @@ from typing import Any, final
 
 import numpy as np
 
-from lifelong_gym.agents.lqr import bound_role, continuous, lqr_policies
 from lifelong_gym.agents.policies import LinearGaussianPolicy
-from lifelong_gym.benchmark.search import maximise
 from lifelong_gym.envs.family import Bounded, Constants, KernelFamily, reward_of
-from lifelong_gym.envs.reference import Reference
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.numerics import numpy_math, philox
+from lifelong_gym.references.lqr import bound_role, continuous, lqr_policies
+from lifelong_gym.references.reference import Reference
+from lifelong_gym.references.search import maximise
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 N_STARTS = 8

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.family import Discrete, KernelFamily, reward_of
-from lifelong_gym.envs.reference import Measure, Reference
 from lifelong_gym.errors import FamilyError
+from lifelong_gym.references.reference import Measure, Reference
 from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
 
 TOLERANCE = 1e-13
