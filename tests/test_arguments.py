@@ -13,17 +13,8 @@ import numpy as np
 import pytest
 
 from lifelong_gym import sample_tasks
-from lifelong_gym.agents import (
-    ENAC,
-    GOMTL,
-    PGELLA,
-    REINFORCE,
-    RWR,
-    ProjectedPG,
-    SafeLifelongPG,
-    ScalablePGELLA,
-    persistence,
-)
+from lifelong_gym.agents import ENAC, GOMTL, PGELLA, REINFORCE, RWR, ProjectedPG, SafeLifelongPG, ScalablePGELLA
+from lifelong_gym.agents.contract import persistence
 from lifelong_gym.errors import UnknownNameError
 from lifelong_gym.wrappers import as_vec_env
 

@@ -33,9 +33,9 @@ from lifelong_gym.agents import (
     ProjectedPG,
     SafeLifelongPG,
     ScalablePGELLA,
-    checkpoint,
 )
 from lifelong_gym.agents.basis import sums
+from lifelong_gym.agents.contract import checkpoint
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.wrappers import as_vec_env
 

@@ -24,8 +24,8 @@ from lifelong_gym.agents import (
     ProjectedPG,
     SafeLifelongPG,
     ScalablePGELLA,
-    persistence,
 )
+from lifelong_gym.agents.contract import persistence
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.wrappers import as_vec_env
 

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from lifelong_gym.agents import PolicyConstraints, base_learners, checkpoint, persistence, sampling
+from lifelong_gym.agents import PolicyConstraints, base_learners, sampling
 from lifelong_gym.agents.base_learners import Reinforce
+from lifelong_gym.agents.contract import checkpoint, persistence
 from lifelong_gym.agents.operating_point import OperatingPoint, trace_normalised
 from lifelong_gym.agents.safe_lifelong_pg import VARIANTS
 from lifelong_gym.agents.safety.projection import SpectralBounds

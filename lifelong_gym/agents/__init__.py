@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lifelong_gym.agents.base import MultiTaskAlgorithm
 from lifelong_gym.agents.basis_search import BasisSearch
+from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
 from lifelong_gym.agents.enac import ENAC
 from lifelong_gym.agents.go_mtl import GOMTL
 from lifelong_gym.agents.pg_ella import PGELLA

@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
-from lifelong_gym.agents.checks import finite
+from lifelong_gym.agents.contract.checks import finite
 from lifelong_gym.tasks import FloatArray, IntArray
 from lifelong_gym.wrappers import Channel, colouring
 

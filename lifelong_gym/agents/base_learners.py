@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lifelong_gym.agents.checks import choice, flag, number
+from lifelong_gym.agents.contract.checks import choice, flag, number
 from lifelong_gym.agents.operating_point import (
     ONE_PLACE,
     Equations,

@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.base_learners import BaseLearner, base_learner, checked_settings
 from lifelong_gym.agents.basis import SharedBasis
-from lifelong_gym.agents.checks import count, flag, number
+from lifelong_gym.agents.contract.checks import count, flag, number
 from lifelong_gym.agents.operating_point import OperatingPoint
 from lifelong_gym.agents.policy_search import PolicySearch, SearchArguments
 from lifelong_gym.errors import CheckpointError

@@ -13,8 +13,8 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 
-from lifelong_gym.agents import checkpoint
-from lifelong_gym.agents.checks import flag, number
+from lifelong_gym.agents.contract import checkpoint
+from lifelong_gym.agents.contract.checks import flag, number
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.tasks import FloatArray, IntArray
 

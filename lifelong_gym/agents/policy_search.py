@@ -9,10 +9,10 @@ import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.base import CommonArguments, MultiTaskAlgorithm
 from lifelong_gym.agents.base_learners import BaseLearner
-from lifelong_gym.agents.checks import count, flag, number
-from lifelong_gym.agents.environment import budget_of, units_of
+from lifelong_gym.agents.contract.base import CommonArguments, MultiTaskAlgorithm
+from lifelong_gym.agents.contract.checks import count, flag, number
+from lifelong_gym.agents.contract.environment import budget_of, units_of
 from lifelong_gym.agents.operating_point import ONE_PLACE, OperatingPoint, Pool, pooled
 from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.agents.sampling import nothing, sample, sweep_size

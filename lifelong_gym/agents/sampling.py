@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_gym.agents.environment import (
+from lifelong_gym.agents.contract.environment import (
     before_steps,
     budget_of,
     core_of,

@@ -10,9 +10,9 @@ from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.admm import agreement_error, distance
 from lifelong_gym.agents.basis_search import BasisArguments, BasisSearch
-from lifelong_gym.agents.checks import choice, count, number
+from lifelong_gym.agents.contract.checks import choice, count, number
+from lifelong_gym.agents.contract.environment import sharing_of, to_vec_env
 from lifelong_gym.agents.distributed_basis import ConsensusSettings, DistributedBasis
-from lifelong_gym.agents.environment import sharing_of, to_vec_env
 from lifelong_gym.agents.operating_point import OperatingPoint, solved
 from lifelong_gym.agents.shards import Shards, counts
 from lifelong_gym.errors import integer

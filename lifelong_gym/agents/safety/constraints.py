@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.agents.checks import real
+from lifelong_gym.agents.contract.checks import real
 from lifelong_gym.agents.safety import feasibility
 from lifelong_gym.errors import InfeasibleConstraintsError, integer
 from lifelong_gym.tasks import FloatArray

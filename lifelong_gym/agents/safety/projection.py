@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.agents.checks import number
+from lifelong_gym.agents.contract.checks import number
 from lifelong_gym.agents.safety.constraints import PolicyConstraints, rounding
 from lifelong_gym.agents.safety.nearest import nearest, times
 from lifelong_gym.errors import ProjectionError, integer

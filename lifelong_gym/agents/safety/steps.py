@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.agents.checks import number
+from lifelong_gym.agents.contract.checks import number
 from lifelong_gym.agents.safety.projection import Projection, SafeSets, SpectralBounds
 from lifelong_gym.errors import integer
 from lifelong_gym.tasks import FloatArray, IntArray

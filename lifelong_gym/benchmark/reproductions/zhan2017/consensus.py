@@ -11,7 +11,7 @@ from lifelong_gym import registry
 from lifelong_gym.agents.admm import Consensus
 from lifelong_gym.agents.base_learners import base_learner
 from lifelong_gym.agents.basis import SharedBasis, sums
-from lifelong_gym.agents.environment import units_of
+from lifelong_gym.agents.contract.environment import units_of
 from lifelong_gym.agents.operating_point import ONE_PLACE, OperatingPoint, regularised
 from lifelong_gym.agents.policies import LinearGaussianPolicy
 from lifelong_gym.agents.sampling import sample

@@ -17,12 +17,12 @@ from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_gym.agents import checkpoint, persistence, sweeps
-from lifelong_gym.agents.arguments import normalise, spell_out
-from lifelong_gym.agents.checks import count, flag, number
-from lifelong_gym.agents.environment import before_steps, to_vec_env
-from lifelong_gym.agents.roster import NewTasks, Roster
-from lifelong_gym.agents.sweeps import Rollouts
+from lifelong_gym.agents.contract import checkpoint, persistence, sweeps
+from lifelong_gym.agents.contract.arguments import normalise, spell_out
+from lifelong_gym.agents.contract.checks import count, flag, number
+from lifelong_gym.agents.contract.environment import before_steps, to_vec_env
+from lifelong_gym.agents.contract.roster import NewTasks, Roster
+from lifelong_gym.agents.contract.sweeps import Rollouts
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.tasks import Task, TaskSet
 

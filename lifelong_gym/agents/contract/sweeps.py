@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch as th
 from stable_baselines3.common.callbacks import ProgressBarCallback
 
-from lifelong_gym.agents.checks import number
+from lifelong_gym.agents.contract.checks import number
 from lifelong_gym.errors import integer
 from lifelong_gym.tasks import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from lifelong_gym.agents.base import MultiTaskAlgorithm
+    from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
 
 
 class Rollouts(Protocol):

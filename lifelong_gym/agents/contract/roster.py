@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_gym.agents.environment import n_tasks_of, tasks_of
+from lifelong_gym.agents.contract.environment import n_tasks_of, tasks_of
 from lifelong_gym.errors import unknown
 from lifelong_gym.tasks import FloatArray, IntArray, ParameterSpace, Task, TaskSet
 

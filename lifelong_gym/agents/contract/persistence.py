@@ -11,12 +11,12 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_gym.agents import checkpoint, sweeps
-from lifelong_gym.agents.roster import Roster
+from lifelong_gym.agents.contract import checkpoint, sweeps
+from lifelong_gym.agents.contract.roster import Roster
 from lifelong_gym.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from lifelong_gym.agents.base import MultiTaskAlgorithm
+    from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
 
 Model = TypeVar("Model", bound="MultiTaskAlgorithm")
 
