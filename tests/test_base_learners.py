@@ -10,7 +10,7 @@ import pytest
 
 from lifelong_gym import rollout
 from lifelong_gym.agents import RWR, LinearGaussianPolicy
-from lifelong_gym.agents.base_learners import (
+from lifelong_gym.agents.linear.base_learners import (
     BASES,
     BaseLearner,
     NaturalActorCritic,
@@ -20,8 +20,8 @@ from lifelong_gym.agents.base_learners import (
     base_learner,
     exponential_weights,
 )
-from lifelong_gym.agents.operating_point import ONE_PLACE, Pool, pooled, solved, trace_normalised
-from lifelong_gym.agents.sampling import BoolArray, Credit, sample
+from lifelong_gym.agents.linear.operating_point import ONE_PLACE, Pool, pooled, solved, trace_normalised
+from lifelong_gym.agents.linear.sampling import BoolArray, Credit, sample
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.tasks import FloatArray
 from lifelong_gym.wrappers import as_vec_env

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecCheckNan, VecEnv
 
 from lifelong_gym import sample_tasks
 from lifelong_gym.agents import ENAC, REINFORCE
-from lifelong_gym.agents.sampling import sweep_size
+from lifelong_gym.agents.linear.sampling import sweep_size
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.protocol import PLANS, Protocol
 from lifelong_gym.benchmark.referee import BudgetError, Mark, Plan, Referee

@@ -7,7 +7,7 @@ import pytest
 
 from lifelong_gym.agents import basis
 from lifelong_gym.agents.basis import SharedBasis, columns, lasso, sums
-from lifelong_gym.agents.operating_point import OperatingPoint, trace_normalised
+from lifelong_gym.agents.linear.operating_point import OperatingPoint, trace_normalised
 from lifelong_gym.tasks import IntArray
 
 

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from lifelong_gym.agents import PolicyConstraints, base_learners, sampling
-from lifelong_gym.agents.base_learners import Reinforce
+from lifelong_gym.agents import PolicyConstraints
 from lifelong_gym.agents.contract import checkpoint, persistence
-from lifelong_gym.agents.operating_point import OperatingPoint, trace_normalised
+from lifelong_gym.agents.linear import base_learners, sampling
+from lifelong_gym.agents.linear.base_learners import Reinforce
+from lifelong_gym.agents.linear.operating_point import OperatingPoint, trace_normalised
 from lifelong_gym.agents.safe_lifelong_pg import VARIANTS
 from lifelong_gym.agents.safety.projection import SpectralBounds
 from lifelong_gym.envs.rollout import RolloutStatistics

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym import rollout
 from lifelong_gym.agents import REINFORCE
-from lifelong_gym.agents import sampling as sampling_module
+from lifelong_gym.agents.linear import sampling as sampling_module
 from lifelong_gym.envs.control.cart_pole import CartPole
 from lifelong_gym.envs.core import Core, Settings
 from lifelong_gym.envs.family import Continuous

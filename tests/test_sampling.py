@@ -13,8 +13,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecEnv
 
 from lifelong_gym import sample_tasks
 from lifelong_gym.agents import REINFORCE, LinearGaussianPolicy
-from lifelong_gym.agents.base_learners import advantage_to_go
-from lifelong_gym.agents.sampling import sample
+from lifelong_gym.agents.linear.base_learners import advantage_to_go
+from lifelong_gym.agents.linear.sampling import sample
 from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
 
 ID = "LifelongCartPole-v0"
@@ -107,7 +107,7 @@ def test_stepping_and_fused_rollouts_agree_in_distribution(rows: str, credit: An
 def test_memory_bound_does_not_change_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks simulated a few at a time give the same bits."""
     whole = REINFORCE(POLICY, env(), seed=0).learn(1).policy.thetas
-    monkeypatch.setattr("lifelong_gym.agents.sampling.MOST_STEPS_AT_ONCE", 1)
+    monkeypatch.setattr("lifelong_gym.agents.linear.sampling.MOST_STEPS_AT_ONCE", 1)
     assert np.array_equal(REINFORCE(POLICY, env(), seed=0).learn(1).policy.thetas, whole)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch as th
 from scipy.sparse import linalg
 
-from lifelong_gym.agents.operating_point import OperatingPoint
+from lifelong_gym.agents.linear.operating_point import OperatingPoint
 from lifelong_gym.tasks import FloatArray, IntArray
 
 MOST_DIRECT = 400  # numbers in L up to which its system is formed and solved; beyond, conjugate gradients are faster

@@ -11,7 +11,7 @@ import torch as th
 
 from lifelong_gym.agents.admm import Consensus, agreement_error, distance
 from lifelong_gym.agents.basis import MOST_DIRECT, SharedBasis, columns, conjugate_gradients, sums
-from lifelong_gym.agents.operating_point import OperatingPoint, regularised
+from lifelong_gym.agents.linear.operating_point import OperatingPoint, regularised
 from lifelong_gym.agents.shards import Shards, counts
 from lifelong_gym.tasks import FloatArray, IntArray
 

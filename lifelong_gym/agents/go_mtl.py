@@ -10,7 +10,7 @@ from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.basis_search import BasisArguments, BasisSearch
 from lifelong_gym.agents.contract.checks import count, number
-from lifelong_gym.agents.operating_point import OperatingPoint
+from lifelong_gym.agents.linear.operating_point import OperatingPoint
 from lifelong_gym.tasks import IntArray
 
 

@@ -11,7 +11,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.contract.checks import choice, count, flag, number
-from lifelong_gym.agents.operating_point import OperatingPoint
+from lifelong_gym.agents.linear.operating_point import OperatingPoint
 from lifelong_gym.agents.safe_search import SafeArguments, SafeSearch
 from lifelong_gym.agents.safety.projection import Projection, SpectralBounds
 from lifelong_gym.agents.safety.steps import (

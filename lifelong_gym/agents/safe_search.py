@@ -11,11 +11,11 @@ import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.base_learners import BaseLearner, base_learner, checked_settings
 from lifelong_gym.agents.contract.checks import choice, real
 from lifelong_gym.agents.contract.environment import core_of, present_tasks, tasks_of, units_of
 from lifelong_gym.agents.contract.roster import NewTasks
-from lifelong_gym.agents.policy_search import PolicySearch, SearchArguments
+from lifelong_gym.agents.linear.base_learners import BaseLearner, base_learner, checked_settings
+from lifelong_gym.agents.linear.policy_search import PolicySearch, SearchArguments
 from lifelong_gym.agents.safety.anchors import RolloutTrial, choose_anchors
 from lifelong_gym.agents.safety.constraints import PolicyConstraints
 from lifelong_gym.agents.safety.projection import SafeSets

@@ -13,7 +13,7 @@ from lifelong_gym.agents.basis_search import BasisArguments, BasisSearch
 from lifelong_gym.agents.contract.checks import choice, count, number
 from lifelong_gym.agents.contract.environment import sharing_of, to_vec_env
 from lifelong_gym.agents.distributed_basis import ConsensusSettings, DistributedBasis
-from lifelong_gym.agents.operating_point import OperatingPoint, solved
+from lifelong_gym.agents.linear.operating_point import OperatingPoint, solved
 from lifelong_gym.agents.shards import Shards, counts
 from lifelong_gym.errors import integer
 from lifelong_gym.tasks import FloatArray, IntArray

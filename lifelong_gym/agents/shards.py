@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lifelong_gym.agents.contract.checks import finite
-from lifelong_gym.agents.operating_point import Pool, with_eigenvalues_of_at_least
+from lifelong_gym.agents.linear.operating_point import Pool, with_eigenvalues_of_at_least
 from lifelong_gym.tasks import FloatArray, IntArray
 from lifelong_gym.wrappers import Channel
 

@@ -10,7 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lifelong_gym.agents.policies import LinearGaussianPolicy
+from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
 from lifelong_gym.envs.family import Bounded, Constants, KernelFamily, reward_of
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.numerics import numpy_math, philox

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.agents import PGELLA
-from lifelong_gym.agents.operating_point import OperatingPoint
+from lifelong_gym.agents.linear.operating_point import OperatingPoint
 from lifelong_gym.tasks import FloatArray, IntArray
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lifelong_gym.agents import RWR
-from lifelong_gym.agents.base_learners import RewardWeighted
-from lifelong_gym.agents.operating_point import ONE_PLACE, Pool
-from lifelong_gym.agents.sampling import BoolArray
+from lifelong_gym.agents.linear.base_learners import RewardWeighted
+from lifelong_gym.agents.linear.operating_point import ONE_PLACE, Pool
+from lifelong_gym.agents.linear.sampling import BoolArray
 from lifelong_gym.tasks import FloatArray
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lifelong_gym.agents.contract.checks import choice, flag, number
-from lifelong_gym.agents.operating_point import (
+from lifelong_gym.agents.linear.operating_point import (
     ONE_PLACE,
     Equations,
     OperatingPoint,
@@ -22,7 +22,7 @@ from lifelong_gym.agents.operating_point import (
     solved,
     trace_normalised,
 )
-from lifelong_gym.agents.sampling import BoolArray, Credit, ReturnCredit
+from lifelong_gym.agents.linear.sampling import BoolArray, Credit, ReturnCredit
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.errors import unknown
 from lifelong_gym.tasks import FloatArray, IntArray
@@ -45,7 +45,7 @@ class BaseLearner(ABC):
     learning_rate: ClassVar[float]
 
     def credit(self, pool: Pool) -> Credit | None:
-        """How it weighs the steps of a trajectory, see `lifelong_gym.agents.sampling.sample`; None: all alike."""
+        """How it weighs the steps of a trajectory, see `lifelong_gym.agents.linear.sampling.sample`; None: all alike."""
         del pool
         return None
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lifelong_gym.agents.base_learners import BaseLearner, Reinforce
-from lifelong_gym.agents.policy_search import TaskwiseSearch
+from lifelong_gym.agents.linear.base_learners import BaseLearner, Reinforce
+from lifelong_gym.agents.linear.policy_search import TaskwiseSearch
 
 
 class REINFORCE(TaskwiseSearch):

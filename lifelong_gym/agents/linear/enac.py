@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Unpack
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.base_learners import BaseLearner, NaturalActorCritic
 from lifelong_gym.agents.contract.checks import number
-from lifelong_gym.agents.policy_search import TaskwiseArguments, TaskwiseSearch
+from lifelong_gym.agents.linear.base_learners import BaseLearner, NaturalActorCritic
+from lifelong_gym.agents.linear.policy_search import TaskwiseArguments, TaskwiseSearch
 
 
 class ENAC(TaskwiseSearch):

@@ -21,7 +21,7 @@ from lifelong_gym.agents.contract.environment import (
     present_tasks,
     task_of_rows,
 )
-from lifelong_gym.agents.policies import LinearGaussianPolicy
+from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.rollout import RolloutStatistics, count_violations, rollout
 from lifelong_gym.tasks import FloatArray, IntArray

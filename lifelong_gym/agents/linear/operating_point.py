@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lifelong_gym.agents.sampling import STATISTICS
+from lifelong_gym.agents.linear.sampling import STATISTICS
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.tasks import FloatArray
 

@@ -9,13 +9,13 @@ import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.base_learners import BaseLearner
 from lifelong_gym.agents.contract.base import CommonArguments, MultiTaskAlgorithm
 from lifelong_gym.agents.contract.checks import count, flag, number
 from lifelong_gym.agents.contract.environment import budget_of, units_of
-from lifelong_gym.agents.operating_point import ONE_PLACE, OperatingPoint, Pool, pooled
-from lifelong_gym.agents.policies import LinearGaussianPolicy
-from lifelong_gym.agents.sampling import nothing, sample, sweep_size
+from lifelong_gym.agents.linear.base_learners import BaseLearner
+from lifelong_gym.agents.linear.operating_point import ONE_PLACE, OperatingPoint, Pool, pooled
+from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
+from lifelong_gym.agents.linear.sampling import nothing, sample, sweep_size
 from lifelong_gym.envs.rollout import RolloutStatistics
 
 SIGMA = 0.6  # on the hetero presets, 0.3 learns half as fast from 5 trajectories, and 1 gains little more

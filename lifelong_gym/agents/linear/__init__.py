@@ -1,0 +1,1 @@
+"""Policy search with linear-Gaussian policies, each task for itself."""
