@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from lifelong_gym import rollout, sample_tasks
 from lifelong_gym.agents import GOMTL, PGELLA, REINFORCE, RWR, LinearGaussianPolicy, MultiTaskAlgorithm, ScalablePGELLA
-from lifelong_gym.agents.basis_search import BasisSearch
+from lifelong_gym.agents.shared_basis.basis_search import BasisSearch
 from lifelong_gym.tasks import FloatArray, TaskSet
 from lifelong_gym.wrappers import as_vec_env
 

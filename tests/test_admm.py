@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from lifelong_gym.agents.admm import Consensus, agreement_error, distance
+from lifelong_gym.agents.shared_basis.admm import Consensus, agreement_error, distance
 from lifelong_gym.tasks import FloatArray
 from lifelong_gym.wrappers import Channel, Faults, colouring, graph_of
 

@@ -34,8 +34,8 @@ from lifelong_gym.agents import (
     SafeLifelongPG,
     ScalablePGELLA,
 )
-from lifelong_gym.agents.basis import sums
 from lifelong_gym.agents.contract import checkpoint
+from lifelong_gym.agents.shared_basis.basis import sums
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.wrappers import as_vec_env
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lifelong_gym.agents import basis
-from lifelong_gym.agents.basis import SharedBasis, columns, lasso, sums
 from lifelong_gym.agents.linear.operating_point import OperatingPoint, trace_normalised
+from lifelong_gym.agents.shared_basis import basis
+from lifelong_gym.agents.shared_basis.basis import SharedBasis, columns, lasso, sums
 from lifelong_gym.tasks import IntArray
 
 

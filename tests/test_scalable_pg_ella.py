@@ -12,10 +12,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
 from lifelong_gym import rollout, sample_tasks
-from lifelong_gym.agents import PGELLA, ScalablePGELLA, basis, distributed_basis
-from lifelong_gym.agents.admm import Consensus, distance
+from lifelong_gym.agents import PGELLA, ScalablePGELLA
 from lifelong_gym.agents.linear.operating_point import with_eigenvalues_of_at_least
-from lifelong_gym.agents.shards import Shards
+from lifelong_gym.agents.shared_basis import basis, distributed_basis
+from lifelong_gym.agents.shared_basis.admm import Consensus, distance
+from lifelong_gym.agents.shared_basis.shards import Shards
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.tasks import FloatArray
 from lifelong_gym.wrappers import Channel, Faults, ParameterSharing, as_vec_env, graph_of

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lifelong_gym import registry
-from lifelong_gym.agents.admm import Consensus
-from lifelong_gym.agents.basis import SharedBasis, sums
 from lifelong_gym.agents.contract.environment import units_of
 from lifelong_gym.agents.linear.base_learners import base_learner
 from lifelong_gym.agents.linear.operating_point import ONE_PLACE, OperatingPoint, regularised
 from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
 from lifelong_gym.agents.linear.sampling import sample
+from lifelong_gym.agents.shared_basis.admm import Consensus
+from lifelong_gym.agents.shared_basis.basis import SharedBasis, sums
 from lifelong_gym.benchmark.reproductions.zhan2017.learning import environment
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.tasks import FloatArray

@@ -10,11 +10,11 @@ import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.basis import SharedBasis
 from lifelong_gym.agents.contract.checks import count, flag, number
 from lifelong_gym.agents.linear.base_learners import BaseLearner, base_learner, checked_settings
 from lifelong_gym.agents.linear.operating_point import OperatingPoint
 from lifelong_gym.agents.linear.policy_search import PolicySearch, SearchArguments
+from lifelong_gym.agents.shared_basis.basis import SharedBasis
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.tasks import FloatArray, IntArray
 

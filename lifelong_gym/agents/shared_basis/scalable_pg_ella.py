@@ -8,13 +8,13 @@ import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.admm import agreement_error, distance
-from lifelong_gym.agents.basis_search import BasisArguments, BasisSearch
 from lifelong_gym.agents.contract.checks import choice, count, number
 from lifelong_gym.agents.contract.environment import sharing_of, to_vec_env
-from lifelong_gym.agents.distributed_basis import ConsensusSettings, DistributedBasis
 from lifelong_gym.agents.linear.operating_point import OperatingPoint, solved
-from lifelong_gym.agents.shards import Shards, counts
+from lifelong_gym.agents.shared_basis.admm import agreement_error, distance
+from lifelong_gym.agents.shared_basis.basis_search import BasisArguments, BasisSearch
+from lifelong_gym.agents.shared_basis.distributed_basis import ConsensusSettings, DistributedBasis
+from lifelong_gym.agents.shared_basis.shards import Shards, counts
 from lifelong_gym.errors import integer
 from lifelong_gym.tasks import FloatArray, IntArray
 from lifelong_gym.wrappers import Channel, ParameterSharing, graph_of

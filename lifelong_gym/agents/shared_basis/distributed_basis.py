@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch as th
 
-from lifelong_gym.agents.admm import Consensus, agreement_error, distance
-from lifelong_gym.agents.basis import MOST_DIRECT, SharedBasis, columns, conjugate_gradients, sums
 from lifelong_gym.agents.linear.operating_point import OperatingPoint, regularised
-from lifelong_gym.agents.shards import Shards, counts
+from lifelong_gym.agents.shared_basis.admm import Consensus, agreement_error, distance
+from lifelong_gym.agents.shared_basis.basis import MOST_DIRECT, SharedBasis, columns, conjugate_gradients, sums
+from lifelong_gym.agents.shared_basis.shards import Shards, counts
 from lifelong_gym.tasks import FloatArray, IntArray
 
 SAFETY = 1e-6  # added to P relative to its mean diagonal, as it must be positive definite

@@ -1,0 +1,1 @@
+"""Policies that are sparse combinations of a basis, which all tasks share."""
