@@ -9,7 +9,8 @@ import pytest
 from stable_baselines3.common.utils import LinearSchedule
 
 from lifelong_gym import rollout
-from lifelong_gym.agents import PolicyConstraints, safe_search
+from lifelong_gym.agents import PolicyConstraints
+from lifelong_gym.agents.safety import safe_search
 from lifelong_gym.agents.safety.anchors import Anchors
 from lifelong_gym.agents.safety.nearest import nearest
 from lifelong_gym.references.lqr import Linearised, lqr_policies, scale_of

@@ -8,10 +8,10 @@ from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
 from lifelong_gym.agents.linear.policy_search import PolicySearch
 from lifelong_gym.agents.linear.reinforce import REINFORCE
 from lifelong_gym.agents.linear.rwr import RWR
-from lifelong_gym.agents.projected_pg import ProjectedPG
-from lifelong_gym.agents.safe_lifelong_pg import SafeLifelongPG
-from lifelong_gym.agents.safe_search import SafeSearch
 from lifelong_gym.agents.safety.constraints import PolicyConstraints
+from lifelong_gym.agents.safety.projected_pg import ProjectedPG
+from lifelong_gym.agents.safety.safe_lifelong_pg import SafeLifelongPG
+from lifelong_gym.agents.safety.safe_search import SafeSearch
 from lifelong_gym.agents.shared_basis.basis_search import BasisSearch
 from lifelong_gym.agents.shared_basis.go_mtl import GOMTL
 from lifelong_gym.agents.shared_basis.pg_ella import PGELLA

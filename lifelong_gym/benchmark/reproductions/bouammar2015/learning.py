@@ -15,7 +15,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from lifelong_gym import registry
 from lifelong_gym.agents import PolicyConstraints, PolicySearch, ProjectedPG, SafeSearch
-from lifelong_gym.agents.safe_search import constraints_of
+from lifelong_gym.agents.safety.safe_search import constraints_of
 from lifelong_gym.benchmark.reproductions.bouammar2015 import regions
 from lifelong_gym.benchmark.reproductions.bouammar2015.started import StartedPGELLA
 from lifelong_gym.benchmark.results import rounded, short

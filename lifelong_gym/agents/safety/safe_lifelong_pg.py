@@ -12,8 +12,8 @@ from stable_baselines3.common.type_aliases import Schedule
 
 from lifelong_gym.agents.contract.checks import choice, count, flag, number
 from lifelong_gym.agents.linear.operating_point import OperatingPoint
-from lifelong_gym.agents.safe_search import SafeArguments, SafeSearch
 from lifelong_gym.agents.safety.projection import Projection, SpectralBounds
+from lifelong_gym.agents.safety.safe_search import SafeArguments, SafeSearch
 from lifelong_gym.agents.safety.steps import (
     LinearisedStep,
     Losses,

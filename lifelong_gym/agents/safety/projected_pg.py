@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lifelong_gym.agents.linear.operating_point import regularised
-from lifelong_gym.agents.safe_search import SafeSearch
+from lifelong_gym.agents.safety.safe_search import SafeSearch
 from lifelong_gym.errors import ProjectionError
 
 
