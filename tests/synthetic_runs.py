@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.benchmark.metrics import Communication
 from lifelong_gym.benchmark.writer import RunWriter, make_header
+from lifelong_gym.measures.metrics import Communication
 from lifelong_gym.tasks import FloatArray
 
 ZERO, BEST = -200.0, -20.0

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lifelong_gym.benchmark import metrics
-from lifelong_gym.benchmark.metrics import Communication
+from lifelong_gym.measures import metrics
+from lifelong_gym.measures.metrics import Communication
 
 CURVE = [0.0, 0.5, 0.5, 1.0, 1.0]
 # Two tasks, two evaluations for each after the one before training.

@@ -13,11 +13,11 @@ import pytest
 
 from lifelong_gym import benchmark
 from lifelong_gym.benchmark import writer as writer_module
-from lifelong_gym.benchmark.metrics import Communication
 from lifelong_gym.benchmark.records import find_runs, read_run, read_runs
 from lifelong_gym.benchmark.results import digest
 from lifelong_gym.benchmark.writer import FinishedRunError, RunBusyError, RunWriter, make_header
 from lifelong_gym.errors import MissingExtraError
+from lifelong_gym.measures.metrics import Communication
 from tests.synthetic_runs import BEST, ZERO, header, returns_of, rising, settings, write
 
 N, N_TASKS = 6, 4

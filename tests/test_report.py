@@ -27,8 +27,8 @@ from lifelong_gym.benchmark.reports.report import write_report
 from lifelong_gym.benchmark.reports.study import Study, studies
 from lifelong_gym.benchmark.reports.tables import Cell, Column, Table
 from lifelong_gym.benchmark.reports.words import verdict, verdict_overall
-from lifelong_gym.benchmark.statistics import Interval
 from lifelong_gym.benchmark.writer import RunWriter
+from lifelong_gym.measures.statistics import Interval
 from tests.synthetic_runs import (
     distributed,
     header,

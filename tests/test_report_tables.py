@@ -20,7 +20,7 @@ from lifelong_gym.benchmark.reports.page import STYLE
 from lifelong_gym.benchmark.reports.report import write_report
 from lifelong_gym.benchmark.reports.study import studies
 from lifelong_gym.benchmark.reports.tables import Cell, Column, Table, number
-from lifelong_gym.benchmark.statistics import Interval
+from lifelong_gym.measures.statistics import Interval
 from tests.synthetic_runs import lifelong, lifelong_alone, multi_task, rising, settings, write
 
 

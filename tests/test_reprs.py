@@ -11,7 +11,7 @@ import pytest
 import lifelong_gym
 from lifelong_gym.agents import PolicyConstraints
 from lifelong_gym.benchmark.records import find_runs
-from lifelong_gym.benchmark.statistics import performance_profile
+from lifelong_gym.measures.statistics import performance_profile
 from tests.synthetic_runs import multi_task
 
 CART_POLE = "LifelongCartPole-v0"

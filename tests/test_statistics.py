@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lifelong_gym.benchmark import statistics
-from lifelong_gym.benchmark.statistics import Interval, bootstrap, stratified_bootstrap
+from lifelong_gym.measures import statistics
+from lifelong_gym.measures.statistics import Interval, bootstrap, stratified_bootstrap
 from lifelong_gym.tasks import FloatArray
 
 SCORES = [[0.0, 1.0], [0.2, 1.2], [0.4, 0.4], [0.6, 2.0]]  # four runs, two tasks

@@ -33,7 +33,7 @@ from lifelong_gym.benchmark.reproductions.zhan2017.paper import PAPER
 from lifelong_gym.benchmark.reproductions.zhan2017.printed import printed_weights
 from lifelong_gym.benchmark.reproductions.zhan2017.readings import gap_closed
 from lifelong_gym.benchmark.results import read_result
-from lifelong_gym.benchmark.statistics import Interval
+from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.references.linear import Trial
 from lifelong_gym.references.lqr import lqr_policies
 from lifelong_gym.wrappers import Channel, graph_of

@@ -14,12 +14,12 @@ from rich.table import Table
 from stable_baselines3.common.callbacks import BaseCallback
 
 from lifelong_gym.agents import PGELLA, REINFORCE
-from lifelong_gym.benchmark import metrics
 from lifelong_gym.benchmark.disk import claim_folder
 from lifelong_gym.benchmark.results import write_result
-from lifelong_gym.benchmark.statistics import Interval, bootstrap
 from lifelong_gym.benchmark.terminal import BOLD, say
 from lifelong_gym.envs.rollout import rollout
+from lifelong_gym.measures import metrics
+from lifelong_gym.measures.statistics import Interval, bootstrap
 from lifelong_gym.references.linear import best_policies
 from lifelong_gym.registry import family, sample_tasks
 from lifelong_gym.tasks import FloatArray, TaskSet

@@ -13,8 +13,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
 
 from lifelong_gym.benchmark.evaluation import untouched_generators
-from lifelong_gym.benchmark.metrics import normalised
 from lifelong_gym.benchmark.outputs import Outputs
+from lifelong_gym.measures.metrics import normalised
 from lifelong_gym.tasks import FloatArray
 
 PROJECT = "lifelong-gym"  # unless WANDB_PROJECT names another

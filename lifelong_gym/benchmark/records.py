@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lifelong_gym.benchmark.metrics import Communication, normalised
 from lifelong_gym.benchmark.writer import (
     CONTINUED,
     MALFORMED,
@@ -26,6 +25,7 @@ from lifelong_gym.benchmark.writer import (
     yardstick,
 )
 from lifelong_gym.errors import MissingExtraError
+from lifelong_gym.measures.metrics import Communication, normalised
 from lifelong_gym.tasks import FloatArray, IntArray
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from lifelong_gym.benchmark.checkpoints import Checkpoints
 from lifelong_gym.benchmark.evaluation import Evaluation, Measured
 from lifelong_gym.benchmark.learners import LearnerSpec, learner_class
 from lifelong_gym.benchmark.logs import Logs
-from lifelong_gym.benchmark.metrics import Communication
 from lifelong_gym.benchmark.outputs import Outputs, model_name
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.referee import Mark, Plan, Referee
@@ -24,6 +23,7 @@ from lifelong_gym.benchmark.results import content_hash, file_name, native, writ
 from lifelong_gym.benchmark.writer import SUFFIX, RunWriter, make_header
 from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.vector import LifelongVectorEnv
+from lifelong_gym.measures.metrics import Communication
 from lifelong_gym.tasks import IntArray, TaskSet
 from lifelong_gym.wrappers import Budget, CoreVecEnv, ParameterSharing, as_vec_env
 

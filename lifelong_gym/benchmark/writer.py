@@ -28,9 +28,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.benchmark.locks import lock
-from lifelong_gym.benchmark.metrics import Communication
 from lifelong_gym.benchmark.results import digest, machine, native, revision, versions
 from lifelong_gym.errors import LifelongGymError
+from lifelong_gym.measures.metrics import Communication
 from lifelong_gym.tasks import FloatArray
 
 SCHEMA = 2

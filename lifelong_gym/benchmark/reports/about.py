@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lifelong_gym.benchmark import metrics
 from lifelong_gym.benchmark.plots import Style
 from lifelong_gym.benchmark.records import Run
 from lifelong_gym.benchmark.reports import words
@@ -18,6 +17,7 @@ from lifelong_gym.benchmark.reports.page import Section, facts, heading, items, 
 from lifelong_gym.benchmark.reports.page import words as word_table
 from lifelong_gym.benchmark.reports.study import Study
 from lifelong_gym.benchmark.reports.tables import DASH
+from lifelong_gym.measures import metrics
 
 LOAD = """from lifelong_gym import benchmark
 

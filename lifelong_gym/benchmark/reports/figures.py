@@ -15,7 +15,7 @@ from lifelong_gym.benchmark.records import Run
 from lifelong_gym.benchmark.reports.overall import Scores, profile, thresholds
 from lifelong_gym.benchmark.reports.scales import mark_cut, name_level, set_scale, visible
 from lifelong_gym.benchmark.reports.study import Study, novel_curve
-from lifelong_gym.benchmark.statistics import bootstrap
+from lifelong_gym.measures.statistics import bootstrap
 from lifelong_gym.tasks import FloatArray
 
 Styles = Mapping[str, Style]

@@ -21,7 +21,7 @@ from lifelong_gym.benchmark.reports.measures import (
 )
 from lifelong_gym.benchmark.reports.study import Study
 from lifelong_gym.benchmark.reports.tables import Cell, Table
-from lifelong_gym.benchmark.statistics import Interval, bootstrap
+from lifelong_gym.measures.statistics import Interval, bootstrap
 
 INTERVALS = (
     "In brackets: 95% percentile bootstrap intervals over seeds. Bold: no worse than the best within intervals, that "

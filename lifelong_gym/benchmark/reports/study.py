@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lifelong_gym.benchmark import metrics
 from lifelong_gym.benchmark.records import Run
+from lifelong_gym.measures import metrics
 from lifelong_gym.tasks import FloatArray, IntArray
 
 PROTOCOLS = {

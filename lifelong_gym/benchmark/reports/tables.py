@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lifelong_gym.benchmark.reports.markup import plain
-from lifelong_gym.benchmark.statistics import Interval
+from lifelong_gym.measures.statistics import Interval
 
 DASH = "–"
 DAGGER = "†"

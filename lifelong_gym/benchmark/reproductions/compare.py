@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lifelong_gym.benchmark.results import short
-from lifelong_gym.benchmark.statistics import N_RESAMPLES, Interval, bootstrap
+from lifelong_gym.measures.statistics import N_RESAMPLES, Interval, bootstrap
 from lifelong_gym.tasks import FloatArray
 
 HOLDS, PARTLY, FAILS = "holds", "partly", "doesn't hold"

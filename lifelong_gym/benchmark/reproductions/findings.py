@@ -18,7 +18,7 @@ from lifelong_gym.benchmark.reproductions.compare import (
     shown,
     worst,
 )
-from lifelong_gym.benchmark.statistics import Interval
+from lifelong_gym.measures.statistics import Interval
 
 FEW_SEEDS = 5
 QUICK_WARNING = "**This is the quick version: too few seeds and sweeps for conclusions.** "

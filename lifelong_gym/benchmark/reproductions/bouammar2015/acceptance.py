@@ -21,7 +21,7 @@ from lifelong_gym.benchmark.reproductions.bouammar2015.readings import (
 from lifelong_gym.benchmark.reproductions.compare import MET, MISSED, worst
 from lifelong_gym.benchmark.reproductions.findings import Expectation, Part, at_least, at_most, expectation, listed
 from lifelong_gym.benchmark.reproductions.paper import Summary
-from lifelong_gym.benchmark.statistics import Interval
+from lifelong_gym.measures.statistics import Interval
 
 
 def expectations(summary: Summary) -> list[Expectation]:

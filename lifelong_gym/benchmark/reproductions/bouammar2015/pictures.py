@@ -31,7 +31,7 @@ from lifelong_gym.benchmark.reproductions.bouammar2015.game import BASES, NAMES,
 from lifelong_gym.benchmark.reproductions.bouammar2015.readings import cost_ratio, exponent, until, until_studies
 from lifelong_gym.benchmark.reproductions.drawing import add_legend, write_all
 from lifelong_gym.benchmark.reproductions.paper import Summary
-from lifelong_gym.benchmark.statistics import Interval
+from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.tasks import FloatArray
 
 GAINS = {"SM": ("position", "velocity"), "CP": ("angle", "angular rate")}

@@ -10,7 +10,7 @@ import numpy as np
 from lifelong_gym.benchmark.reproductions.bouammar2015 import methods, plan
 from lifelong_gym.benchmark.reproductions.compare import median_of, ratio_of
 from lifelong_gym.benchmark.reproductions.paper import Summary
-from lifelong_gym.benchmark.statistics import Interval
+from lifelong_gym.measures.statistics import Interval
 
 
 def cost_ratio(summary: Summary, study: str, a: str, b: str, key: str = "final") -> Interval:

@@ -28,7 +28,7 @@ from lifelong_gym.benchmark.reproductions.zhan2017.readings import (
     row_of,
     slope,
 )
-from lifelong_gym.benchmark.statistics import Interval
+from lifelong_gym.measures.statistics import Interval
 
 SMALL = 1e-2  # an error of nodes that counts as solved
 K = 30  # the paper's iterations a sweep

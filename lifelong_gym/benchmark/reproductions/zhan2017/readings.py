@@ -10,7 +10,7 @@ import numpy as np
 from lifelong_gym.benchmark.reproductions.compare import mean_of, median_of, ratio_of
 from lifelong_gym.benchmark.reproductions.paper import Summary
 from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
-from lifelong_gym.benchmark.statistics import Interval
+from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.tasks import FloatArray
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.benchmark import metrics
 from lifelong_gym.benchmark.reproductions.compare import bands
 from lifelong_gym.benchmark.reproductions.jobs import Figures, Found, Job
 from lifelong_gym.benchmark.reproductions.zhan2017 import plan
 from lifelong_gym.benchmark.reproductions.zhan2017.hidden import largest_angle
 from lifelong_gym.benchmark.results import short
+from lifelong_gym.measures import metrics
 from lifelong_gym.tasks import FloatArray
 
 LAST = 5  # evaluations that make an asymptote

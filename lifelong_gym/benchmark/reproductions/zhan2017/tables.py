@@ -16,7 +16,7 @@ from lifelong_gym.benchmark.reproductions.zhan2017.readings import (
     novel_cost,
     row_of,
 )
-from lifelong_gym.benchmark.statistics import Interval
+from lifelong_gym.measures.statistics import Interval
 
 DASH = "-"
 

@@ -1,0 +1,1 @@
+"""Metrics of lifelong, multi-task and distributed learning, and statistics over runs."""
