@@ -19,10 +19,10 @@ from lifelong_gym.benchmark.folder import describe
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.records import find_runs, read_runs
-from lifelong_gym.benchmark.reports.study import studies
 from lifelong_gym.benchmark.results import read_result, write_result
 from lifelong_gym.benchmark.run import RunSpec
 from lifelong_gym.benchmark.runner import Outcome, run_experiment
+from lifelong_gym.reports.study import studies
 
 ID, OTHER = "LifelongSimpleMass-v0", "LifelongCartPole-v0"
 SMALL: dict[str, Any] = {

@@ -15,20 +15,20 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lifelong_gym.benchmark.plots import styles
 from lifelong_gym.benchmark.records import read_runs
-from lifelong_gym.benchmark.reports import figures, heatmaps
-from lifelong_gym.benchmark.reports.about import LOAD
-from lifelong_gym.benchmark.reports.formats import markdown, to_csv, to_html
-from lifelong_gym.benchmark.reports.latex import latex
-from lifelong_gym.benchmark.reports.metric_tables import tables
-from lifelong_gym.benchmark.reports.overall import all_improvements, pooled
-from lifelong_gym.benchmark.reports.report import write_report
-from lifelong_gym.benchmark.reports.study import Study, studies
-from lifelong_gym.benchmark.reports.tables import Cell, Column, Table
-from lifelong_gym.benchmark.reports.words import verdict, verdict_overall
 from lifelong_gym.benchmark.writer import RunWriter
 from lifelong_gym.measures.statistics import Interval
+from lifelong_gym.reports import figures, heatmaps
+from lifelong_gym.reports.about import LOAD
+from lifelong_gym.reports.formats import markdown, to_csv, to_html
+from lifelong_gym.reports.latex import latex
+from lifelong_gym.reports.metric_tables import tables
+from lifelong_gym.reports.overall import all_improvements, pooled
+from lifelong_gym.reports.plots import styles
+from lifelong_gym.reports.report import write_report
+from lifelong_gym.reports.study import Study, studies
+from lifelong_gym.reports.tables import Cell, Column, Table
+from lifelong_gym.reports.words import verdict, verdict_overall
 from tests.synthetic_runs import (
     distributed,
     header,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from lifelong_gym.benchmark.records import load, read_runs
-from lifelong_gym.benchmark.reports.metric_tables import tables
-from lifelong_gym.benchmark.reports.report import write_report
-from lifelong_gym.benchmark.reports.study import studies
-from lifelong_gym.benchmark.reports.words import verdict
+from lifelong_gym.reports.metric_tables import tables
+from lifelong_gym.reports.report import write_report
+from lifelong_gym.reports.study import studies
+from lifelong_gym.reports.words import verdict
 from tests.synthetic_runs import RAW, lifelong, multi_task, settings, write
 from tests.test_report import Page, numbers
 

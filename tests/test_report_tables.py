@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 
 from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.records import read_runs
-from lifelong_gym.benchmark.reports.formats import FITS, to_html
-from lifelong_gym.benchmark.reports.latex import COLUMN, latex, width
-from lifelong_gym.benchmark.reports.metric_tables import tables
-from lifelong_gym.benchmark.reports.page import STYLE
-from lifelong_gym.benchmark.reports.report import write_report
-from lifelong_gym.benchmark.reports.study import studies
-from lifelong_gym.benchmark.reports.tables import Cell, Column, Table, number
 from lifelong_gym.measures.statistics import Interval
+from lifelong_gym.reports.formats import FITS, to_html
+from lifelong_gym.reports.latex import COLUMN, latex, width
+from lifelong_gym.reports.metric_tables import tables
+from lifelong_gym.reports.page import STYLE
+from lifelong_gym.reports.report import write_report
+from lifelong_gym.reports.study import studies
+from lifelong_gym.reports.tables import Cell, Column, Table, number
 from tests.synthetic_runs import lifelong, lifelong_alone, multi_task, rising, settings, write
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from lifelong_gym.benchmark.records import read_runs
-from lifelong_gym.benchmark.reports.markup import as_html, as_markdown, bare, bold, code, plain
-from lifelong_gym.benchmark.reports.overall import pooled
-from lifelong_gym.benchmark.reports.report import write_report
-from lifelong_gym.benchmark.reports.study import Study, studies
-from lifelong_gym.benchmark.reports.words import verdict, verdict_overall
+from lifelong_gym.reports.markup import as_html, as_markdown, bare, bold, code, plain
+from lifelong_gym.reports.overall import pooled
+from lifelong_gym.reports.report import write_report
+from lifelong_gym.reports.study import Study, studies
+from lifelong_gym.reports.words import verdict, verdict_overall
 from tests.synthetic_runs import distributed, lifelong, multi_task, settings, transfer, write
 
 # Of those that don't begin with a name, how they begin; what follows is a name, or they are about all learners.

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from lifelong_gym.benchmark.models import evaluate
     from lifelong_gym.benchmark.outputs import Outputs
     from lifelong_gym.benchmark.records import Run, load, read_run, read_runs
-    from lifelong_gym.benchmark.reports.report import write_report
     from lifelong_gym.benchmark.runner import run_experiment
+    from lifelong_gym.reports.report import write_report
 
 __all__ = [
     "Experiment",

@@ -298,7 +298,7 @@ def report(
 
     Example: `lifelong report runs/benchmark --html report.html`
     """
-    from lifelong_gym.benchmark.reports.report import write_report
+    from lifelong_gym.reports.report import write_report
 
     page, *others = write_report(runs, folder, html)
     place = others[0].parent.parent

@@ -151,7 +151,7 @@ def table(rows: Mapping[str, Mapping[str, Interval]]) -> Table:
 def run(folder: Path, budget: Budget, console: Console) -> None:
     """Learn, compare, and write table, plot, animation and result file into ``folder``."""
     from lifelong_gym.benchmark.animation import animate
-    from lifelong_gym.benchmark.plots import learning_curves
+    from lifelong_gym.reports.plots import learning_curves
 
     claim_folder(folder)
     tasks = sample_tasks(ENV, budget.n_tasks, seed=0, preset=PRESET)

@@ -112,10 +112,10 @@ def _print_references(console: Console, id: str) -> None:
 def final_tables(paths: list[Path]) -> Iterator[Table | Markdown]:
     """Of each family: who ended where, on the scale from doing nothing to the best policy known."""
     from lifelong_gym.benchmark.records import read_run, united
-    from lifelong_gym.benchmark.reports.metric_tables import tables
-    from lifelong_gym.benchmark.reports.study import studies
-    from lifelong_gym.benchmark.reports.tables import cell_text
-    from lifelong_gym.benchmark.reports.words import unmoved
+    from lifelong_gym.reports.metric_tables import tables
+    from lifelong_gym.reports.study import studies
+    from lifelong_gym.reports.tables import cell_text
+    from lifelong_gym.reports.words import unmoved
 
     for study in studies(united(map(read_run, sorted(paths)))[0])[0]:
         metrics = tables(study)[0]

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lifelong_gym.benchmark.plots import tidy
 from lifelong_gym.benchmark.reproductions.paper import Summary
+from lifelong_gym.reports.plots import tidy
 
 SMALL_DPI = 80
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from lifelong_gym.benchmark.plots import COLOURS, Style, line, tidy
 from lifelong_gym.benchmark.reproductions.bouammar2015 import methods
+from lifelong_gym.reports.plots import COLOURS, Style, line, tidy
 
 ROOM = 0.5  # beyond start and optimum, as a share of what lies between: what goes farther is cut off
 MARGIN = 0.05

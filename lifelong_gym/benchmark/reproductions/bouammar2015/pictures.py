@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, ScalarFormatter
 
-from lifelong_gym.benchmark.plots import Style, new_figure, tidy
 from lifelong_gym.benchmark.reproductions.bouammar2015 import methods, plan
 from lifelong_gym.benchmark.reproductions.bouammar2015.drawing import (
     BLACK,
@@ -32,6 +31,7 @@ from lifelong_gym.benchmark.reproductions.bouammar2015.readings import cost_rati
 from lifelong_gym.benchmark.reproductions.drawing import add_legend, write_all
 from lifelong_gym.benchmark.reproductions.paper import Summary
 from lifelong_gym.measures.statistics import Interval
+from lifelong_gym.reports.plots import Style, new_figure, tidy
 from lifelong_gym.tasks import FloatArray
 
 GAINS = {"SM": ("position", "velocity"), "CP": ("angle", "angular rate")}

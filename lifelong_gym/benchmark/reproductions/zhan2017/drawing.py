@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from lifelong_gym.benchmark.plots import COLOURS, Style, line, tidy
 from lifelong_gym.benchmark.reproductions.zhan2017 import methods, plan
+from lifelong_gym.reports.plots import COLOURS, Style, line, tidy
 
 ROOM = 0.15  # below the start, as a share of what is gained: what falls lower is cut off
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from lifelong_gym.benchmark.plots import line, new_figure, tidy
 from lifelong_gym.benchmark.reproductions.compare import mean_of, median_of
 from lifelong_gym.benchmark.reproductions.drawing import add_legend, draw_bars, write_all
 from lifelong_gym.benchmark.reproductions.paper import Summary
@@ -26,6 +25,7 @@ from lifelong_gym.benchmark.reproductions.zhan2017.readings import (
     novel_cost,
     row_of,
 )
+from lifelong_gym.reports.plots import line, new_figure, tidy
 
 
 def draw_all(summary: Summary, folder: Path) -> list[str]:

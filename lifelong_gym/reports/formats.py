@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lifelong_gym.benchmark.reports.latex import latex
-from lifelong_gym.benchmark.reports.markup import as_html, as_markdown
-from lifelong_gym.benchmark.reports.tables import DASH, Cell, Column, Table, cell_text, parts
 from lifelong_gym.benchmark.results import write_atomically
+from lifelong_gym.reports.latex import latex
+from lifelong_gym.reports.markup import as_html, as_markdown
+from lifelong_gym.reports.tables import DASH, Cell, Column, Table, cell_text, parts
 
 FITS = 2  # columns on a narrow screen
 

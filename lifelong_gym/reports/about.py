@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lifelong_gym.benchmark.plots import Style
 from lifelong_gym.benchmark.records import Run
-from lifelong_gym.benchmark.reports import words
-from lifelong_gym.benchmark.reports.markup import bold, code, plain
-from lifelong_gym.benchmark.reports.page import Section, facts, heading, items, prose
-from lifelong_gym.benchmark.reports.page import words as word_table
-from lifelong_gym.benchmark.reports.study import Study
-from lifelong_gym.benchmark.reports.tables import DASH
 from lifelong_gym.measures import metrics
+from lifelong_gym.reports import words
+from lifelong_gym.reports.markup import bold, code, plain
+from lifelong_gym.reports.page import Section, facts, heading, items, prose
+from lifelong_gym.reports.page import words as word_table
+from lifelong_gym.reports.plots import Style
+from lifelong_gym.reports.study import Study
+from lifelong_gym.reports.tables import DASH
 
 LOAD = """from lifelong_gym import benchmark
 

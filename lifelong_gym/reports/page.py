@@ -6,9 +6,9 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from lifelong_gym.benchmark.plots import Style
-from lifelong_gym.benchmark.reports.formats import FITS, wide
-from lifelong_gym.benchmark.reports.markup import as_html, bare, code, plain
+from lifelong_gym.reports.formats import FITS, wide
+from lifelong_gym.reports.markup import as_html, bare, code, plain
+from lifelong_gym.reports.plots import Style
 
 STYLE = """
 :root { --ink: #1d2126; --soft: #5c6570; --rule: #dfe3e8; --paper: #fff; --tint: #f5f7f9; --link: #0b62a4;

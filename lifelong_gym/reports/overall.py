@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lifelong_gym.benchmark.reports.markup import plain
-from lifelong_gym.benchmark.reports.metric_tables import INTERVALS, PAR
-from lifelong_gym.benchmark.reports.scales import stretched, unstretched, visible
-from lifelong_gym.benchmark.reports.study import Study
-from lifelong_gym.benchmark.reports.tables import Cell, Column, Table
 from lifelong_gym.measures import statistics
 from lifelong_gym.measures.statistics import Interval, Profile
+from lifelong_gym.reports.markup import plain
+from lifelong_gym.reports.metric_tables import INTERVALS, PAR
+from lifelong_gym.reports.scales import stretched, unstretched, visible
+from lifelong_gym.reports.study import Study
+from lifelong_gym.reports.tables import Cell, Column, Table
 from lifelong_gym.tasks import FloatArray
 
 N_THRESHOLDS = 121

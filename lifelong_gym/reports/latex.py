@@ -6,8 +6,8 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from lifelong_gym.benchmark.reports.markup import bare
-from lifelong_gym.benchmark.reports.tables import DAGGER, DASH, Cell, Table, parts
+from lifelong_gym.reports.markup import bare
+from lifelong_gym.reports.tables import DAGGER, DASH, Cell, Table, parts
 
 COLUMN = 234.0  # points: a column of ICML; those of IEEE and ACM are wider
 CHARACTER = 4.4  # points, on average, at 9 points; 0.78 of it at 7

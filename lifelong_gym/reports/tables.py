@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lifelong_gym.benchmark.reports.markup import plain
 from lifelong_gym.measures.statistics import Interval
+from lifelong_gym.reports.markup import plain
 
 DASH = "–"
 DAGGER = "†"

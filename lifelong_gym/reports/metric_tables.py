@@ -10,18 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.benchmark.records import Run
-from lifelong_gym.benchmark.reports.measures import (
-    AGAINST_SCRATCH,
-    FAILED,
-    MEASURES,
-    MULTI_TASK,
-    Measure,
-    Scratch,
-    suited,
-)
-from lifelong_gym.benchmark.reports.study import Study
-from lifelong_gym.benchmark.reports.tables import Cell, Table
 from lifelong_gym.measures.statistics import Interval, bootstrap
+from lifelong_gym.reports.measures import AGAINST_SCRATCH, FAILED, MEASURES, MULTI_TASK, Measure, Scratch, suited
+from lifelong_gym.reports.study import Study
+from lifelong_gym.reports.tables import Cell, Table
 
 INTERVALS = (
     "In brackets: 95% percentile bootstrap intervals over seeds. Bold: no worse than the best within intervals, that "

@@ -10,18 +10,18 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lifelong_gym.benchmark.disk import claim_file, claim_folder
-from lifelong_gym.benchmark.plots import Style, save, styles
 from lifelong_gym.benchmark.records import Found, find_runs
-from lifelong_gym.benchmark.reports import figures, heatmaps, words
-from lifelong_gym.benchmark.reports.about import details, setting, whereabouts
-from lifelong_gym.benchmark.reports.formats import to_html, write_table
-from lifelong_gym.benchmark.reports.markup import code, plain
-from lifelong_gym.benchmark.reports.metric_tables import tables
-from lifelong_gym.benchmark.reports.overall import aggregates, all_improvements, improvements, pooled
-from lifelong_gym.benchmark.reports.page import Section, heading, items, page, picture, prose
-from lifelong_gym.benchmark.reports.study import Study, studies
-from lifelong_gym.benchmark.reports.tables import Table
 from lifelong_gym.benchmark.results import write_atomically
+from lifelong_gym.reports import figures, heatmaps, words
+from lifelong_gym.reports.about import details, setting, whereabouts
+from lifelong_gym.reports.formats import to_html, write_table
+from lifelong_gym.reports.markup import code, plain
+from lifelong_gym.reports.metric_tables import tables
+from lifelong_gym.reports.overall import aggregates, all_improvements, improvements, pooled
+from lifelong_gym.reports.page import Section, heading, items, page, picture, prose
+from lifelong_gym.reports.plots import Style, save, styles
+from lifelong_gym.reports.study import Study, studies
+from lifelong_gym.reports.tables import Table
 
 CURVES = "Learning curves: mean over tasks and seeds, with 95% bootstrap intervals over seeds."
 LOOKS = {

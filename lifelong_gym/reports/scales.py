@@ -14,8 +14,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, FuncNorm, ListedColormap, Normalize
 
-from lifelong_gym.benchmark.plots import GREY
-from lifelong_gym.benchmark.reports.tables import number
+from lifelong_gym.reports.plots import GREY
+from lifelong_gym.reports.tables import number
 from lifelong_gym.tasks import FloatArray
 
 KNEE, LOWEST = -1.0, -1000.0
