@@ -15,14 +15,14 @@ from typer.testing import CliRunner
 
 from lifelong_gym.agents import PolicyConstraints
 from lifelong_gym.benchmark.cli import app
-from lifelong_gym.benchmark.reproductions.bouammar2015 import inside, learning, methods, paper, plan, regions
-from lifelong_gym.benchmark.reproductions.bouammar2015.acceptance import expectations
-from lifelong_gym.benchmark.reproductions.bouammar2015.claims import claims
-from lifelong_gym.benchmark.reproductions.bouammar2015.page import written
-from lifelong_gym.benchmark.reproductions.bouammar2015.paper import PAPER
-from lifelong_gym.benchmark.reproductions.bouammar2015.readings import length
-from lifelong_gym.benchmark.reproductions.jobs import Job
 from lifelong_gym.benchmark.results import read_result, write_result
+from lifelong_gym.papers.bouammar2015 import inside, learning, methods, paper, plan, regions
+from lifelong_gym.papers.bouammar2015.acceptance import expectations
+from lifelong_gym.papers.bouammar2015.claims import claims
+from lifelong_gym.papers.bouammar2015.page import written
+from lifelong_gym.papers.bouammar2015.paper import PAPER
+from lifelong_gym.papers.bouammar2015.readings import length
+from lifelong_gym.papers.jobs import Job
 
 TINY = plan.Budget(
     True, n_tasks=3, n_seeds=1, share=0.0, n_rounds=(10, 40), n_joint=(10, 40), n_starts=0, n_games=2, n_spectral=1

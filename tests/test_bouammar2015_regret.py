@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lifelong_gym.agents.safety.steps import Losses
-from lifelong_gym.benchmark.reproductions.bouammar2015.game import (
+from lifelong_gym.papers.bouammar2015.game import (
     BASES,
     HALF_WIDTH,
     ORDERS,
@@ -22,7 +22,7 @@ from lifelong_gym.benchmark.reproductions.bouammar2015.game import (
     play,
     schedule,
 )
-from lifelong_gym.benchmark.reproductions.bouammar2015.regret import (
+from lifelong_gym.papers.bouammar2015.regret import (
     best_policies,
     curve,
     growth,

@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 from threadpoolctl import threadpool_info
 
-from lifelong_gym.benchmark.reproductions.jobs import Job
 from lifelong_gym.benchmark.runner import run_jobs
+from lifelong_gym.papers.jobs import Job
 
 
 def threads(settings: Mapping[str, Any], progress: Callable[[float], None]) -> dict[str, Any]:

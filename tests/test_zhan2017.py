@@ -15,25 +15,17 @@ from typer.testing import CliRunner
 
 from lifelong_gym import registry
 from lifelong_gym.benchmark.cli import app
-from lifelong_gym.benchmark.reproductions import compare
-from lifelong_gym.benchmark.reproductions.jobs import Job, missing
-from lifelong_gym.benchmark.reproductions.zhan2017 import (
-    consensus,
-    hidden,
-    learning,
-    novel,
-    paper,
-    pictures,
-    plan,
-)
-from lifelong_gym.benchmark.reproductions.zhan2017.acceptance import expectations
-from lifelong_gym.benchmark.reproductions.zhan2017.claims import agreement, claims
-from lifelong_gym.benchmark.reproductions.zhan2017.page import written
-from lifelong_gym.benchmark.reproductions.zhan2017.paper import PAPER
-from lifelong_gym.benchmark.reproductions.zhan2017.printed import printed_weights
-from lifelong_gym.benchmark.reproductions.zhan2017.readings import gap_closed
 from lifelong_gym.benchmark.results import read_result
 from lifelong_gym.measures.statistics import Interval
+from lifelong_gym.papers import compare
+from lifelong_gym.papers.jobs import Job, missing
+from lifelong_gym.papers.zhan2017 import consensus, hidden, learning, novel, paper, pictures, plan
+from lifelong_gym.papers.zhan2017.acceptance import expectations
+from lifelong_gym.papers.zhan2017.claims import agreement, claims
+from lifelong_gym.papers.zhan2017.page import written
+from lifelong_gym.papers.zhan2017.paper import PAPER
+from lifelong_gym.papers.zhan2017.printed import printed_weights
+from lifelong_gym.papers.zhan2017.readings import gap_closed
 from lifelong_gym.references.linear import Trial
 from lifelong_gym.references.lqr import lqr_policies
 from lifelong_gym.wrappers import Channel, graph_of

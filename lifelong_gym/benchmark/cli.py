@@ -33,7 +33,7 @@ app = typer.Typer(
 EnvArgument = Annotated[
     str, typer.Argument(help="Id of an environment (`lifelong list` shows them), `module:Id` or `module:Class`.")
 ]
-REPRODUCTIONS = "lifelong_gym.benchmark.reproductions"
+REPRODUCTIONS = "lifelong_gym.papers"
 PAPERS = {name: f"{REPRODUCTIONS}.{name}.paper:PAPER" for name in ("bouammar2015", "zhan2017")}
 
 
