@@ -9,8 +9,8 @@ import gymnasium as gym
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lifelong_gym.benchmark.animation import write_film
 from lifelong_gym.benchmark.learners import learner_class
+from lifelong_gym.cli.animation import write_film
 from lifelong_gym.registry import FAMILIES, family
 from lifelong_gym.wrappers import as_vec_env
 

@@ -14,8 +14,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from lifelong_gym.agents import PolicyConstraints
-from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.results import read_result, write_result
+from lifelong_gym.cli.main import app
 from lifelong_gym.papers.bouammar2015 import inside, learning, methods, paper, plan, regions
 from lifelong_gym.papers.bouammar2015.acceptance import expectations
 from lifelong_gym.papers.bouammar2015.claims import claims

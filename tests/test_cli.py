@@ -13,8 +13,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lifelong_gym import registry
-from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.results import read_result
+from lifelong_gym.cli.main import app
 from tests.synthetic_runs import multi_task
 
 ENV = "LifelongSimpleMass-v0"

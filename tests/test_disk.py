@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.disk import DiskError, claim_file, claim_folder, keep, replace_file
 from lifelong_gym.benchmark.results import read_result
+from lifelong_gym.cli.main import app
 from tests.synthetic_runs import multi_task
 from tests.toy_learners import Hungry, full
 

@@ -16,11 +16,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError
 from lifelong_gym.benchmark.protocol import PLANS
 from lifelong_gym.benchmark.records import read_run, read_runs
 from lifelong_gym.benchmark.runner import Forecast, run_experiment
+from lifelong_gym.cli.main import app
 
 ID = "LifelongSimpleMass-v0"
 SMALL: dict[str, Any] = {
@@ -231,7 +231,7 @@ def test_a_kill_at_any_moment(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "lifelong_gym.benchmark.cli",
+        "lifelong_gym.cli.main",
         "benchmark",
         "--quick",
         "--seeds",

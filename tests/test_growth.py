@@ -109,7 +109,7 @@ def test_machines_share_an_experiment(tmp_path: Path) -> None:
 
 def test_two_commands_share_a_folder(tmp_path: Path) -> None:
     """Every run is done once, by one of them; both end well."""
-    command = [sys.executable, "-m", "lifelong_gym.benchmark.cli", "benchmark", "--quick", "--processes", "1"]
+    command = [sys.executable, "-m", "lifelong_gym.cli.main", "benchmark", "--quick", "--processes", "1"]
     command += ["--agents", "zero,REINFORCE", "--envs", ID, "--seeds", "2", "--folder", str(tmp_path / "runs")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     texts = [" ".join(process.communicate()[0].split()) for process in both]

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 import lifelong_gym
 from lifelong_gym.benchmark.baselines import measured_references
-from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, FamilySpec
 from lifelong_gym.benchmark.records import load, read_runs
 from lifelong_gym.benchmark.runner import run_experiment
+from lifelong_gym.cli.main import app
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.errors import FamilyError, UnknownNameError
 from lifelong_gym.references.reference import Reference

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from lifelong_gym import benchmark, sample_tasks
 from lifelong_gym.benchmark.baselines import measured_references
-from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.evaluation import Evaluation
 from lifelong_gym.benchmark.experiment import Experiment
 from lifelong_gym.benchmark.learners import LearnerSpec
@@ -24,6 +23,7 @@ from lifelong_gym.benchmark.protocol import EVALUATION_SEED, Protocol
 from lifelong_gym.benchmark.records import read_run
 from lifelong_gym.benchmark.run import RunSpec, execute
 from lifelong_gym.benchmark.runner import run_experiment
+from lifelong_gym.cli.main import app
 from lifelong_gym.errors import MissingExtraError
 
 ID, N_TASKS = "LifelongSimpleMass-v0", 3

@@ -11,8 +11,8 @@ from matplotlib import get_data_path
 from matplotlib.ft2font import FT2Font
 from typer.testing import CliRunner
 
-from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.records import read_runs
+from lifelong_gym.cli.main import app
 from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.reports.formats import FITS, to_html
 from lifelong_gym.reports.latex import COLUMN, latex, width

@@ -57,7 +57,7 @@ def test_every_command_takes_them(run: Run, tmp_path: Path) -> None:
     """Listed, trained, played, compared and reported, like ours."""
 
     def lifelong(*words: str) -> str:
-        return run("-m", "lifelong_gym.benchmark.cli", *words)
+        return run("-m", "lifelong_gym.cli.main", *words)
 
     everything = lifelong("list")
     assert ENV in everything

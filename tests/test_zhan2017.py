@@ -14,8 +14,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from lifelong_gym import registry
-from lifelong_gym.benchmark.cli import app
 from lifelong_gym.benchmark.results import read_result
+from lifelong_gym.cli.main import app
 from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.papers import compare
 from lifelong_gym.papers.jobs import Job, missing

@@ -16,9 +16,9 @@ from rich.markdown import Markdown
 from lifelong_gym import registry
 from lifelong_gym.benchmark.disk import DiskError, claim_file, reason
 from lifelong_gym.benchmark.learners import known, learner_class
-from lifelong_gym.benchmark.listing import agents_table, describe_environment, environments_table, final_tables
 from lifelong_gym.benchmark.terminal import BOLD, say, working
-from lifelong_gym.benchmark.training import MODEL, RESULT, check_saving, write_trained
+from lifelong_gym.cli.listing import agents_table, describe_environment, environments_table, final_tables
+from lifelong_gym.cli.training import MODEL, RESULT, check_saving, write_trained
 from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.imports import load, search_current_folder
 
@@ -68,7 +68,7 @@ def demo(
 
     Example: `lifelong demo --seeds 5`
     """
-    from lifelong_gym.benchmark.demo import Budget, run
+    from lifelong_gym.cli.demo import Budget, run
 
     run(folder, Budget(n_seeds=seeds, n_sweeps=sweeps), console)
 
@@ -178,8 +178,8 @@ def play(
 
     Example: `lifelong play runs/PGELLA-LifelongCartPole-v0-seed0 LifelongCartPole-v0 --task 3 --video out.gif`
     """
-    from lifelong_gym.benchmark import animation
     from lifelong_gym.benchmark.models import Kept
+    from lifelong_gym.cli import animation
     from lifelong_gym.envs.single import LifelongEnv
 
     if not run.is_file() and not (run / RESULT).is_file():

@@ -150,7 +150,7 @@ def table(rows: Mapping[str, Mapping[str, Interval]]) -> Table:
 
 def run(folder: Path, budget: Budget, console: Console) -> None:
     """Learn, compare, and write table, plot, animation and result file into ``folder``."""
-    from lifelong_gym.benchmark.animation import animate
+    from lifelong_gym.cli.animation import animate
     from lifelong_gym.reports.plots import learning_curves
 
     claim_folder(folder)
