@@ -11,7 +11,7 @@ import pytest
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.backends.simulator_rows import EpisodeStream, Simulator, SimulatorRows, kernel_simulator
 from lifelong_gym.envs.control.cart_pole import CartPole
-from lifelong_gym.envs.physics.mujoco_cart_pole import MujocoCartPole
+from lifelong_gym.envs.engines.mujoco.cart_pole import MujocoCartPole
 from lifelong_gym.errors import MissingExtraError
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.scalar import Vector
