@@ -16,7 +16,7 @@ from lifelong_gym.agents import GOMTL, PGELLA, REINFORCE, ScalablePGELLA
 from lifelong_gym.agents.linear.operating_point import OperatingPoint, trace_normalised
 from lifelong_gym.agents.shared_basis.basis import SharedBasis
 from lifelong_gym.envs.backends.threads import set_num_threads
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.wrappers import as_vec_env
 
 ENV = "LifelongCartPole-v0"

@@ -15,7 +15,7 @@ from lifelong_gym.agents.safety.constraints import PolicyConstraints, corners
 from lifelong_gym.agents.safety.nearest import nearest
 from lifelong_gym.agents.safety.projection import SafeSets, SpectralBounds
 from lifelong_gym.agents.safety.steps import Losses, SafeStep
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 ROUNDS = 10
 TASKS = [10, 30, 100, 300, 500]

@@ -6,11 +6,9 @@ import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from lifelong_gym.numerics import numpy_math, philox
-
-FloatArray = npt.NDArray[np.float64]
+from lifelong_gym.numerics.arrays import FloatArray
 
 
 @dataclass(frozen=True)

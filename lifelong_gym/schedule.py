@@ -9,7 +9,7 @@ import numpy as np
 
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.numerics import numpy_math, philox
-from lifelong_gym.tasks import IntArray
+from lifelong_gym.numerics.arrays import IntArray
 
 Keys = Any  # uint64 array of shape (n_rows, 2): the halves of each row's Philox key
 NAMES = ("sequential", "random")

@@ -14,21 +14,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.distributions import (
-    Constant,
-    Distribution,
-    FloatArray,
-    Integer,
-    SameAs,
-    Uniform,
-    draw,
-)
+from lifelong_gym.distributions import Constant, Distribution, Integer, SameAs, Uniform, draw
 from lifelong_gym.errors import as_float, floats, integer, one_of, unexpected, unknown
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
 
-IntArray = npt.NDArray[np.int64]
 
 FORMAT = 1
 MAX_UID = 2**32 - 1

@@ -11,9 +11,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from lifelong_gym import rollout
 from lifelong_gym.agents import PolicyConstraints, ProjectedPG, SafeLifelongPG, SafeSearch
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.lqr import lqr_policies
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import FloatArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
 
 POLICY = "LinearGaussianPolicy"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lifelong_gym.envs.backends.numpy_rows import NumpyRows
-from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results
+from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.control.base import ControlFamily
 from lifelong_gym.envs.control.cart_pole import CartPole
 from lifelong_gym.envs.control.ch47 import CH47
@@ -19,8 +19,9 @@ from lifelong_gym.envs.control.quadrotor import Quadrotor
 from lifelong_gym.envs.control.simple_mass import SimpleMass
 from lifelong_gym.envs.family import Continuous
 from lifelong_gym.numerics import philox
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.scalar import Vector
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 FAMILIES: tuple[ControlFamily, ...] = (
     SimpleMass(),

@@ -9,7 +9,7 @@ import numpy as np
 
 from lifelong_gym.benchmark.writer import RunWriter, make_header
 from lifelong_gym.measures.metrics import Communication
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 ZERO, BEST = -200.0, -20.0
 RAW = "Raw-v0"  # a family that names no reference

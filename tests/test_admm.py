@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lifelong_gym.agents.shared_basis.admm import Consensus, agreement_error, distance
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.wrappers import Channel, Faults, colouring, graph_of
 
 V, K = 10, 4

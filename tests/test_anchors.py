@@ -12,10 +12,11 @@ from lifelong_gym import rollout
 from lifelong_gym.agents.safety.anchors import RolloutTrial, Verdict, choose_anchors
 from lifelong_gym.agents.safety.constraints import PolicyConstraints
 from lifelong_gym.errors import InfeasibleConstraintsError, UnknownNameError
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references import lqr
 from lifelong_gym.references.lqr import Linearised, lqr_policies, scale_of
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import FloatArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 CART_POLE = family("LifelongCartPole-v0")
 N = 5

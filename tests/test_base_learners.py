@@ -21,9 +21,9 @@ from lifelong_gym.agents.linear.base_learners import (
     exponential_weights,
 )
 from lifelong_gym.agents.linear.operating_point import ONE_PLACE, Pool, pooled, solved, trace_normalised
-from lifelong_gym.agents.linear.sampling import BoolArray, Credit, sample
+from lifelong_gym.agents.linear.sampling import Credit, sample
 from lifelong_gym.envs.rollout import RolloutStatistics
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 from lifelong_gym.wrappers import as_vec_env
 
 

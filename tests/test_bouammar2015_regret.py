@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lifelong_gym.agents.safety.steps import Losses
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.bouammar2015.game import (
     BASES,
     HALF_WIDTH,
@@ -33,7 +34,6 @@ from lifelong_gym.papers.bouammar2015.regret import (
     starts,
     value_of_basis,
 )
-from lifelong_gym.tasks import FloatArray
 
 
 def setup(variant: str = "C", order: str = "adaptive", basis: str = "fixed", **others: Any) -> dict[str, Any]:

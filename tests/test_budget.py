@@ -19,7 +19,7 @@ from lifelong_gym.benchmark.protocol import PLANS, Protocol
 from lifelong_gym.benchmark.referee import BudgetError, Mark, Plan, Referee
 from lifelong_gym.envs.control.simple_mass import SimpleMass
 from lifelong_gym.envs.vector import LifelongVectorEnv
-from lifelong_gym.tasks import IntArray
+from lifelong_gym.numerics.arrays import IntArray
 from lifelong_gym.wrappers import Budget, CoreVecEnv, Stage
 
 MASS, GRID = "LifelongSimpleMass-v0", "LifelongGridWorld-v0"

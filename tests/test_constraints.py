@@ -13,8 +13,8 @@ from lifelong_gym import rollout, sample_tasks
 from lifelong_gym.agents.safety import feasibility
 from lifelong_gym.agents.safety.constraints import PolicyConstraints, corners
 from lifelong_gym.errors import InfeasibleConstraintsError
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.registry import family as family_of
-from lifelong_gym.tasks import FloatArray
 
 LOW, HIGH = np.array([-1.0, -0.5, 0.2]), np.array([2.0, 0.5, 0.6])
 SCALE = np.array([2.0, 0.5, 1.0])

@@ -35,7 +35,7 @@ from lifelong_gym.agents import (
     SafeLifelongPG,
     ScalablePGELLA,
 )
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.wrappers import as_vec_env
 
 ID = "LifelongCartPole-v0"

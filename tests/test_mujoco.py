@@ -14,8 +14,9 @@ from lifelong_gym.envs.control.cart_pole import CartPole
 from lifelong_gym.envs.engines.mujoco.cart_pole import MujocoCartPole
 from lifelong_gym.errors import MissingExtraError
 from lifelong_gym.numerics import philox
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector
-from lifelong_gym.tasks import FloatArray, Task
+from lifelong_gym.tasks import Task
 
 
 def balanced(simulator: Simulator, task: Task, stream: EpisodeStream) -> list[tuple[float, bool, bool, Vector]]:

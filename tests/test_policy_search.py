@@ -8,7 +8,7 @@ import pytest
 from lifelong_gym.agents.linear.operating_point import OperatingPoint, trace_normalised
 from lifelong_gym.agents.shared_basis import basis
 from lifelong_gym.agents.shared_basis.basis import SharedBasis, columns, lasso, sums
-from lifelong_gym.tasks import IntArray
+from lifelong_gym.numerics.arrays import IntArray
 
 
 def random_point(n: int, d: int, seed: int) -> OperatingPoint:

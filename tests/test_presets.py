@@ -18,7 +18,8 @@ from lifelong_gym.envs.control.double_mass import DoubleMass
 from lifelong_gym.envs.control.quadrotor import Quadrotor
 from lifelong_gym.envs.control.simple_mass import SimpleMass
 from lifelong_gym.envs.family import Constants
-from lifelong_gym.tasks import FloatArray, Task, TaskSet
+from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.tasks import Task, TaskSet
 from tests.stepping import FAMILIES, bound_of, each_family, simulate
 
 Ranges = dict[str, tuple[float, float]]

@@ -14,7 +14,7 @@ from lifelong_gym.agents.safety.constraints import PolicyConstraints
 from lifelong_gym.agents.safety.nearest import TOLERANCE, Nearest, nearest
 from lifelong_gym.agents.safety.projection import SafeSets, SpectralBounds
 from lifelong_gym.errors import InfeasibleConstraintsError, ProjectionError
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 from tests.safe_learners import exactly_safe
 
 BOUNDS = SpectralBounds()

@@ -13,6 +13,7 @@ import scipy.linalg
 from lifelong_gym import family, rollout
 from lifelong_gym.envs.family import Constants, KernelFamily
 from lifelong_gym.errors import UnknownNameError
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.references import headroom
 from lifelong_gym.references.linear import (
     N_STARTS,
@@ -24,7 +25,7 @@ from lifelong_gym.references.linear import (
 )
 from lifelong_gym.references.search import maximise
 from lifelong_gym.references.tabular import ValueIteration
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 LINEAR = ["LifelongSimpleMass-v0", "LifelongDoubleMass-v0", "LifelongCH47-v0"]
 CONTROL = [*LINEAR, "LifelongCartPole-v0", "LifelongDoubleInvertedPendulum-v0", "LifelongQuadrotor-v0"]

@@ -13,12 +13,12 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from lifelong_gym.benchmark.records import read_runs
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.reports import figures, heatmaps
 from lifelong_gym.reports.overall import pooled, thresholds
 from lifelong_gym.reports.plots import styles
 from lifelong_gym.reports.scales import LOWEST, colours, ink, stretched, unstretched
 from lifelong_gym.reports.study import Study, studies
-from lifelong_gym.tasks import FloatArray
 from tests.synthetic_runs import lifelong, settings, write
 
 

@@ -14,9 +14,9 @@ from stable_baselines3.common.utils import LinearSchedule
 from lifelong_gym.agents import ENAC, PolicyConstraints, SafeLifelongPG
 from lifelong_gym.agents.safety.projection import SafeSets
 from lifelong_gym.errors import CheckpointError, InfeasibleConstraintsError, ProjectionError
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.lqr import lqr_policies
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import FloatArray
 from lifelong_gym.wrappers import as_vec_env
 from tests.safe_learners import (
     HORIZON,

@@ -13,7 +13,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 D, K, P, Q = 4, 2, 0.1, 10.0
 ENOUGH = K * (K + 1) // 2  # numbers in X

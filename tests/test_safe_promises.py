@@ -20,7 +20,8 @@ from lifelong_gym.agents.safety.projection import SpectralBounds
 from lifelong_gym.agents.safety.safe_lifelong_pg import VARIANTS
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.errors import CheckpointError
-from lifelong_gym.tasks import FloatArray, TaskSet
+from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.tasks import TaskSet
 from tests.safe_learners import KINDS, MASS, POLE, QUADROTOR, Watch, admit, every_kind, exactly_safe, make, tasks_of
 
 N_TASKS, N_ROUNDS, N_ORDERS = 20, 10, 4

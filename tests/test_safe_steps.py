@@ -22,7 +22,7 @@ from lifelong_gym.agents.safety.steps import (
     first_basis,
     warm_started,
 )
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 BOUNDS = SpectralBounds()
 T, D, K = 6, 4, 2

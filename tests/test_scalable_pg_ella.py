@@ -18,7 +18,7 @@ from lifelong_gym.agents.shared_basis import basis, distributed_basis
 from lifelong_gym.agents.shared_basis.admm import Consensus, distance
 from lifelong_gym.agents.shared_basis.shards import Shards
 from lifelong_gym.errors import CheckpointError
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.wrappers import Channel, Faults, ParameterSharing, as_vec_env, graph_of
 
 ID = "LifelongCartPole-v0"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifelong_gym.numerics import philox
+from lifelong_gym.numerics.arrays import IntArray
 from lifelong_gym.schedule import Schedule
-from lifelong_gym.tasks import IntArray
 
 counts = st.integers(1, 12)
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from lifelong_gym.measures import statistics
 from lifelong_gym.measures.statistics import Interval, bootstrap, stratified_bootstrap
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 SCORES = [[0.0, 1.0], [0.2, 1.2], [0.4, 0.4], [0.6, 2.0]]  # four runs, two tasks
 

@@ -12,8 +12,9 @@ from lifelong_gym.benchmark.evaluation import Evaluation
 from lifelong_gym.benchmark.writer import check_levels
 from lifelong_gym.envs.family import Continuous
 from lifelong_gym.envs.vector import LifelongVectorEnv
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.reference import reference_class
-from lifelong_gym.tasks import FloatArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 from lifelong_gym.wrappers import CoreVecEnv
 
 N_RANDOM_EPISODES = 64
@@ -89,8 +90,7 @@ def measured_references(env_id: str, tasks: TaskSet, n_episodes: int, seed: int)
     """The returns that others are compared with, on the very episodes of an `Evaluation`.
 
     Returns:
-        None where the family names no `lifelong_gym.references.reference.Reference`. Otherwise its ``version``, ``how`` it
-        finds the best, and per task: ``best``; ``random``; ``zero``, which becomes 0 on the normalised scale: doing
+        None where the family names no `Reference`. Otherwise its ``version``, ``how`` it finds the best, and per task: ``best``; ``random``; ``zero``, which becomes 0 on the normalised scale: doing
         nothing, or ``random`` where that has no meaning.
 
     Raises:

@@ -13,7 +13,8 @@ import numpy as np
 import torch as th
 
 from lifelong_gym.envs.vector import LifelongVectorEnv
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.tasks import TaskSet
 
 
 class Measured(NamedTuple):

@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputF
 from lifelong_gym.benchmark.evaluation import untouched_generators
 from lifelong_gym.benchmark.outputs import Outputs
 from lifelong_gym.measures.metrics import normalised
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 PROJECT = "lifelong-gym"  # unless WANDB_PROJECT names another
 STEPS = "num_timesteps"

@@ -26,7 +26,7 @@ from lifelong_gym.benchmark.writer import (
 )
 from lifelong_gym.errors import MissingExtraError
 from lifelong_gym.measures.metrics import Communication, normalised
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import pandas

@@ -31,7 +31,7 @@ from lifelong_gym.benchmark.locks import lock
 from lifelong_gym.benchmark.results import digest, machine, native, revision, versions
 from lifelong_gym.errors import LifelongGymError
 from lifelong_gym.measures.metrics import Communication
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 SCHEMA = 2
 SUFFIX = ".jsonl"

@@ -20,9 +20,10 @@ from lifelong_gym.benchmark.terminal import BOLD, say
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.measures import metrics
 from lifelong_gym.measures.statistics import Interval, bootstrap
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.linear import best_policies
 from lifelong_gym.registry import family, sample_tasks
-from lifelong_gym.tasks import FloatArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 ENV = "LifelongCartPole-v0"
 PRESET = "hetero"

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.core import Core, Settings
 from lifelong_gym.errors import one_of, unexpected
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 RENDER_MODES = ["human", "rgb_array"]
 FRAME_LISTS = "rgb_array_list"

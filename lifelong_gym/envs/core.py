@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results, Rows
+from lifelong_gym.envs.backends.rows import Clock, Episodes, Results, Rows
 from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
 from lifelong_gym.envs.backends.visits import Visits
 from lifelong_gym.envs.family import Bounded, Discrete, KernelFamily, reward_name
@@ -20,8 +20,9 @@ from lifelong_gym.envs.safety import SafetySignal
 from lifelong_gym.errors import flag, floats, integer, one_of, unknown
 from lifelong_gym.imports import load
 from lifelong_gym.numerics import philox
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.schedule import Schedule
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 BACKENDS = ("numba", "numpy", "python")
 TASK_OBSERVATIONS = ("hide", "append", "one_hot")

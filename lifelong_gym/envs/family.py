@@ -30,7 +30,8 @@ import numpy as np
 from gymnasium import spaces
 
 from lifelong_gym.errors import FamilyError, one_of
-from lifelong_gym.tasks import FloatArray, ParameterSpace
+from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.tasks import ParameterSpace
 
 Columns = dict[str, FloatArray]
 Groups = dict[str, tuple[FloatArray | float, ...]]

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.backends.rollout_plan import Plan
-from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.core import DEFAULT_N_TASKS, Core, numba_compiles
 from lifelong_gym.envs.family import Continuous, KernelFamily, reward_name
 from lifelong_gym.errors import as_float, floats, integer, one_of
 from lifelong_gym.imports import load
 from lifelong_gym.numerics import philox
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.registry import family as family_of
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 BACKENDS = ("numba", "numpy")
 DEFAULT_SIGMA = 0.3

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.family import Continuous, Discrete, KernelFamily
 from lifelong_gym.errors import as_float, unknown
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 
 
 def channels(family: KernelFamily) -> dict[str, int]:

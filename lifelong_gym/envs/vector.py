@@ -24,9 +24,10 @@ from lifelong_gym.envs.adapter import (
     make_core,
     metadata,
 )
-from lifelong_gym.envs.backends.rows import BoolArray, Results
+from lifelong_gym.envs.backends.rows import Results
 from lifelong_gym.errors import integer
-from lifelong_gym.tasks import IntArray, TaskSet
+from lifelong_gym.numerics.arrays import BoolArray, IntArray
+from lifelong_gym.tasks import TaskSet
 
 try:
     from gymnasium.vector import AutoresetMode

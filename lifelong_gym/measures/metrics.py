@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import trapezoid
 
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 CURVE = ("n_evaluations",)
 HISTORY = ("n_evaluations", "n_tasks")

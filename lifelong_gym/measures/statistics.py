@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 N_RESAMPLES = 9999
 CHUNK = 2**22  # numbers that are resampled at once: 32 MiB

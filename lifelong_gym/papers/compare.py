@@ -9,7 +9,7 @@ import numpy as np
 
 from lifelong_gym.benchmark.results import short
 from lifelong_gym.measures.statistics import N_RESAMPLES, Interval, bootstrap
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 HOLDS, PARTLY, FAILS = "holds", "partly", "doesn't hold"
 MET, UNSURE, MISSED = "met", "met, but not surely", "not met"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.references.linear import (
     NEAR,
     REGULARISATION,
@@ -25,7 +26,7 @@ from lifelong_gym.references.linear import (
 from lifelong_gym.references.reference import reference_class
 from lifelong_gym.references.search import maximise
 from lifelong_gym.registry import FAMILIES, family
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 RANKS = (1, 2, 3)
 ROUNDS = 8

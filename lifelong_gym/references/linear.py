@@ -14,10 +14,11 @@ from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
 from lifelong_gym.envs.family import Bounded, Constants, KernelFamily, reward_of
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.numerics import numpy_math, philox
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.references.lqr import bound_role, continuous, lqr_policies
 from lifelong_gym.references.reference import Reference
 from lifelong_gym.references.search import maximise
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 N_STARTS = 8
 START_SEED = 0

@@ -11,8 +11,9 @@ import scipy.linalg
 from lifelong_gym.envs.family import Constants, Continuous, KernelFamily
 from lifelong_gym.errors import unknown
 from lifelong_gym.numerics import numpy_math
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.bind import ROLES
-from lifelong_gym.tasks import FloatArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 EFFORT_WEIGHT = 0.1  # of the families' quadratic reward
 DIFFERENCE = 1e-5

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.imports import load
-from lifelong_gym.tasks import FloatArray, TaskSet
+from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.tasks import TaskSet
 
 Measure = Callable[[Any], FloatArray]
 

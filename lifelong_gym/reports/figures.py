@@ -12,11 +12,11 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from lifelong_gym.benchmark.records import Run
 from lifelong_gym.measures.statistics import bootstrap
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.reports.overall import Scores, profile, thresholds
 from lifelong_gym.reports.plots import GREY, Style, engineering, line, new_figure, tidy
 from lifelong_gym.reports.scales import mark_cut, name_level, set_scale, visible
 from lifelong_gym.reports.study import Study, novel_curve
-from lifelong_gym.tasks import FloatArray
 
 Styles = Mapping[str, Style]
 

@@ -13,12 +13,12 @@ from matplotlib.patches import Rectangle
 
 from lifelong_gym.benchmark.records import Run
 from lifelong_gym.measures import metrics
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.reports.overall import Chances
 from lifelong_gym.reports.plots import COLOURS, new_figure
 from lifelong_gym.reports.scales import Colours, colours, ink, raw_colours
 from lifelong_gym.reports.study import Study, n_final
 from lifelong_gym.reports.tables import short
-from lifelong_gym.tasks import FloatArray
 
 NUMBERS_UP_TO = 14  # tasks, for numbers in a matrix
 

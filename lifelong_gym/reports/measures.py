@@ -12,9 +12,9 @@ import numpy.typing as npt
 from lifelong_gym.benchmark.records import Run
 from lifelong_gym.measures import metrics
 from lifelong_gym.measures.statistics import optimality_gap
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.reports.study import FIXED, final_performance, n_final, novel_curve, novel_tasks
 from lifelong_gym.reports.tables import Column
-from lifelong_gym.tasks import FloatArray
 
 THRESHOLD = 0.9
 EARLY = 0.2  # of the evaluations

@@ -8,12 +8,12 @@ import numpy as np
 
 from lifelong_gym.measures import statistics
 from lifelong_gym.measures.statistics import Interval, Profile
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.reports.markup import plain
 from lifelong_gym.reports.metric_tables import INTERVALS, PAR
 from lifelong_gym.reports.scales import stretched, unstretched, visible
 from lifelong_gym.reports.study import Study
 from lifelong_gym.reports.tables import Cell, Column, Table
-from lifelong_gym.tasks import FloatArray
 
 N_THRESHOLDS = 121
 RULED = "by whole runs, because the tasks of a run share its luck"

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter
 
 from lifelong_gym.benchmark.results import write_atomically
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito: safe for all eyes
 LINES = ("-", "--", ":", "-.")

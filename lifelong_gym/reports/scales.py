@@ -14,9 +14,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, FuncNorm, ListedColormap, Normalize
 
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.reports.plots import GREY
 from lifelong_gym.reports.tables import number
-from lifelong_gym.tasks import FloatArray
 
 KNEE, LOWEST = -1.0, -1000.0
 LABELS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 5.0, 10.0)

@@ -13,7 +13,7 @@ import numpy as np
 
 from lifelong_gym.benchmark.records import Run
 from lifelong_gym.measures import metrics
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 PROTOCOLS = {
     "multi_task": "multi-task",

@@ -8,13 +8,13 @@ import numpy as np
 
 from lifelong_gym.benchmark.records import Run
 from lifelong_gym.measures.statistics import Interval, interquartile_mean
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.reports.markup import bold, plain
 from lifelong_gym.reports.measures import AREA, LIFELONG
 from lifelong_gym.reports.metric_tables import estimate
 from lifelong_gym.reports.overall import Scores, aggregate_interval, improvement
 from lifelong_gym.reports.study import PROTOCOLS, Study
 from lifelong_gym.reports.tables import interval_text, number
-from lifelong_gym.tasks import FloatArray
 
 # Measured on normal runs: nominal 95% intervals of 3 hold the mean in 74% of studies, of 5 in 83%, of 10 in 90%.
 FEW = 5

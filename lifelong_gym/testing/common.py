@@ -13,7 +13,8 @@ from gymnasium import spaces
 from lifelong_gym.envs.core import Settings
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.errors import FamilyError
-from lifelong_gym.tasks import FloatArray, TaskSet
+from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.tasks import TaskSet
 
 SEED = 20
 BULLET = "\n  - "

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends.rows import BoolArray, Results
+from lifelong_gym.envs.backends.rows import Results
 from lifelong_gym.envs.core import Core
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)

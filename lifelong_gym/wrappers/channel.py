@@ -12,7 +12,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from lifelong_gym.errors import SharingError, integer, unknown
-from lifelong_gym.wrappers.faults import BoolArray, Faults
+from lifelong_gym.numerics.arrays import BoolArray
+from lifelong_gym.wrappers.faults import Faults
 from lifelong_gym.wrappers.ledger import Ledger
 from lifelong_gym.wrappers.messages import Arrays, collect
 from lifelong_gym.wrappers.topology import Node, SpanningTree, graph_of, mixing_matrix, spanning_tree

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.errors import integer, unknown
+from lifelong_gym.numerics.arrays import BoolArray
 from lifelong_gym.wrappers.topology import Node
 
-BoolArray = npt.NDArray[np.bool_]
 Stops = float | Mapping[Node, Sequence[tuple[int, int | None]]]
 
 LOSS, STOP, NOISE = range(3)  # streams of random numbers

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from lifelong_gym.wrappers.topology import Node
 
-IntArray = npt.NDArray[np.int64]
 SHOWN = 20  # edges that are printed
 
 

@@ -16,13 +16,13 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
 
 from lifelong_gym.envs.adapter import Canvas, check_options, metadata, row_infos
-from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Continuous, never
 from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.errors import integer
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.tasks import TaskSet
 
 if TYPE_CHECKING:
     from lifelong_gym.wrappers.budget import Budget

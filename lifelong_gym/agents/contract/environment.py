@@ -8,11 +8,11 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Bounded, Continuous, KernelFamily
+from lifelong_gym.numerics.arrays import BoolArray, IntArray
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 from lifelong_gym.wrappers import Budget, CoreVecEnv, ParameterSharing, as_vec_env
 
 

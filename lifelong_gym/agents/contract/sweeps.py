@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import ProgressBarCallback
 
 from lifelong_gym.agents.contract.checks import number
 from lifelong_gym.errors import integer
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from lifelong_gym.agents.contract.base import MultiTaskAlgorithm

@@ -22,10 +22,10 @@ from lifelong_gym.agents.linear.operating_point import (
     solved,
     trace_normalised,
 )
-from lifelong_gym.agents.linear.sampling import BoolArray, Credit, ReturnCredit
+from lifelong_gym.agents.linear.sampling import Credit, ReturnCredit
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.errors import unknown
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 
 ROUNDING = 1e-12  # relative to the mean: returns that differ by less are equal
 MOST_EXPONENT = 500.0  # of weights, which would overflow beyond
@@ -45,7 +45,7 @@ class BaseLearner(ABC):
     learning_rate: ClassVar[float]
 
     def credit(self, pool: Pool) -> Credit | None:
-        """How it weighs the steps of a trajectory, see `lifelong_gym.agents.linear.sampling.sample`; None: all alike."""
+        """How it weighs the steps of a trajectory, see `sampling.sample`; None: all alike."""
         del pool
         return None
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lifelong_gym.agents.linear.sampling import STATISTICS
 from lifelong_gym.envs.rollout import RolloutStatistics
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 RIDGE = 1e-12  # relative to the mean diagonal: what no trajectory says anything about stays as it is
 ROUNDING = 1e-10  # relative to the largest eigenvalue: by which one may be too small without more than rounding

@@ -16,7 +16,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from lifelong_gym.agents.contract import checkpoint
 from lifelong_gym.agents.contract.checks import flag, number
 from lifelong_gym.errors import CheckpointError
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 
 class LinearGaussianPolicy(BasePolicy):

@@ -24,10 +24,9 @@ from lifelong_gym.agents.contract.environment import (
 from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.rollout import RolloutStatistics, count_violations, rollout
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.wrappers import CoreVecEnv
 
-BoolArray = npt.NDArray[np.bool_]
 Credit = Callable[[FloatArray, BoolArray], FloatArray]
 
 STATISTICS = ("returns", "steps", "noise_features", "features_squared")

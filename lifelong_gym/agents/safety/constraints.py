@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lifelong_gym.agents.contract.checks import real
 from lifelong_gym.agents.safety import feasibility
 from lifelong_gym.errors import InfeasibleConstraintsError, integer
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 MOST_CORNERS = 16  # observations of which all corners are listed
 ROUNDING = 4 * 2.0**-53  # twice what an operation may be wrong by, either of two times a sum is taken

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.optimize
 
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 THINNEST = 1e-7  # radius of a set, relative to the largest |b_i|, below which the programs can't tell it from none
 WIDEST = 1e6  # radius, on the same scale, from which on a set counts as unbounded

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.optimize
 
 from lifelong_gym.errors import ProjectionError
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 TOLERANCE = 1e-9  # of optimality conditions, relative to the distance moved
 

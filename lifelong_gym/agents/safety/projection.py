@@ -20,7 +20,7 @@ from lifelong_gym.agents.contract.checks import number
 from lifelong_gym.agents.safety.constraints import PolicyConstraints, rounding
 from lifelong_gym.agents.safety.nearest import nearest, times
 from lifelong_gym.errors import ProjectionError, integer
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 ALL = slice(None)
 WITHIN = 1e-12  # by which singular values may miss their bounds, relatively, as those of a clipped basis do

@@ -24,7 +24,7 @@ from lifelong_gym.agents.safety.steps import (
     warm_started,
 )
 from lifelong_gym.errors import CheckpointError, ProjectionError
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 
 VARIANTS = ("A", "B", "C")
 LOSSES = ("curvature", "pull", "rounds")

@@ -23,8 +23,9 @@ from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Constants
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.errors import CheckpointError
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.references.lqr import lqr_policies
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 WIDEST = 100.0  # largest |theta_i| where no constraints are stated
 REGULATORS = ("discrete", "continuous")

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from lifelong_gym.agents.contract.checks import number
 from lifelong_gym.agents.safety.projection import Projection, SafeSets, SpectralBounds
 from lifelong_gym.errors import integer
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 MOST_COMPENSATION = 50.0
 

@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 
 from lifelong_gym.agents.contract.checks import finite
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.wrappers import Channel, colouring
 
 

@@ -12,7 +12,7 @@ import torch as th
 from scipy.sparse import linalg
 
 from lifelong_gym.agents.linear.operating_point import OperatingPoint
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 MOST_DIRECT = 400  # numbers in L up to which its system is formed and solved; beyond, conjugate gradients are faster
 CG_TOLERANCE = 1e-10

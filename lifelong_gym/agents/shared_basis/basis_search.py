@@ -16,7 +16,7 @@ from lifelong_gym.agents.linear.operating_point import OperatingPoint
 from lifelong_gym.agents.linear.policy_search import PolicySearch, SearchArguments
 from lifelong_gym.agents.shared_basis.basis import SharedBasis
 from lifelong_gym.errors import CheckpointError
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 
 class BasisArguments(SearchArguments, total=False):

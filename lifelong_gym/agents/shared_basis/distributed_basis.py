@@ -13,7 +13,7 @@ from lifelong_gym.agents.linear.operating_point import OperatingPoint, regularis
 from lifelong_gym.agents.shared_basis.admm import Consensus, agreement_error, distance
 from lifelong_gym.agents.shared_basis.basis import MOST_DIRECT, SharedBasis, columns, conjugate_gradients, sums
 from lifelong_gym.agents.shared_basis.shards import Shards, counts
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 SAFETY = 1e-6  # added to P relative to its mean diagonal, as it must be positive definite
 

@@ -11,7 +11,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from lifelong_gym.agents.contract.checks import count, number
 from lifelong_gym.agents.linear.operating_point import OperatingPoint
 from lifelong_gym.agents.shared_basis.basis_search import BasisArguments, BasisSearch
-from lifelong_gym.tasks import IntArray
+from lifelong_gym.numerics.arrays import IntArray
 
 
 class GOMTL(BasisSearch):

@@ -16,7 +16,7 @@ from lifelong_gym.agents.shared_basis.basis_search import BasisArguments, BasisS
 from lifelong_gym.agents.shared_basis.distributed_basis import ConsensusSettings, DistributedBasis
 from lifelong_gym.agents.shared_basis.shards import Shards, counts
 from lifelong_gym.errors import integer
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.wrappers import Channel, ParameterSharing, graph_of
 
 CONSENSUS = ("admm", "all_reduce")

@@ -8,7 +8,7 @@ import numpy as np
 
 from lifelong_gym.agents.contract.checks import finite
 from lifelong_gym.agents.linear.operating_point import Pool, with_eigenvalues_of_at_least
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.wrappers import Channel
 
 

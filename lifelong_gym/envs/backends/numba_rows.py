@@ -16,11 +16,12 @@ import numpy.typing as npt
 from lifelong_gym.envs.backends.kernels import bind_family
 from lifelong_gym.envs.backends.numba_compile import compile_template, described, fields, lane_binder, noise_size
 from lifelong_gym.envs.backends.numba_math import choose, cursor, load, store
-from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results
+from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.backends.threads import in_chunks
 from lifelong_gym.envs.family import Constants, KernelFamily
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.philox import uniform_pair
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 LANES = 64
 MIN_BLOCKS_A_THREAD = 100  # a hand-over to a thread costs about as much as 50 blocks

@@ -10,8 +10,8 @@ from lifelong_gym.envs.backends.kernels import bind_family, bind_policy
 from lifelong_gym.envs.backends.rollout_plan import Plan, RolloutSums, TrajectoryArrays
 from lifelong_gym.envs.family import Constants
 from lifelong_gym.numerics import numpy_math, philox
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import outer, packed_square
-from lifelong_gym.tasks import FloatArray
 
 
 def sums(plan: Plan) -> RolloutSums:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lifelong_gym.envs.backends.rows import BoolArray
 from lifelong_gym.envs.family import KernelFamily
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.tasks import TaskSet
 
 
 @dataclass(frozen=True)

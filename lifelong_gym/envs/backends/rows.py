@@ -8,9 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.tasks import FloatArray, IntArray
-
-BoolArray = npt.NDArray[np.bool_]
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.backends.kernels import Kernels, bind_family
-from lifelong_gym.envs.backends.rows import BoolArray, Clock, Episodes, Results
+from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.family import Constants, KernelFamily
 from lifelong_gym.numerics import philox
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.bind import Binder
 from lifelong_gym.numerics.scalar import Vector
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.tasks import IntArray
+from lifelong_gym.numerics.arrays import IntArray
 
 TABLE_BYTES = np.dtype(np.uint32).itemsize  # a (row, task) pair in the table; noise counts visits modulo 2^32 too
 HOME_BYTES = 2 * np.dtype(np.int64).itemsize  # a row's first task

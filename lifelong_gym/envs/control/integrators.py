@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.envs.family import Groups
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import HALF, SIXTH, THIRD, Vector, add, matvec, scale
-from lifelong_gym.tasks import FloatArray
 
 SERIES_TERMS = 14  # with norms of at most 1/2 the next term is below 5e-17
 CHUNK = 4096  # tasks whose matrices fit into a core's cache

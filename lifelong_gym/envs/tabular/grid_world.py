@@ -9,8 +9,9 @@ import numpy as np
 
 from lifelong_gym.distributions import Integer, Uniform
 from lifelong_gym.envs.family import Channel, Columns, Discrete, Groups, KernelFamily
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector, clip, floor, where
-from lifelong_gym.tasks import FloatArray, Parameter, ParameterSpace, Preset
+from lifelong_gym.tasks import Parameter, ParameterSpace, Preset
 
 SIZE = 10
 LAST = 9.0

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.tabular.grid_world import N_ACTIONS, SIZE, GridWorld, reward_goal
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.numerics.scalar import Vector
-from lifelong_gym.tasks import FloatArray, IntArray
 
 CELLS = [(float(row), float(column)) for row in range(SIZE) for column in range(SIZE)]
 NO_SLIP, CERTAIN = (1.0, 0.0), (0.0,)

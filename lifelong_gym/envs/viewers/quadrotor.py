@@ -24,7 +24,8 @@ from lifelong_gym.envs.viewers.palette import (
     mix,
 )
 from lifelong_gym.envs.viewers.panel import ControlViewer, Gauge, Scene, number, sized
-from lifelong_gym.tasks import FloatArray, Task
+from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.tasks import Task
 
 CENTER = (240.0, 208.0)
 CAMERA = 620.0  # pixels from the centre

@@ -27,7 +27,7 @@ from lifelong_gym.agents.safety.constraints import PolicyConstraints
 from lifelong_gym.agents.safety.projection import Projection, SafeSets, SpectralBounds
 from lifelong_gym.agents.safety.steps import LinearisedStep, Losses, Regulariser, SafeStep, first_basis
 from lifelong_gym.errors import unknown
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 BOUNDS = SpectralBounds()
 MU = Regulariser(0.5, 0.5)

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 
@@ -19,10 +18,11 @@ from lifelong_gym.agents.safety.safe_search import constraints_of
 from lifelong_gym.benchmark.results import rounded, short
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.imports import load
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.papers.bouammar2015 import regions
 from lifelong_gym.papers.bouammar2015.started import StartedPGELLA
 from lifelong_gym.references.lqr import Linearised, scale_of
-from lifelong_gym.tasks import FloatArray, IntArray, TaskSet
+from lifelong_gym.tasks import TaskSet
 from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
 
 EVALUATION_SEED = 2**31  # far from the seeds that anything is trained with
@@ -31,7 +31,6 @@ FALLEN = 10.0  # cost over that of the regulator, above which a policy has lost 
 EVERY_ROUND, THEN = 20, 5  # rounds that are all evaluated, and how many lie between evaluations from there on
 EVERYBODY, RANDOM, ONE = "all", "random", "one"  # tasks that come up in a round
 
-BoolArray = npt.NDArray[np.bool_]
 Progress = Callable[[float], None]
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, ScalarFormatter
 
 from lifelong_gym.measures.statistics import Interval
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.bouammar2015 import methods, plan
 from lifelong_gym.papers.bouammar2015.drawing import (
     BLACK,
@@ -32,7 +33,6 @@ from lifelong_gym.papers.bouammar2015.readings import cost_ratio, exponent, unti
 from lifelong_gym.papers.drawing import add_legend, write_all
 from lifelong_gym.papers.paper import Summary
 from lifelong_gym.reports.plots import Style, new_figure, tidy
-from lifelong_gym.tasks import FloatArray
 
 GAINS = {"SM": ("position", "velocity"), "CP": ("angle", "angular rate")}
 ORDER_TITLES = {"iid": "tasks at random", "blocked": "one task after the other", "adaptive": "adversary"}

@@ -28,8 +28,8 @@ from lifelong_gym.agents.safety.nearest import nearest, times
 from lifelong_gym.agents.safety.projection import SafeSets
 from lifelong_gym.agents.safety.steps import Losses, Regulariser, code_system
 from lifelong_gym.measures.statistics import Interval, bootstrap
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.bouammar2015.game import BOUNDS, JOINT, Game, Played, first_of, play
-from lifelong_gym.tasks import FloatArray
 
 NOTHING = Regulariser(1e-12, 1e-12)  # so that tasks that were never named have a best code too: 0
 N_STARTS = 10

@@ -8,7 +8,7 @@ import numpy as np
 
 from lifelong_gym.agents import PGELLA
 from lifelong_gym.agents.linear.operating_point import OperatingPoint
-from lifelong_gym.tasks import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 
 class StartedPGELLA(PGELLA):

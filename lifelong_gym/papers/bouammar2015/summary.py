@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.benchmark.results import short
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.papers.bouammar2015.plan import GAMES, INSIDE
 from lifelong_gym.papers.bouammar2015.regret import growth
 from lifelong_gym.papers.compare import bands
 from lifelong_gym.papers.jobs import Figures, Found, Job
-from lifelong_gym.tasks import FloatArray, IntArray
 
 LAST = 3  # evaluations that make a final cost
 FIRST = 10  # rounds that count as the beginning

@@ -16,8 +16,8 @@ from lifelong_gym.agents.linear.sampling import sample
 from lifelong_gym.agents.shared_basis.admm import Consensus
 from lifelong_gym.agents.shared_basis.basis import SharedBasis, sums
 from lifelong_gym.benchmark.results import rounded
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.zhan2017.learning import environment
-from lifelong_gym.tasks import FloatArray
 from lifelong_gym.wrappers import Channel, colouring, graph_of
 
 SAFETY = 1e-6

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from lifelong_gym.agents import RWR
 from lifelong_gym.agents.linear.base_learners import RewardWeighted
 from lifelong_gym.agents.linear.operating_point import ONE_PLACE, Pool
-from lifelong_gym.agents.linear.sampling import BoolArray
-from lifelong_gym.tasks import FloatArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 
 
 def printed_weights(rewards: FloatArray, alive: BoolArray, pool: Pool = ONE_PLACE) -> FloatArray:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.measures.statistics import Interval
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.compare import mean_of, median_of, ratio_of
 from lifelong_gym.papers.paper import Summary
 from lifelong_gym.papers.zhan2017 import methods, plan
-from lifelong_gym.tasks import FloatArray
 
 
 def cost(summary: Summary, study: str, label: str, key: str = "final") -> list[float]:

@@ -9,11 +9,11 @@ import numpy as np
 
 from lifelong_gym.benchmark.results import short
 from lifelong_gym.measures import metrics
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.compare import bands
 from lifelong_gym.papers.jobs import Figures, Found, Job
 from lifelong_gym.papers.zhan2017 import plan
 from lifelong_gym.papers.zhan2017.hidden import largest_angle
-from lifelong_gym.tasks import FloatArray
 
 LAST = 5  # evaluations that make an asymptote
 THRESHOLD = 0.9
