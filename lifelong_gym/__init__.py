@@ -11,7 +11,9 @@ from lifelong_gym.registry import family, register_all, register_family, sample_
 
 if TYPE_CHECKING:
     from lifelong_gym.envs.rollout import rollout
-    from lifelong_gym.tasks import Parameter, ParameterSpace, Preset, Task, TaskSet
+    from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
+    from lifelong_gym.tasks.parameters import Parameter
+    from lifelong_gym.tasks.task_set import Task, TaskSet
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,11 +29,11 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Parameter": "lifelong_gym.tasks",
-    "ParameterSpace": "lifelong_gym.tasks",
-    "Preset": "lifelong_gym.tasks",
-    "Task": "lifelong_gym.tasks",
-    "TaskSet": "lifelong_gym.tasks",
+    "Parameter": "lifelong_gym.tasks.parameters",
+    "ParameterSpace": "lifelong_gym.tasks.parameter_space",
+    "Preset": "lifelong_gym.tasks.parameter_space",
+    "Task": "lifelong_gym.tasks.task_set",
+    "TaskSet": "lifelong_gym.tasks.task_set",
     "rollout": "lifelong_gym.envs.rollout",
 }
 

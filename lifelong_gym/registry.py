@@ -22,7 +22,7 @@ from lifelong_gym.errors import FamilyError, UnknownNameError, unknown
 
 if TYPE_CHECKING:
     from lifelong_gym.envs.family import KernelFamily
-    from lifelong_gym.tasks import TaskSet
+    from lifelong_gym.tasks.task_set import TaskSet
 
 FAMILIES: dict[str, str] = {
     "LifelongSimpleMass-v0": "lifelong_gym.envs.control.simple_mass:SimpleMass",

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lifelong_gym.distributions import Uniform
 from lifelong_gym.envs.family import Bounded, Channel, Columns, Continuous, Discrete, Groups, KernelFamily
 from lifelong_gym.numerics.bind import ROLES
 from lifelong_gym.numerics.scalar import Vector, clip, floor, scale, shift
-from lifelong_gym.tasks import Parameter, ParameterSpace, Preset
+from lifelong_gym.tasks.distributions import Uniform
+from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
+from lifelong_gym.tasks.parameters import Parameter
 
 DT = 0.1
 STATE = (Channel("temperature", "K", "above the goal"),)

@@ -14,7 +14,7 @@ from lifelong_gym.agents import PolicyConstraints, ProjectedPG, SafeLifelongPG, 
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.lqr import lqr_policies
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
 
 POLICY = "LinearGaussianPolicy"

@@ -15,7 +15,7 @@ from lifelong_gym import rollout, sample_tasks
 from lifelong_gym.agents import GOMTL, PGELLA, REINFORCE, RWR, LinearGaussianPolicy, MultiTaskAlgorithm, ScalablePGELLA
 from lifelong_gym.agents.shared_basis.basis_search import BasisSearch
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import as_vec_env
 
 ID = "LifelongCartPole-v0"

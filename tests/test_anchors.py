@@ -16,7 +16,7 @@ from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references import lqr
 from lifelong_gym.references.lqr import Linearised, lqr_policies, scale_of
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 CART_POLE = family("LifelongCartPole-v0")
 N = 5

@@ -418,9 +418,11 @@ def test_unknown_ids() -> None:
     refused(lambda: lifelong_gym.sample_tasks("LifelongCH48-v0", 3), "Did you mean 'LifelongCH47-v0'")
     refused(lambda: gym.make("LifelongCartPol-v0"), "Did you mean", gym.error.NameNotFound)
     refused(
-        lambda: lifelong_gym.family("lifelong_gym.tasks:TaskSet"), "must be a subclass of KernelFamily", FamilyError
+        lambda: lifelong_gym.family("lifelong_gym.tasks.task_set:TaskSet"),
+        "must be a subclass of KernelFamily",
+        FamilyError,
     )
-    refused(lambda: lifelong_gym.family("lifelong_gym.tasks:Tsk"), "has no 'Tsk'")
+    refused(lambda: lifelong_gym.family("lifelong_gym.tasks.task_set:Tsk"), "has no 'Tsk'")
 
 
 @pytest.mark.parametrize(

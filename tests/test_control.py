@@ -12,7 +12,7 @@ from lifelong_gym.envs.control.base import ControlFamily
 from lifelong_gym.envs.family import Constants
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from tests.stepping import bound_of, each_family, group, random_actions, simulate
 
 

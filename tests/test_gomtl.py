@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym import rollout, sample_tasks
 from lifelong_gym.agents import GOMTL, PGELLA, RWR
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import as_vec_env
 
 ID = "LifelongCartPole-v0"

@@ -12,12 +12,14 @@ import numpy.typing as npt
 import pytest
 
 import lifelong_gym
-from lifelong_gym.distributions import Constant, Integer, Uniform
 from lifelong_gym.envs.tabular.grid_world import DOWN, LEFT, RIGHT, UP, GridWorld
 from lifelong_gym.envs.tabular.maps import MAPS, grid_world_map
 from lifelong_gym.envs.tabular.model import Model
 from lifelong_gym.references.tabular import joint_optimum, optimal_actions, optimal_values
-from lifelong_gym.tasks import Parameter, ParameterSpace, Preset, TaskSet
+from lifelong_gym.tasks.distributions import Constant, Integer, Uniform
+from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
+from lifelong_gym.tasks.parameters import Parameter
+from lifelong_gym.tasks.task_set import TaskSet
 
 ID = "LifelongGridWorld-v0"
 GAMMA = 0.99

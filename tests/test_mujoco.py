@@ -16,7 +16,7 @@ from lifelong_gym.errors import MissingExtraError
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector
-from lifelong_gym.tasks import Task
+from lifelong_gym.tasks.task_set import Task
 
 
 def balanced(simulator: Simulator, task: Task, stream: EpisodeStream) -> list[tuple[float, bool, bool, Vector]]:

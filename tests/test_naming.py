@@ -25,7 +25,7 @@ from lifelong_gym.errors import FamilyError, UnknownNameError
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.reference import Reference
 from lifelong_gym.registry import FAMILIES, names_family, register_family, registered_here, resolve
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.testing.declarations import check_declarations
 from tests.broken_families import Room, variant
 

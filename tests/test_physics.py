@@ -26,7 +26,7 @@ from lifelong_gym.envs.control.simple_mass import SimpleMass
 from lifelong_gym.envs.family import Constants
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector
-from lifelong_gym.tasks import Task, TaskSet
+from lifelong_gym.tasks.task_set import Task, TaskSet
 from tests.stepping import bound_of, group, random_actions, simulate
 
 Rate = Callable[[Task, FloatArray, FloatArray], FloatArray]  # of the state: task, state, a

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_discrete_are
 
-from lifelong_gym.distributions import RandomSign, SameAs, Uniform
 from lifelong_gym.envs.control.base import ControlFamily
 from lifelong_gym.envs.control.cart_pole import CartPole
 from lifelong_gym.envs.control.ch47 import CH47
@@ -19,7 +18,8 @@ from lifelong_gym.envs.control.quadrotor import Quadrotor
 from lifelong_gym.envs.control.simple_mass import SimpleMass
 from lifelong_gym.envs.family import Constants
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.tasks import Task, TaskSet
+from lifelong_gym.tasks.distributions import RandomSign, SameAs, Uniform
+from lifelong_gym.tasks.task_set import Task, TaskSet
 from tests.stepping import FAMILIES, bound_of, each_family, simulate
 
 Ranges = dict[str, tuple[float, float]]

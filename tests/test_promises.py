@@ -16,7 +16,8 @@ from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.envs.core import Core, Settings
 from lifelong_gym.errors import FamilyError, UnknownNameError
 from lifelong_gym.registry import FAMILIES
-from lifelong_gym.tasks import Parameter, ParameterSpace
+from lifelong_gym.tasks.parameter_space import ParameterSpace
+from lifelong_gym.tasks.parameters import Parameter
 from lifelong_gym.testing import check_family, check_parameters, check_parity
 from lifelong_gym.testing.behaviour import check_boundaries, check_seeds, check_spaces
 from lifelong_gym.testing.declarations import SECTIONS, check_constants, check_declarations, check_docstring

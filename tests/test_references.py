@@ -25,7 +25,7 @@ from lifelong_gym.references.linear import (
 )
 from lifelong_gym.references.search import maximise
 from lifelong_gym.references.tabular import ValueIteration
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 LINEAR = ["LifelongSimpleMass-v0", "LifelongDoubleMass-v0", "LifelongCH47-v0"]
 CONTROL = [*LINEAR, "LifelongCartPole-v0", "LifelongDoubleInvertedPendulum-v0", "LifelongQuadrotor-v0"]

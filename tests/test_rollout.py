@@ -17,7 +17,7 @@ from lifelong_gym import rollout
 from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.envs.family import Continuous
 from lifelong_gym.registry import FAMILIES
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 CART_POLE, QUADROTOR = "LifelongCartPole-v0", "LifelongQuadrotor-v0"
 TASKS = lifelong_gym.sample_tasks(CART_POLE, 3, seed=2, preset="hetero")

@@ -16,7 +16,7 @@ from lifelong_gym.agents.safety.nearest import nearest
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.lqr import Linearised, lqr_policies, scale_of
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from tests.safe_learners import MASS, POLE, costs, make, tasks_of
 
 N_TASKS, N_OBSERVATIONS, N_STARTS = 10, 20, 100

@@ -21,7 +21,7 @@ from lifelong_gym.agents.safety.safe_lifelong_pg import VARIANTS
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from tests.safe_learners import KINDS, MASS, POLE, QUADROTOR, Watch, admit, every_kind, exactly_safe, make, tasks_of
 
 N_TASKS, N_ROUNDS, N_ORDERS = 20, 10, 4

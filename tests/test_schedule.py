@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import IntArray
-from lifelong_gym.schedule import Schedule
+from lifelong_gym.tasks.schedule import Schedule
 
 counts = st.integers(1, 12)
 

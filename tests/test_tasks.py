@@ -16,10 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lifelong_gym
-from lifelong_gym.distributions import Constant, Integer, LogUniform, RandomSign, SameAs, Uniform
 from lifelong_gym.errors import MissingExtraError, UnknownNameError
 from lifelong_gym.registry import FAMILIES
-from lifelong_gym.tasks import MAX_UID, Parameter, ParameterSpace, Preset, Task, TaskSet
+from lifelong_gym.tasks.distributions import Constant, Integer, LogUniform, RandomSign, SameAs, Uniform
+from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
+from lifelong_gym.tasks.parameters import Parameter
+from lifelong_gym.tasks.task_set import MAX_UID, Task, TaskSet
 
 CART_POLE = "LifelongCartPole-v0"
 SPACE = ParameterSpace(

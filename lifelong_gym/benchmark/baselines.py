@@ -14,7 +14,7 @@ from lifelong_gym.envs.family import Continuous
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.reference import reference_class
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import CoreVecEnv
 
 N_RANDOM_EPISODES = 64
@@ -90,8 +90,9 @@ def measured_references(env_id: str, tasks: TaskSet, n_episodes: int, seed: int)
     """The returns that others are compared with, on the very episodes of an `Evaluation`.
 
     Returns:
-        None where the family names no `Reference`. Otherwise its ``version``, ``how`` it finds the best, and per task: ``best``; ``random``; ``zero``, which becomes 0 on the normalised scale: doing
-        nothing, or ``random`` where that has no meaning.
+        None where the family names no `Reference`. Otherwise its ``version``, ``how`` it finds the best, and per task:
+        ``best``; ``random``; ``zero``, which becomes 0 on the normalised scale: doing nothing, or ``random`` where
+        that has no meaning.
 
     Raises:
         ValueError: its returns don't fit the tasks, or leave nothing to normalise by.

@@ -14,7 +14,7 @@ import torch as th
 
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 
 class Measured(NamedTuple):

@@ -16,7 +16,7 @@ from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.run import RunSpec
 from lifelong_gym.errors import LifelongGymError, integer, unknown
 from lifelong_gym.references.headroom import between_tasks
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 N_TASKS, N_SEEDS = 20, 10
 QUICK: dict[str, Any] = {"n_tasks": 4, "seeds": 2, "episodes_per_task": 30, "n_evaluations": 6, "n_eval_episodes": 4}

@@ -17,7 +17,7 @@ from lifelong_gym.benchmark.records import read_run
 from lifelong_gym.benchmark.results import read_result
 from lifelong_gym.benchmark.writer import SUFFIX
 from lifelong_gym.errors import integer
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 
 @dataclass(frozen=True)

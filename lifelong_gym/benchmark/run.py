@@ -25,7 +25,7 @@ from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.measures.metrics import Communication
 from lifelong_gym.numerics.arrays import IntArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import Budget, CoreVecEnv, ParameterSharing, as_vec_env
 
 Progress = Callable[[float], None]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pettingzoo
 
 from lifelong_gym.errors import MissingExtraError
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 Frame = npt.NDArray[np.uint8]
 MOST_PIXELS = 720  # of an animation's longer side

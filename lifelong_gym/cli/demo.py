@@ -23,7 +23,7 @@ from lifelong_gym.measures.statistics import Interval, bootstrap
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.linear import best_policies
 from lifelong_gym.registry import family, sample_tasks
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 ENV = "LifelongCartPole-v0"
 PRESET = "hetero"

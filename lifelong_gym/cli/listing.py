@@ -15,7 +15,7 @@ from rich.text import Text
 
 from lifelong_gym import registry
 from lifelong_gym.benchmark.learners import BASELINES, CONTRIB, SB3, first_line, learner_class, registered
-from lifelong_gym.distributions import RandomSign, SameAs
+from lifelong_gym.tasks.distributions import RandomSign, SameAs
 
 N_EPISODES, EVALUATION_SEED = 8, 1_000_000  # of reference returns
 POINTER = re.compile(r"## Parameters\n``lifelong list [^`]*`` prints the table\.\n\n")  # which is what we do

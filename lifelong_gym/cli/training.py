@@ -12,7 +12,7 @@ from rich.console import Console
 from lifelong_gym.benchmark.disk import claim_folder, keep
 from lifelong_gym.benchmark.results import write_result
 from lifelong_gym.benchmark.terminal import BOLD, say, working
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 RESULT, MODEL = "run.json", "model.zip"
 N_EPISODES, EVALUATION_SEED = 8, 1_000_000

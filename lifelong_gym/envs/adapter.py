@@ -16,7 +16,7 @@ from lifelong_gym.envs.core import Core, Settings
 from lifelong_gym.errors import one_of, unexpected
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 RENDER_MODES = ["human", "rgb_array"]
 FRAME_LISTS = "rgb_array_list"

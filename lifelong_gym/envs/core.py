@@ -21,8 +21,8 @@ from lifelong_gym.errors import flag, floats, integer, one_of, unknown
 from lifelong_gym.imports import load
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
-from lifelong_gym.schedule import Schedule
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.schedule import Schedule
+from lifelong_gym.tasks.task_set import TaskSet
 
 BACKENDS = ("numba", "numpy", "python")
 TASK_OBSERVATIONS = ("hide", "append", "one_hot")

@@ -31,7 +31,7 @@ from gymnasium import spaces
 
 from lifelong_gym.errors import FamilyError, one_of
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.tasks import ParameterSpace
+from lifelong_gym.tasks.parameter_space import ParameterSpace
 
 Columns = dict[str, FloatArray]
 Groups = dict[str, tuple[FloatArray | float, ...]]

@@ -16,7 +16,7 @@ from pettingzoo.utils.env import AECEnv, ParallelEnv
 from lifelong_gym.envs.adapter import Canvas, NativeSpec, check_options, check_seed, make_core, metadata, row_infos
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 Dicts = tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]
 

@@ -16,7 +16,7 @@ from lifelong_gym.imports import load
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.registry import family as family_of
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 BACKENDS = ("numba", "numpy")
 DEFAULT_SIGMA = 0.3

@@ -17,7 +17,7 @@ from lifelong_gym.envs.adapter import (
     make_core,
     metadata,
 )
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 ROW = np.zeros(1, np.int64)
 ACTIVE = np.ones(1, bool)

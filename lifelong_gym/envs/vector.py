@@ -27,7 +27,7 @@ from lifelong_gym.envs.adapter import (
 from lifelong_gym.envs.backends.rows import Results
 from lifelong_gym.errors import integer
 from lifelong_gym.numerics.arrays import BoolArray, IntArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 try:
     from gymnasium.vector import AutoresetMode

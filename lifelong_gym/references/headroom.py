@@ -26,7 +26,7 @@ from lifelong_gym.references.linear import (
 from lifelong_gym.references.reference import reference_class
 from lifelong_gym.references.search import maximise
 from lifelong_gym.registry import FAMILIES, family
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 RANKS = (1, 2, 3)
 ROUNDS = 8

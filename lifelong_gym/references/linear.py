@@ -18,7 +18,7 @@ from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.references.lqr import bound_role, continuous, lqr_policies
 from lifelong_gym.references.reference import Reference
 from lifelong_gym.references.search import maximise
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 N_STARTS = 8
 START_SEED = 0

@@ -13,7 +13,7 @@ from lifelong_gym.errors import unknown
 from lifelong_gym.numerics import numpy_math
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.bind import ROLES
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 EFFORT_WEIGHT = 0.1  # of the families' quadratic reward
 DIFFERENCE = 1e-5

@@ -10,7 +10,7 @@ from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.imports import load
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 Measure = Callable[[Any], FloatArray]
 

@@ -15,7 +15,7 @@ from lifelong_gym.envs.family import Discrete, KernelFamily, reward_of
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.references.reference import Measure, Reference
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 TOLERANCE = 1e-13
 MAX_TASKS = 16

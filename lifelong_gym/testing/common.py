@@ -14,7 +14,7 @@ from lifelong_gym.envs.core import Settings
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 SEED = 20
 BULLET = "\n  - "

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import Parameter
+from lifelong_gym.tasks.parameters import Parameter
 from lifelong_gym.testing.common import SEED, Faults, draw_actions, finite_bounds, running
 
 # Rows and steps of an attempt. Most parameters show at once; a cell of a maze must be found first.

@@ -22,7 +22,7 @@ from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.errors import integer
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 if TYPE_CHECKING:
     from lifelong_gym.wrappers.budget import Budget

@@ -24,7 +24,7 @@ from lifelong_gym.agents.contract.environment import before_steps, to_vec_env
 from lifelong_gym.agents.contract.roster import NewTasks, Roster
 from lifelong_gym.agents.contract.sweeps import Rollouts
 from lifelong_gym.errors import integer, unknown
-from lifelong_gym.tasks import Task, TaskSet
+from lifelong_gym.tasks.task_set import Task, TaskSet
 
 MOST_SEED = 2**32 - 1  # what NumPy's global generator takes, which SB3 seeds too
 

@@ -12,7 +12,7 @@ from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Bounded, Continuous, KernelFamily
 from lifelong_gym.numerics.arrays import BoolArray, IntArray
 from lifelong_gym.registry import family
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import Budget, CoreVecEnv, ParameterSharing, as_vec_env
 
 

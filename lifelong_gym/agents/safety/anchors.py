@@ -20,7 +20,7 @@ from lifelong_gym.envs.family import Constants, KernelFamily
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.lqr import Linearised, scale_of
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 MIXES = (0.02, 0.1, 0.3, 0.6)  # shares of the centre in mixtures with policies on the boundary
 N_STARTS = 8

@@ -25,7 +25,7 @@ from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.references.lqr import lqr_policies
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 WIDEST = 100.0  # largest |theta_i| where no constraints are stated
 REGULATORS = ("discrete", "continuous")

@@ -21,7 +21,7 @@ from lifelong_gym.envs.backends.threads import in_chunks
 from lifelong_gym.envs.family import Constants, KernelFamily
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.philox import uniform_pair
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 LANES = 64
 MIN_BLOCKS_A_THREAD = 100  # a hand-over to a thread costs about as much as 50 blocks

@@ -12,7 +12,7 @@ from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.family import Constants, KernelFamily
 from lifelong_gym.numerics import numpy_math, philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 
 class NumpyRows:

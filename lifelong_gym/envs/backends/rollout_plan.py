@@ -8,7 +8,7 @@ import numpy as np
 
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 
 @dataclass(frozen=True)

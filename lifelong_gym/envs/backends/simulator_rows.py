@@ -16,7 +16,7 @@ from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.bind import Binder
 from lifelong_gym.numerics.scalar import Vector
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 
 @dataclass(frozen=True)

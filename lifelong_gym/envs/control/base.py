@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 
 from lifelong_gym.envs.family import Bounded, Channel, Columns, Groups, KernelFamily
 from lifelong_gym.numerics.scalar import Vector, beyond, mul, scale, shift, sqrt, sub, total
-from lifelong_gym.tasks import Distribution, Parameter, ParameterSpace, Preset
+from lifelong_gym.tasks.distributions import Distribution
+from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
+from lifelong_gym.tasks.parameters import Parameter
 
 MAX_SENSOR_OFFSET = 2.0
 EFFORT_WEIGHT = 0.1

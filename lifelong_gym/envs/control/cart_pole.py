@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, final
 
-from lifelong_gym.distributions import Constant, LogUniform, RandomSign, Uniform
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, safe2015, sensors
 from lifelong_gym.envs.control.integrators import rk4
 from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
 from lifelong_gym.numerics.scalar import Vector, sincos
-from lifelong_gym.tasks import Parameter, Preset
+from lifelong_gym.tasks.distributions import Constant, LogUniform, RandomSign, Uniform
+from lifelong_gym.tasks.parameter_space import Preset
+from lifelong_gym.tasks.parameters import Parameter
 
 DT = 0.02
 FORCE = 10.0

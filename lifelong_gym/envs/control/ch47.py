@@ -6,12 +6,13 @@ from typing import final
 
 import numpy as np
 
-from lifelong_gym.distributions import LogUniform, RandomSign, Uniform
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, sensors
 from lifelong_gym.envs.control.integrators import linear_step, zero_order_hold
 from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
 from lifelong_gym.numerics.scalar import Vector
-from lifelong_gym.tasks import Parameter, Preset
+from lifelong_gym.tasks.distributions import LogUniform, RandomSign, Uniform
+from lifelong_gym.tasks.parameter_space import Preset
+from lifelong_gym.tasks.parameters import Parameter
 
 DT = 0.02
 GAIN = 5.0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import final
 
-from lifelong_gym.distributions import LogUniform, RandomSign, SameAs, Uniform
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, sensors
 from lifelong_gym.envs.control.integrators import rk4
 from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
 from lifelong_gym.numerics.scalar import Vector, sincos
-from lifelong_gym.tasks import Distribution, Parameter, Preset
+from lifelong_gym.tasks.distributions import Distribution, LogUniform, RandomSign, SameAs, Uniform
+from lifelong_gym.tasks.parameter_space import Preset
+from lifelong_gym.tasks.parameters import Parameter
 
 DT = 0.01
 FORCE = 40.0

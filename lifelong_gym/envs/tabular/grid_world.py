@@ -7,11 +7,12 @@ from typing import Any, final
 
 import numpy as np
 
-from lifelong_gym.distributions import Integer, Uniform
 from lifelong_gym.envs.family import Channel, Columns, Discrete, Groups, KernelFamily
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector, clip, floor, where
-from lifelong_gym.tasks import Parameter, ParameterSpace, Preset
+from lifelong_gym.tasks.distributions import Integer, Uniform
+from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
+from lifelong_gym.tasks.parameters import Parameter
 
 SIZE = 10
 LAST = 9.0

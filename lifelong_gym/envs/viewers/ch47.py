@@ -24,7 +24,7 @@ from lifelong_gym.envs.viewers.palette import (
     mix,
 )
 from lifelong_gym.envs.viewers.panel import ControlViewer, Gauge, Scene, effect, effect_width, number, spread
-from lifelong_gym.tasks import Task
+from lifelong_gym.tasks.task_set import Task
 
 CENTER = (228.0, 200.0)
 SCALE = 0.82

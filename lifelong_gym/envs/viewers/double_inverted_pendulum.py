@@ -5,7 +5,7 @@ from __future__ import annotations
 from lifelong_gym.envs.viewers.canvas import Canvas
 from lifelong_gym.envs.viewers.panel import ControlViewer, Gauge, Scene, number, sized
 from lifelong_gym.envs.viewers.pendulum import LIMIT_ANGLE, LIMIT_X, Pole, draw_pendulum
-from lifelong_gym.tasks import Task
+from lifelong_gym.tasks.task_set import Task
 
 
 class DoubleInvertedPendulumViewer(ControlViewer):

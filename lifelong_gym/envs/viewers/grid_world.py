@@ -24,7 +24,7 @@ from lifelong_gym.envs.viewers.palette import (
     mix,
 )
 from lifelong_gym.envs.viewers.panel import Scene, heading, legend, number, words
-from lifelong_gym.tasks import Task
+from lifelong_gym.tasks.task_set import Task
 
 SIZE = 10
 OBSTACLES = (1, 2, 3)

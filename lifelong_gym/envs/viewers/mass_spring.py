@@ -21,7 +21,7 @@ from lifelong_gym.envs.viewers.palette import (
     mix,
 )
 from lifelong_gym.envs.viewers.panel import ControlViewer, Scene, effect, effect_width, number, sized, spread
-from lifelong_gym.tasks import Task
+from lifelong_gym.tasks.task_set import Task
 
 WALL = 34.0
 LIMIT_STATE = 10.0

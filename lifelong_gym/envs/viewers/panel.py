@@ -13,7 +13,7 @@ import pygame
 from lifelong_gym.envs.viewers.canvas import Canvas
 from lifelong_gym.envs.viewers.palette import ACTION, ALARM, BODY, FAILED, GOAL, INK, LIMIT, LINE, MUTED, PAPER, Colour
 from lifelong_gym.envs.viewers.screen import Scene
-from lifelong_gym.tasks import Task
+from lifelong_gym.tasks.task_set import Task
 
 MARGIN = 20.0
 HEADING = 22.0

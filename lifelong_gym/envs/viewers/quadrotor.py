@@ -25,7 +25,7 @@ from lifelong_gym.envs.viewers.palette import (
 )
 from lifelong_gym.envs.viewers.panel import ControlViewer, Gauge, Scene, number, sized
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.tasks import Task
+from lifelong_gym.tasks.task_set import Task
 
 CENTER = (240.0, 208.0)
 CAMERA = 620.0  # pixels from the centre

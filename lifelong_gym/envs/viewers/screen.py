@@ -15,7 +15,7 @@ from lifelong_gym.envs.viewers.canvas import pygame, render_text
 from lifelong_gym.envs.viewers.palette import INK, LINE, PAPER
 from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.imports import load
-from lifelong_gym.tasks import Task
+from lifelong_gym.tasks.task_set import Task
 
 RENDER_MODES = ("rgb_array", "human")
 MAX_TILES = 16

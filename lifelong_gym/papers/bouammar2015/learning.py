@@ -22,7 +22,7 @@ from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.papers.bouammar2015 import regions
 from lifelong_gym.papers.bouammar2015.started import StartedPGELLA
 from lifelong_gym.references.lqr import Linearised, scale_of
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
 
 EVALUATION_SEED = 2**31  # far from the seeds that anything is trained with

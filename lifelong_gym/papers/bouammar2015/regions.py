@@ -11,7 +11,7 @@ from lifelong_gym.agents import PolicyConstraints
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.lqr import lqr_policies
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 FLOOR = 0.1  # of a policy's largest gain: the least scale of the others, many of which are 0
 N_DIRECTIONS = 72

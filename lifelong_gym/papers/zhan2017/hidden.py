@@ -13,7 +13,7 @@ from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.zhan2017.learning import drawn_tasks, mean_rewards
 from lifelong_gym.references.linear import best_policies
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 Progress = Callable[[float], None]
 

@@ -19,7 +19,7 @@ from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.imports import load
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import CoreVecEnv, Faults, ParameterSharing, as_vec_env
 
 EVALUATION_SEED = 2**31  # far from the seeds that anything is trained with

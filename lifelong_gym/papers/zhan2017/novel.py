@@ -12,7 +12,7 @@ from lifelong_gym import registry
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.zhan2017.learning import History, environment, make_learner, mean_rewards, run_sweeps
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 Progress = Callable[[float], None]
 

@@ -12,7 +12,7 @@ from lifelong_gym.envs.family import Constants
 from lifelong_gym.errors import MissingExtraError
 from lifelong_gym.numerics.bind import Binder
 from lifelong_gym.numerics.scalar import Vector
-from lifelong_gym.tasks import TaskSet
+from lifelong_gym.tasks.task_set import TaskSet
 
 # No contacts, no friction. The pole is a uniform rod of length 2 l: moment of inertia m l^2 / 3 about its centre.
 MODEL = """
