@@ -5,8 +5,9 @@ Importing the package registers its environments with Gymnasium and PettingZoo.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lifelong_gym.imports import lazy
 from lifelong_gym.registry import family, register_all, register_family, sample_tasks
 
 if TYPE_CHECKING:
@@ -28,22 +29,14 @@ __all__ = [
     "sample_tasks",
 ]
 
-_LAZY = {
-    "Parameter": "lifelong_gym.tasks.parameters",
-    "ParameterSpace": "lifelong_gym.tasks.parameter_space",
-    "Preset": "lifelong_gym.tasks.parameter_space",
-    "Task": "lifelong_gym.tasks.task_set",
-    "TaskSet": "lifelong_gym.tasks.task_set",
-    "rollout": "lifelong_gym.envs.rollout",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        import importlib
-
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+__getattr__ = lazy(
+    __name__,
+    {
+        "envs.rollout": ["rollout"],
+        "tasks.parameter_space": ["ParameterSpace", "Preset"],
+        "tasks.parameters": ["Parameter"],
+        "tasks.task_set": ["Task", "TaskSet"],
+    },
+)
 
 register_all()

@@ -1,9 +1,10 @@
-"""Names of things as ``module:Name``."""
+"""Names of things as ``module:Name``, and names that are imported when they are asked for."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +35,20 @@ def search_current_folder(*names: str) -> None:
     here = str(Path.cwd())
     if any(":" in name for name in names) and here not in sys.path:
         sys.path.append(here)
+
+
+def lazy(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """A package's ``__getattr__``: the module of a name is imported when the name is first asked for.
+
+    Args:
+        package: its ``__name__``.
+        modules: names by the module, relative to the package, that defines them.
+    """
+    home = {name: module for module, names in modules.items() for name in names}
+
+    def __getattr__(name: str) -> Any:
+        if name not in home:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+
+    return __getattr__

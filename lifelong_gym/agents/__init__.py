@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
-from lifelong_gym.agents.linear.enac import ENAC
-from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
-from lifelong_gym.agents.linear.policy_search import PolicySearch
-from lifelong_gym.agents.linear.reinforce import REINFORCE
-from lifelong_gym.agents.linear.rwr import RWR
-from lifelong_gym.agents.safety.constraints import PolicyConstraints
-from lifelong_gym.agents.safety.projected_pg import ProjectedPG
-from lifelong_gym.agents.safety.safe_lifelong_pg import SafeLifelongPG
-from lifelong_gym.agents.safety.safe_search import SafeSearch
-from lifelong_gym.agents.shared_basis.basis_search import BasisSearch
-from lifelong_gym.agents.shared_basis.go_mtl import GOMTL
-from lifelong_gym.agents.shared_basis.pg_ella import PGELLA
-from lifelong_gym.agents.shared_basis.scalable_pg_ella import ScalablePGELLA
+from typing import TYPE_CHECKING
+
+from lifelong_gym.imports import lazy
+
+if TYPE_CHECKING:
+    from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
+    from lifelong_gym.agents.linear.enac import ENAC
+    from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
+    from lifelong_gym.agents.linear.policy_search import PolicySearch
+    from lifelong_gym.agents.linear.reinforce import REINFORCE
+    from lifelong_gym.agents.linear.rwr import RWR
+    from lifelong_gym.agents.safety.constraints import PolicyConstraints
+    from lifelong_gym.agents.safety.projected_pg import ProjectedPG
+    from lifelong_gym.agents.safety.safe_lifelong_pg import SafeLifelongPG
+    from lifelong_gym.agents.safety.safe_search import SafeSearch
+    from lifelong_gym.agents.shared_basis.basis_search import BasisSearch
+    from lifelong_gym.agents.shared_basis.go_mtl import GOMTL
+    from lifelong_gym.agents.shared_basis.pg_ella import PGELLA
+    from lifelong_gym.agents.shared_basis.scalable_pg_ella import ScalablePGELLA
 
 __all__ = [
     "ENAC",
@@ -33,3 +38,23 @@ __all__ = [
     "SafeSearch",
     "ScalablePGELLA",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "contract.base": ["MultiTaskAlgorithm"],
+        "linear.enac": ["ENAC"],
+        "linear.policies": ["LinearGaussianPolicy"],
+        "linear.policy_search": ["PolicySearch"],
+        "linear.reinforce": ["REINFORCE"],
+        "linear.rwr": ["RWR"],
+        "safety.constraints": ["PolicyConstraints"],
+        "safety.projected_pg": ["ProjectedPG"],
+        "safety.safe_lifelong_pg": ["SafeLifelongPG"],
+        "safety.safe_search": ["SafeSearch"],
+        "shared_basis.basis_search": ["BasisSearch"],
+        "shared_basis.go_mtl": ["GOMTL"],
+        "shared_basis.pg_ella": ["PGELLA"],
+        "shared_basis.scalable_pg_ella": ["ScalablePGELLA"],
+    },
+)

@@ -15,8 +15,8 @@ from gymnasium.error import ResetNeeded
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results, Rows
 from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
 from lifelong_gym.envs.backends.visits import Visits
+from lifelong_gym.envs.constraints import SafetySignal
 from lifelong_gym.envs.family import Bounded, Discrete, KernelFamily, reward_name
-from lifelong_gym.envs.safety import SafetySignal
 from lifelong_gym.errors import flag, floats, integer, one_of, unknown
 from lifelong_gym.imports import load
 from lifelong_gym.numerics import philox

@@ -10,7 +10,6 @@ from typing import Any, final
 
 import numpy as np
 
-from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
 from lifelong_gym.envs.family import Bounded, Constants, KernelFamily, reward_of
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.numerics import numpy_math, philox
@@ -212,15 +211,14 @@ class LinearSearch(Reference):
         super().__init__(family, tasks, reward)
         if not isinstance(family.observations, Bounded):
             raise ValueError(f"`family` must have Bounded observations. Received {type(family).__name__}")
-        self._policy = LinearGaussianPolicy(
-            family.observations.space,
-            continuous(family).space,
-            n_policies=len(tasks),
-            feature_scale=family.feature_scale,
-            action_bound=continuous(family).bound,
-        )
-        self._policy.thetas = best_policies(family, tasks, reward)
+        self._scale = np.array(family.feature_scale or (1.0,) * family.observations.size)
+        self._bound = np.array(continuous(family).bound)
+        self._thetas = best_policies(family, tasks, reward)
 
     def predict(self, observations: Any) -> Any:
         """The best action of each row, of which the i-th is in task ``i mod n_tasks``."""
-        return np.asarray(self._policy.predict(observations, deterministic=True)[0])
+        scaled = np.asarray(observations, np.float64) / self._scale
+        features = np.column_stack([scaled, np.ones(len(scaled))])
+        gains = self._thetas[np.arange(len(scaled)) % len(self._thetas)].reshape(len(scaled), -1, features.shape[1])
+        actions = (gains @ features[:, :, None])[:, :, 0]
+        return np.clip(actions / self._bound, -1.0, 1.0).astype(np.float32)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lifelong_gym.imports import lazy
 
 if TYPE_CHECKING:
     from lifelong_gym.wrappers.budget import Budget, Stage
@@ -30,20 +31,16 @@ __all__ = [
     "spanning_tree",
 ]
 
-_MODULES = {
-    "budget": ["Budget", "Stage"],
-    "channel": ["Channel"],
-    "faults": ["Faults"],
-    "ledger": ["Ledger"],
-    "parameter_sharing": ["ParameterSharing"],
-    "topology": ["colouring", "graph_of", "mixing_matrix", "spanning_tree"],
-    "vec_env": ["CoreVecEnv", "ParallelVecEnv", "as_vec_env"],
-}
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    # Sharing needs no torch, and the bridge to Stable-Baselines3 no networkx.
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Sharing needs no torch, and the bridge to Stable-Baselines3 no networkx.
+__getattr__ = lazy(
+    __name__,
+    {
+        "budget": ["Budget", "Stage"],
+        "channel": ["Channel"],
+        "faults": ["Faults"],
+        "ledger": ["Ledger"],
+        "parameter_sharing": ["ParameterSharing"],
+        "topology": ["colouring", "graph_of", "mixing_matrix", "spanning_tree"],
+        "vec_env": ["CoreVecEnv", "ParallelVecEnv", "as_vec_env"],
+    },
+)

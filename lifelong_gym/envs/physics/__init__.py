@@ -1,1 +1,0 @@
-"""Other physics engines for families whose kernel can be replaced."""
