@@ -16,7 +16,7 @@ from gymnasium.wrappers import TimeAwareObservation, TimeLimit
 from sb3_contrib.common.wrappers import TimeFeatureWrapper
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from lifelong_gym import sample_tasks
+from lifelong_gym import family, sample_tasks
 from lifelong_gym.envs.single import LifelongEnv
 from lifelong_gym.errors import UnexpectedArgumentError
 from lifelong_gym.registry import FAMILIES
@@ -54,7 +54,7 @@ def test_an_unexpected_argument_is_a_type_error_in_pythons_words(kind: str) -> N
 def test_unexpected_parameters_of_a_grid_are_arguments_too() -> None:
     """They are named by keywords."""
     with pytest.raises(TypeError, match=r"grid\(\) got an unexpected keyword argument 'cart_mas'. Did you mean"):
-        sample_tasks(CART_POLE, 1).space.grid(cart_mas=[1.0])
+        family(CART_POLE).parameters.grid(cart_mas=[1.0])
 
 
 def made_as_torchrl_does(id: str, **kwargs: Any) -> gym.Env[Any, Any]:

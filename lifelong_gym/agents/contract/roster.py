@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from lifelong_gym.agents.contract.environment import n_tasks_of, tasks_of
 from lifelong_gym.errors import unknown
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
-from lifelong_gym.tasks.parameter_space import ParameterSpace
+from lifelong_gym.tasks.parameters import Columns
 from lifelong_gym.tasks.task_set import Task, TaskSet
 
 NewTasks = TaskSet | Mapping[str, Any] | Iterable[Mapping[str, float]]
@@ -43,7 +43,7 @@ class Roster:
             return self.tasks.to_dict()
         return None if self.saved is None else dict(self.saved)
 
-    def known_in(self, space: ParameterSpace) -> Roster:
+    def known_in(self, space: Columns) -> Roster:
         """The same roster, its tasks having these parameters."""
         if self.saved is None:
             return self
@@ -130,4 +130,4 @@ def _with_uids(tasks: NewTasks, own: TaskSet) -> TaskSet:
     rows = list(tasks)
     fresh = int(own.uids.max()) + 1
     uids = [row.uid if isinstance(row, Task) else fresh + i for i, row in enumerate(rows)]
-    return TaskSet(own.space, own.space.tasks(rows).values, uids)
+    return TaskSet(own.space, TaskSet.of(own.space, rows).values, uids)
