@@ -17,11 +17,13 @@ from numba import float64, njit
 
 import lifelong_gym
 from lifelong_gym.envs.backends import numba_math, numba_rows
-from lifelong_gym.envs.backends.kernels import bind_family
+from lifelong_gym.envs.backends.kernels import Text, bind_family
 from lifelong_gym.envs.backends.numba_rows import NumbaRows
+from lifelong_gym.envs.backends.numpy_rows import NumpyRows
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
-from lifelong_gym.envs.family import Constants
+from lifelong_gym.envs.family import Constants, Continuous, KernelFamily
+from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics import numpy_math, philox, scalar
 from lifelong_gym.numerics.bind import Binder
@@ -277,7 +279,117 @@ def test_the_digest_is_of_all_that_is_bound() -> None:
         return binder.digest
 
     assert digest(transition) == digest(transition)
-    assert len({digest(transition), digest(transition, FACTOR=3.0), digest(gain_of), digest(everything)}) == 4
+    numbers = {digest(transition, FACTOR=value) for value in (3.0, np.float64(3.0), np.uint64(3), 3, (3.0,), [3.0])}
+    tables = {digest(transition, FACTOR=np.full(2, value)) for value in (1.0, 2.0)}
+    assert len({digest(transition), digest(gain_of), digest(everything)} | numbers | tables) == 11
+    one, other = (lambda x: x + 1.0, lambda x: x + 2.0)  # both on one line, which is the source of either
+    assert digest(one) != digest(other)
+    assert digest(times(2.0)) == digest(times(2.0))
+    assert len({digest(times(2.0)), digest(times(3.0)), digest(times(2.0, 5.0)), digest(times(gain_of))}) == 4
+
+
+def times(factor: Any, default: float = 1.0) -> Callable[..., Any]:
+    """A text that is the same for every factor."""
+
+    def multiplied(x: float, y: float = default) -> Any:
+        return x * y * (factor(x) if callable(factor) else factor)
+
+    return multiplied
+
+
+def test_what_a_text_closes_over_is_bound_too() -> None:
+    """A helper from a closure is the clone's, as one from the module is."""
+    binder = Binder({})
+    binder.replace(gain_of, {"FACTOR": 10.0})
+    assert binder.bind(times(gain_of))(1.0) == 10.0
+    assert times(gain_of)(1.0) == 2.0
+
+
+def text_of(family: KernelFamily, reward: str | None = None) -> Text:
+    """What code takes from a family."""
+    return Text.of(family, Constants.of(family, family.parameters.nominal[None]), reward)
+
+
+def of_instance(**attributes: Any) -> Room:
+    """A room with attributes that aren't its class's."""
+    room = Room()
+    for name, value in attributes.items():
+        setattr(room, name, value)
+    return room
+
+
+def cooled(state: Vector, action: Vector, room: Vector) -> Vector:
+    """Half as warm at every step."""
+    return (0.5 * state[0] + 0.1 * action[0] * room[0],)
+
+
+def reward_cold(next_state: Vector) -> float:
+    """The colder the better."""
+    return -next_state[0]
+
+
+INSTANCES = {
+    "failure": {
+        "failure_cost": 50.0,
+        "state_limits": (0.8,),
+        "failed": lambda state: (state[0] > 0.8) | (state[0] < -0.8),
+    },
+    "physics": {
+        "actions": Continuous(Room.actions.channels, (0.5,)),
+        "feature_scale": (0.3,),
+        "rewards": {"cold": reward_cold},
+        "transition": cooled,
+        "n_noise": 0,
+    },
+}
+
+
+@pytest.mark.parametrize("name", INSTANCES)
+def test_an_instance_is_honoured(name: str) -> None:
+    """Its attributes, not its class's, on every backend and in rollouts; its class's other instances keep theirs."""
+    given: dict[str, Any] = {"theta": [-1.0, 5.0], "n_trajectories": 3, "seed": 1}
+    default = rollout(Room(), **given)
+    family = of_instance(**INSTANCES[name])
+    numba_, numpy_ = (rollout(family, backend=backend, **given) for backend in ("numba", "numpy"))
+    assert np.array_equal(numba_.returns, numpy_.returns)
+    assert np.array_equal(numba_.features_squared, numpy_.features_squared)
+    assert not np.array_equal(numba_.returns, default.returns)
+    assert np.array_equal(rollout(Room(), **given).returns, default.returns)
+
+
+@pytest.mark.parametrize("name", INSTANCES)
+def test_rows_honour_an_instance(name: str) -> None:
+    """Rows on numba and NumPy are those on Python floats, and another instance's differ."""
+    n, family = 5, of_instance(**INSTANCES[name])
+    tasks = family.parameters.sample(3)
+    expected = go(SimulatorRows(n, kernel_simulator, family, tasks, None, False), n)
+    for kind in (NumbaRows, NumpyRows):
+        found = go(kind(family, tasks, n, None, False), n)
+        assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+    default = go(NumbaRows(Room(), tasks, n, None, False), n)
+    assert not all(np.array_equal(a, b) for a, b in zip(expected, default, strict=True))
+
+
+def test_compiled_code_is_shared_by_texts() -> None:
+    """By instances, tasks and classes that agree in everything that code takes from them, and by no others."""
+
+    class SameRoom(Room):
+        """Another class."""
+
+        __doc__ = Room.__doc__
+
+    code = numba_rows.compiled(text_of(Room()), 8)
+    assert numba_rows.compiled(text_of(Room()), 8) is code
+    assert numba_rows.compiled(text_of(SameRoom()), 8) is code
+    assert numba_rows.compiled(text_of(of_instance(horizon=7)), 8) is code
+    assert numba_rows.compiled(text_of(of_instance(failure_cost=50.0)), 8) is not code
+
+
+@pytest.mark.parametrize("value", [None, 3.0, np.sin])
+def test_a_role_that_is_no_function(value: Any) -> None:
+    """Is named, with what was received."""
+    with pytest.raises(FamilyError, match=r"Room: `transition` must be a function\. Received "):
+        text_of(of_instance(transition=value))
 
 
 @pytest.mark.parametrize("ends", [False, True])
@@ -285,7 +397,7 @@ def test_failing_freezes_a_row_at_a_constant_cost(ends: bool) -> None:
     """The state is clipped to twice the limits; the episode goes on unless it is to end."""
     family = Room()
     constants = Constants.of(family, family.parameters.tasks([{"capacity": 0.5, "loss": -1.0}]).values)
-    advance = bind_family(family, constants.groups, Binder({}), None, ends).advance
+    advance = bind_family(Text.of(family, constants, None, ends), Binder({})).advance
     k = tuple(constants.table[0].tolist())
     state, reward, terminated, failed = advance((1.0,), (1.0,), (0.5,), k, False)
     assert (state, terminated, failed) == ((1.8,), False, False)
@@ -335,8 +447,7 @@ def test_the_width_of_a_block_doesnt_matter(width: int) -> None:
 @pytest.mark.parametrize("id", ["LifelongCartPole-v0", "LifelongQuadrotor-v0"])
 def test_blocks_are_vectorised(id: str) -> None:
     """LLVM multiplies several rows at a time, and calls no function of libm."""
-    kind = type(lifelong_gym.family(id))
-    block = numba_rows.compiled(kind, "norm", False, 64).advance_block
+    block = numba_rows.compiled(text_of(lifelong_gym.family(id), "norm"), 64).advance_block
     anew = njit(error_model="numpy", nogil=True)(block.py_func)  # code from numba's cache can't be inspected
     anew.compile((float64[::1],))
     (text,) = anew.inspect_llvm().values()

@@ -24,6 +24,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -217,3 +218,16 @@ def reward_name(family: KernelFamily, preset: str | None, name: str | None) -> s
 def reward_of(family: KernelFamily, name: str | None) -> Callable[..., float]:
     """The family's reward function of that name, or its default."""
     return family.rewards[one_of("reward", next(iter(family.rewards)) if name is None else name, family.rewards)]
+
+
+def role_of(family: KernelFamily, role: str, reward: str | None = None) -> FunctionType:
+    """The family's function for a role, the instance's own where it has one; ``reward`` is that reward's name.
+
+    Raises:
+        FamilyError: it isn't a plain function.
+    """
+    value = reward_of(family, reward) if role == "reward" else getattr(family, role)
+    function = getattr(value, "__func__", value)  # a method without `self` is as good as a static one
+    if not isinstance(function, FunctionType):
+        raise FamilyError(f"{type(family).__name__}: `{role}` must be a function. Received {value!r}")
+    return function

@@ -1,8 +1,9 @@
 """Binding: the functions of a family, cloned for a backend.
 
 A clone runs the same code with other globals: names of `scalar` become the backend's own, helper functions are
-cloned in turn (from whichever module they come), numbers are copied. A family's *roles* receive a fixed argument
-list; each role names only the arguments it needs, among them the groups of constants that the family declares.
+cloned in turn (from whichever module or closure they come), numbers are copied. A family's *roles* receive a fixed
+argument list; each role names only the arguments it needs, among them the groups of constants that the family
+declares.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import inspect
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from lifelong_gym.errors import FamilyError
 
@@ -53,18 +56,27 @@ class Binder:
         """Hash of the text of everything bound so far: compiled code is valid as long as it stays the same."""
         return self._digest.hexdigest()[:16]
 
+    def note(self, text: str) -> None:
+        """Let the digest depend on ``text`` too."""
+        self._digest.update(f"{len(text)}:{text}".encode())
+
     def raw(self, function: Callable[..., Any], given: Mapping[str, Any] | None = None) -> types.FunctionType:
         """Clone ``function``, not wrapped; ``given`` provides (or overrides) some of its global names."""
         assert isinstance(function, types.FunctionType)
         code = function.__code__
+        self.note(_described(code))
         scope: dict[str, Any] = {"__name__": self._module, "__builtins__": __builtins__}
         for name in sorted(_global_names(code)):
             if given is not None and name in given:
-                scope[name] = self._noted(given[name])
+                scope[name] = given[name]
+                self.note(f"{name} = {_described(given[name])}")
             elif name in function.__globals__:
-                scope[name] = self._value(function.__globals__[name])
-        self._digest.update(_text(function).encode())
-        clone = types.FunctionType(code, scope, function.__name__, function.__defaults__, function.__closure__)
+                scope[name] = self._value(name, function.__globals__[name])
+        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+        closure = tuple([types.CellType(self._value(name, cell.cell_contents)) for name, cell in cells])
+        self.note(_described((function.__defaults__, tuple((function.__kwdefaults__ or {}).items()))))
+        clone = types.FunctionType(code, scope, function.__name__, function.__defaults__, closure)
+        clone.__kwdefaults__ = function.__kwdefaults__
         clone.__module__ = self._module
         return clone
 
@@ -76,38 +88,38 @@ class Binder:
         """Bind ``function`` with some of its global names replaced, now and wherever it is called."""
         self._clones[function] = self.bind(function, given)
 
-    def _value(self, value: Any) -> Any:
-        if isinstance(value, types.FunctionType):
-            if value in self._names:
-                return self._names[value]
-            if value not in self._clones:
-                self._clones[value] = self.bind(value)
-            return self._clones[value]
-        return self._noted(value)
-
-    def _noted(self, value: Any) -> Any:
-        if isinstance(value, (int, float, tuple)):
-            self._digest.update(repr(value).encode())
-        return value
+    def _value(self, name: str, value: Any) -> Any:
+        """What a clone has under ``name`` where the original has ``value``."""
+        if not isinstance(value, types.FunctionType):
+            self.note(f"{name} = {_described(value)}")
+            return value
+        if value in self._names:
+            self.note(f"{name} = {value.__module__}.{value.__qualname__}")
+            return self._names[value]
+        if value not in self._clones:
+            self._clones[value] = self.bind(value)
+        self.note(f"{name} = clone {list(self._clones).index(value)}")
+        return self._clones[value]
 
     def role(
         self, function: types.FunctionType, arguments: tuple[str, ...], groups: Mapping[str, slice], family: str
     ) -> Any:
         """``function`` with the argument list ``(*arguments, k)``; ``groups`` say where a named group lies in k."""
         passed = []
-        for name in inspect.signature(function).parameters:
-            if name in arguments:
-                passed.append(name)
-            elif name in groups:
-                passed.append(f"k[{groups[name].start}:{groups[name].stop}]")
+        for wanted in inspect.signature(function).parameters:
+            if wanted in arguments:
+                passed.append(wanted)
+            elif wanted in groups:
+                passed.append(f"k[{groups[wanted].start}:{groups[wanted].stop}]")
             else:
                 known = ", ".join([*arguments, *groups])
-                raise FamilyError(f"{family}: `{function.__name__}` asks for `{name}`; there are: {known}")
-        scope = {"function": self._value(function), "__name__": self._module}
-        source = f"def {function.__name__}({', '.join(arguments)}, k):\n    return function({', '.join(passed)})\n"
-        self._digest.update(source.encode())
+                raise FamilyError(f"{family}: `{function.__name__}` asks for `{wanted}`; there are: {known}")
+        scope = {"function": self._value("function", function), "__name__": self._module}
+        name = f"role_{function.__name__.strip('<>')}"
+        source = f"def {name}({', '.join(arguments)}, k):\n    return function({', '.join(passed)})\n"
+        self.note(source)
         exec(source, scope)
-        adapter = scope[function.__name__]
+        adapter = scope[name]
         assert isinstance(adapter, types.FunctionType)
         return self._wrap(adapter)
 
@@ -120,8 +132,20 @@ def _global_names(code: types.CodeType) -> set[str]:
     return names
 
 
-def _text(function: types.FunctionType) -> str:
-    try:
-        return inspect.getsource(function)
-    except OSError:  # defined in an interactive session
-        return repr((function.__code__.co_code, function.__code__.co_names, function.__code__.co_consts))
+def _described(value: Any) -> str:
+    """A value that code may hold, so that another value reads otherwise; what has a name is known by it."""
+    if isinstance(value, (tuple, list)):
+        return f"{type(value).__name__}({', '.join(map(_described, value))})"
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
+    if value is None or isinstance(value, (int, float, complex, str, bytes, np.generic)):
+        return f"{type(value).__name__} {value!r}"
+    if isinstance(value, frozenset):
+        return f"frozenset({', '.join(sorted(map(_described, value)))})"
+    if isinstance(value, types.CodeType):
+        names = value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars
+        return f"{value.co_code.hex()} {value.co_flags} {value.co_argcount} {names} {_described(value.co_consts)}"
+    if isinstance(value, types.FunctionType):
+        return _described(value.__code__)
+    name = getattr(value, "__qualname__", getattr(value, "__name__", ""))
+    return f"{type(value).__name__} {name}"

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
+from lifelong_gym.envs.backends.kernels import Text
 from lifelong_gym.envs.family import Constants, Continuous, KernelFamily
 from lifelong_gym.errors import unknown
 from lifelong_gym.numerics import numpy_math
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.numerics.bind import ROLES
 from lifelong_gym.tasks.task_set import TaskSet
 
 EFFORT_WEIGHT = 0.1  # of the families' quadratic reward
@@ -28,8 +28,7 @@ def continuous(family: KernelFamily) -> Continuous:
 
 def bound_role(family: KernelFamily, constants: Constants, role: str) -> Any:
     """One of the family's functions on NumPy arrays: its arguments, and the columns of the constants."""
-    name = type(family).__name__
-    return numpy_math.binder().role(getattr(type(family), role), ROLES[role], constants.groups, name)
+    return Text.of(family, constants).bound_roles(numpy_math.binder())[role]
 
 
 class Linearised(NamedTuple):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from lifelong_gym.envs.family import Continuous, KernelFamily, reward_of
+from lifelong_gym.envs.family import Constants, Continuous, KernelFamily, role_of
 from lifelong_gym.numerics.bind import ROLES, Binder
 from lifelong_gym.numerics.scalar import Vector, add, bounded, choose, matvec, mul, scale, where
 
@@ -94,17 +93,86 @@ def act(phi: Vector, theta: Vector, sigma: float, noise: Vector) -> Vector:
     return bounded(mul(INVERSE_BOUND, a), LOW, HIGH)
 
 
-def bind_policy(family: KernelFamily, kernels: Kernels, bias: bool) -> tuple[Any, Any]:
+@dataclass(frozen=True)
+class Text:
+    """All that code takes from a family: families, instances and data that agree in it share compiled code.
+
+    Attributes:
+        name: of the family, for errors.
+        roles: the family's functions by role.
+        groups: name, first and last index (exclusive) of each group of constants in k.
+        n_state, n_constants, n_observation, n_action, n_initial_noise, n_noise: sizes.
+        bound: of continuous actions; None: actions are discrete.
+        limits: what a failing state is clipped to; empty: nothing fails.
+        failure_cost: of every step from the failing one on.
+        ends_on_failure: whether a failure ends the episode rather than freezes it.
+        feature_scale: per observation, the scale c of a linear policy's features.
+    """
+
+    name: str = field(compare=False)
+    roles: tuple[tuple[str, Any], ...]
+    groups: tuple[tuple[str, int, int], ...]
+    n_state: int
+    n_constants: int
+    n_observation: int
+    n_action: int
+    n_initial_noise: int
+    n_noise: int
+    bound: Vector | None
+    limits: Vector
+    failure_cost: float
+    ends_on_failure: bool
+    feature_scale: Vector
+
+    @classmethod
+    def of(
+        cls,
+        family: KernelFamily,
+        constants: Constants,
+        reward_name: str | None = None,
+        terminate_on_failure: bool = False,
+    ) -> Text:
+        """Read it off an instance, whose attributes need not be its class's.
+
+        Args:
+            family: the family.
+            constants: of any of its tasks.
+            reward_name: key of ``family.rewards``; None: the default.
+            terminate_on_failure: end the episode at a failure rather than freeze it.
+        """
+        n_observation = family.observations.size
+        return cls(
+            name=type(family).__name__,
+            roles=tuple((role, role_of(family, role, reward_name)) for role in ROLES),
+            groups=tuple((name, at.start, at.stop) for name, at in constants.groups.items()),
+            n_state=len(family.state),
+            n_constants=constants.table.shape[1],
+            n_observation=n_observation,
+            n_action=family.actions.size,
+            n_initial_noise=family.n_initial_noise,
+            n_noise=family.n_noise,
+            bound=tuple(map(float, family.actions.bound)) if isinstance(family.actions, Continuous) else None,
+            limits=tuple(2.0 * float(limit) for limit in family.state_limits),
+            failure_cost=float(family.cost_of_failing(reward_name)),
+            ends_on_failure=terminate_on_failure,
+            feature_scale=tuple(map(float, family.feature_scale)) or (1.0,) * n_observation,
+        )
+
+    def bound_roles(self, binder: Binder) -> dict[str, Any]:
+        """The family's functions by role, bound to a backend: each takes the arguments of its role, and ``k``."""
+        groups = {name: slice(first, last) for name, first, last in self.groups}
+        return {role: binder.role(function, ROLES[role], groups, self.name) for role, function in self.roles}
+
+
+def bind_policy(text: Text, kernels: Kernels, bias: bool) -> tuple[Any, Any]:
     """``features`` and ``act`` of a linear-Gaussian policy, bound to the backend of ``kernels``."""
-    assert isinstance(family.actions, Continuous)
-    size = family.actions.size
-    scales = family.feature_scale or (1.0,) * family.observations.size
+    assert text.bound is not None
     given = {
         "observation": kernels.observation,
-        "INVERSE_SCALE": tuple(1.0 / c for c in scales),
-        "INVERSE_BOUND": tuple(1.0 / bound for bound in family.actions.bound),
-        "LOW": (-1.0,) * size,
-        "HIGH": (1.0,) * size,
+        "INVERSE_SCALE": tuple(1.0 / c for c in text.feature_scale),
+        "INVERSE_BOUND": tuple(1.0 / bound for bound in text.bound),
+        "LOW": (-1.0,) * text.n_action,
+        "HIGH": (1.0,) * text.n_action,
     }
     binder = kernels.binder
     phi = binder.bind(features if bias else features_without_bias, given)
@@ -113,7 +181,7 @@ def bind_policy(family: KernelFamily, kernels: Kernels, bias: bool) -> tuple[Any
 
 @dataclass(frozen=True)
 class Kernels:
-    """A family bound to a backend: each attribute takes its arguments and ``k``."""
+    """A text bound to a backend: each attribute takes its arguments and ``k``."""
 
     initial: Any
     observation: Any
@@ -121,44 +189,28 @@ class Kernels:
     binder: Binder
 
 
-def bind_family(
-    family: KernelFamily,
-    groups: Mapping[str, slice],
-    binder: Binder,
-    reward_name: str | None = None,
-    terminate_on_failure: bool = False,
-    transition_role: Any = None,
-) -> Kernels:
+def bind_family(text: Text, binder: Binder, transition_role: Any = None) -> Kernels:
     """Bind a family's roles, and the step around them, to a backend.
 
     Args:
-        family: the family.
-        groups: where each group of constants lies in k.
+        text: of the family.
         binder: of the backend.
-        reward_name: key of ``family.rewards``; None: the default.
-        terminate_on_failure: end the episode at a failure rather than freeze it.
         transition_role: replaces the family's transition by a callable ``(state, action, noise, k)``.
     """
-    name = type(family).__name__
-    roles = {role: getattr(type(family), role) for role in ROLES if role != "reward"}
-    roles["reward"] = reward_of(family, reward_name)
-    bound = {role: binder.role(roles[role], arguments, groups, name) for role, arguments in ROLES.items()}
+    bound = text.bound_roles(binder)
     if transition_role is not None:
         bound["transition"] = transition_role
-    can_fail = bool(family.state_limits)
-    limits = tuple(2.0 * float(limit) for limit in family.state_limits)
     given: dict[str, Any] = {
         **bound,
-        "CLIP_LOW": tuple(-limit for limit in limits),
-        "CLIP_HIGH": limits,
-        "FAILURE_COST": float(family.cost_of_failing(reward_name)),
-        "ENDS_ON_FAILURE": terminate_on_failure,
+        "CLIP_LOW": tuple(-limit for limit in text.limits),
+        "CLIP_HIGH": text.limits,
+        "FAILURE_COST": text.failure_cost,
+        "ENDS_ON_FAILURE": text.ends_on_failure,
     }
-    if isinstance(family.actions, Continuous):
-        size = family.actions.size
-        scale_of = {"BOUND": tuple(map(float, family.actions.bound)), "LOW": (-1.0,) * size, "HIGH": (1.0,) * size}
-        given["physical"] = binder.bind(physical, scale_of)
-    else:
+    if text.bound is None:
         given["physical"] = binder.bind(index)
-    step = binder.bind(advance_or_freeze if can_fail else advance, given)
+    else:
+        size = text.n_action
+        given["physical"] = binder.bind(physical, {"BOUND": text.bound, "LOW": (-1.0,) * size, "HIGH": (1.0,) * size})
+    step = binder.bind(advance_or_freeze if text.limits else advance, given)
     return Kernels(bound["initial"], bound["observation"], step, binder)

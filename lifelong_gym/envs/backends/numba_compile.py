@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from numba import njit
 
 from lifelong_gym.envs.backends import numba_cache, numba_math
-from lifelong_gym.envs.backends.kernels import Kernels
-from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.envs.backends.kernels import Kernels, Text
 from lifelong_gym.numerics import philox
+from lifelong_gym.numerics.bind import Binder
 
 LOOP: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 
-def compile_template(template: Callable[..., Any], kernels: Kernels, given: Mapping[str, Any], tag: str) -> Any:
+def compile_template(template: Callable[..., Any], kernels: Kernels, given: Mapping[str, Any]) -> Any:
     """Compile ``template`` with the names in ``given``.
 
     Numba's disk cache knows neither the functions a template calls nor its globals, so the compiled function's
     name carries a hash of all of them.
     """
     clone = kernels.binder.raw(template, given)
-    clone.__qualname__ = f"{template.__name__}_{tag}_{kernels.binder.digest}"
+    clone.__qualname__ = f"{template.__name__}_{kernels.binder.digest}"
     clone.__module__ = template.__module__
     clone.__globals__["__name__"] = template.__module__
     return numba_cache.keep(njit(**LOOP)(clone))
 
 
-def described(family: KernelFamily, kernels: Kernels, n_constants: int, width: int) -> dict[str, Any]:
+def described(text: Text, kernels: Kernels, width: int) -> dict[str, Any]:
     """What every template knows of a family, by the names that templates use."""
     return {
         "WIDTH": width,
-        "N_STATE": len(family.state),
-        "N_CONSTANTS": n_constants,
-        "N_OBSERVATION": family.observations.size,
-        "N_ACTION": family.actions.size,
-        "N_NOISE": family.n_noise,
-        "N_INITIAL": family.n_initial_noise,
+        "N_STATE": text.n_state,
+        "N_CONSTANTS": text.n_constants,
+        "N_OBSERVATION": text.n_observation,
+        "N_ACTION": text.n_action,
+        "N_NOISE": text.n_noise,
+        "N_INITIAL": text.n_initial_noise,
         "INITIAL": philox.INITIAL,
         "TRANSITION": philox.TRANSITION,
         "POLICY": philox.POLICY,
@@ -47,9 +50,9 @@ def described(family: KernelFamily, kernels: Kernels, n_constants: int, width: i
     }
 
 
-def noise_size(family: KernelFamily) -> int:
+def noise_size(text: Text) -> int:
     """Fields for a step's or a start's noise, which is drawn in pairs."""
-    n = max(family.n_noise, family.n_initial_noise)
+    n = max(text.n_noise, text.n_initial_noise)
     return n + n % 2
 
 
@@ -62,6 +65,15 @@ def fields(**sizes: int) -> dict[str, int]:
     return {**result, "N_FIELDS": row}
 
 
-def lane_binder() -> Any:
+@functools.cache
+def _machinery() -> str:
+    """Hash of what compiled code is made by, besides the texts that are bound: intrinsics and compiler options."""
+    files = (numba_math.__file__, __file__)
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
+
+
+def lane_binder() -> Binder:
     """A binder whose clones numba can cache."""
-    return numba_math.binder(__name__)
+    result = numba_math.binder(__name__)
+    result.note(_machinery())
+    return result

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from lifelong_gym.envs.backends.kernels import bind_family, bind_policy
+from lifelong_gym.envs.backends.kernels import Text, bind_family, bind_policy
 from lifelong_gym.envs.backends.numba_compile import compile_template, described, fields, lane_binder, noise_size
 from lifelong_gym.envs.backends.numba_math import accumulate, load, outer, packed_square, store
 from lifelong_gym.envs.backends.rollout_plan import Plan, RolloutSums, TrajectoryArrays
 from lifelong_gym.envs.backends.threads import in_chunks
-from lifelong_gym.envs.family import Constants, KernelFamily
+from lifelong_gym.envs.family import Constants
 from lifelong_gym.numerics.philox import normal_pair, uniform_pair
 
 LANES = 64
@@ -162,13 +162,11 @@ def record_rollouts(first, last, tasks, uids, visits, K, theta, states, n_states
 
 
 @functools.lru_cache(maxsize=64)
-def compiled(kind: type[KernelFamily], reward: str | None, bias: bool, width: int) -> SimpleNamespace:
+def compiled(text: Text, bias: bool, width: int) -> SimpleNamespace:
     """The templates for a family."""
-    family = kind()
-    constants = Constants.of(family, family.parameters.nominal[None])
-    kernels = bind_family(family, constants.groups, lane_binder(), reward)
-    features, act = bind_policy(family, kernels, bias)
-    known = described(family, kernels, constants.table.shape[1], width)
+    kernels = bind_family(text, lane_binder())
+    features, act = bind_policy(text, kernels, bias)
+    known = described(text, kernels, width)
     n_features = known["N_OBSERVATION"] + bias
     n_theta, n_fisher = known["N_ACTION"] * n_features, n_features * (n_features + 1) // 2
     n_sums = 2 + n_theta + n_fisher
@@ -177,7 +175,7 @@ def compiled(kind: type[KernelFamily], reward: str | None, bias: bool, width: in
         STATE=known["N_STATE"],
         CONSTANTS=known["N_CONSTANTS"],
         THETA=n_theta,
-        NOISE=noise_size(family),
+        NOISE=noise_size(text),
         UID=1,
         VISIT=1,
         SPARE=1,
@@ -195,38 +193,38 @@ def compiled(kind: type[KernelFamily], reward: str | None, bias: bool, width: in
         FISHER=n_fisher,
     )
     given = {**known, **layout, "features": features, "act": act}
-    tag = f"{kind.__name__}_{width}"
     for inline in (fill, fill_normal):
         given[inline.__name__] = kernels.binder.bind(inline, given)
     for block in (begin_block, policy_block, sums_block, advance_block, act_block):
-        given[block.__name__] = compile_template(block, kernels, given, tag)
-    functions = {t.__name__: compile_template(t, kernels, given, tag) for t in (sum_rollouts, record_rollouts)}
+        given[block.__name__] = compile_template(block, kernels, given)
+    functions = {t.__name__: compile_template(t, kernels, given) for t in (sum_rollouts, record_rollouts)}
     return SimpleNamespace(**functions, advance_block=given["advance_block"], n_sums=n_sums)
 
 
-def _arguments(plan: Plan) -> tuple[object, ...]:
+def _prepared(plan: Plan, width: int) -> tuple[SimpleNamespace, tuple[object, ...]]:
+    """The plan's compiled code, and the arguments that all of its loops begin with."""
+    constants = Constants.of(plan.family, plan.tasks.values)
+    code = compiled(Text.of(plan.family, constants, plan.reward), plan.bias, width)
     states = np.zeros((1, len(plan.family.state))) if plan.states is None else plan.states
     n_states = 0 if plan.states is None else len(states)
     k0, k1 = map(np.uint64, plan.key)
-    table = Constants.of(plan.family, plan.tasks.values).table
-    return (plan.task, plan.uid, plan.visit, table, plan.theta, states, n_states, k0, k1, plan.sigma, plan.horizon)
+    where = plan.task, plan.uid, plan.visit, constants.table, plan.theta
+    return code, (*where, states, n_states, k0, k1, plan.sigma, plan.horizon)
 
 
 def sums(plan: Plan, width: int = LANES) -> RolloutSums:
     """Sums over each trajectory."""
-    code = compiled(type(plan.family), plan.reward, plan.bias, width)
+    code, arguments = _prepared(plan, width)
     out = np.empty((len(plan.task), code.n_sums))
     weights = np.zeros((0, 1)) if plan.weights is None else plan.weights
-    arguments = _arguments(plan)
     in_chunks(code.sum_rollouts, len(plan.task), MIN_LANES_A_THREAD, (*arguments, weights, out))
     return RolloutSums.split(plan, out)
 
 
 def trajectories(plan: Plan, width: int = LANES) -> TrajectoryArrays:
     """Everything that happened."""
-    code = compiled(type(plan.family), plan.reward, plan.bias, width)
+    code, arguments = _prepared(plan, width)
     arrays = TrajectoryArrays.empty(plan)
-    arguments = _arguments(plan)
     flat = [array.reshape(-1) for array in (arrays.observations, arrays.actions, arrays.rewards, arrays.alive)]
     in_chunks(code.record_rollouts, len(plan.task), MIN_LANES_A_THREAD, (*arguments, *flat))
     return arrays

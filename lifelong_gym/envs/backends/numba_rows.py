@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends.kernels import bind_family
+from lifelong_gym.envs.backends.kernels import Text, bind_family
 from lifelong_gym.envs.backends.numba_compile import compile_template, described, fields, lane_binder, noise_size
 from lifelong_gym.envs.backends.numba_math import choose, cursor, load, store
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
@@ -147,17 +147,15 @@ def step_one(b, action, steps, horizon, obs):
 
 
 @functools.lru_cache(maxsize=64)
-def compiled(kind: type[KernelFamily], reward: str | None, terminate_on_failure: bool, width: int) -> SimpleNamespace:
+def compiled(text: Text, width: int) -> SimpleNamespace:
     """The templates for a family, compiled at their first call or read from numba's cache on disk."""
-    family = kind()
-    constants = Constants.of(family, family.parameters.nominal[None])
-    kernels = bind_family(family, constants.groups, lane_binder(), reward, terminate_on_failure)
-    known = described(family, kernels, constants.table.shape[1], width)
+    kernels = bind_family(text, lane_binder())
+    known = described(text, kernels, width)
     layout = fields(
         STATE=known["N_STATE"],
         CONSTANTS=known["N_CONSTANTS"],
         ACTION=known["N_ACTION"],
-        NOISE=noise_size(family),
+        NOISE=noise_size(text),
         REWARD=1,
         TERMINATED=1,
         FAILED=1,
@@ -167,16 +165,15 @@ def compiled(kind: type[KernelFamily], reward: str | None, terminate_on_failure:
         KEY=2,
     )
     given = {**known, **layout}
-    tag = f"{kind.__name__}_{width}"
     given["draw"] = kernels.binder.bind(draw, given)
-    given["advance_block"] = compile_template(advance_block, kernels, given, tag)
+    given["advance_block"] = compile_template(advance_block, kernels, given)
     templates: tuple[Callable[..., Any], ...] = (
         restart_rows,
         observe_rows,
         step_rows,
         *([step_one] if width == 1 else []),
     )
-    functions = {t.__name__: compile_template(t, kernels, given, tag) for t in templates}
+    functions = {t.__name__: compile_template(t, kernels, given) for t in templates}
     return SimpleNamespace(**functions, advance_block=given["advance_block"], n_fields=layout["N_FIELDS"], **layout)
 
 
@@ -196,19 +193,21 @@ class NumbaRows:
         self._n_rows = n_rows
         self._n_state = len(family.state)
         self._width = width or (1 if n_rows == 1 else LANES)
-        self._variant = type(family), reward, terminate_on_failure, self._width
+        self._arguments = family, tasks, reward, terminate_on_failure
         self._bind()
-        self._table = Constants.of(family, tasks.values).table
         n_blocks = -(-n_rows // self._width)
         self._blocks = np.zeros((n_blocks, self._code.n_fields * self._width))
         self._block = self._blocks[0]
 
     def _bind(self) -> None:
-        self._code = compiled(*self._variant)
+        family, tasks, reward, terminate_on_failure = self._arguments
+        constants = Constants.of(family, tasks.values)
+        self._table = constants.table
+        self._code = compiled(Text.of(family, constants, reward, terminate_on_failure), self._width)
         self._step_one: Any = getattr(self._code, "step_one", None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_code": None, "_block": None, "_step_one": None}
+        return {**self.__dict__, "_code": None, "_block": None, "_step_one": None, "_table": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

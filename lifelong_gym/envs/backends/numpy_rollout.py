@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.envs.backends.kernels import bind_family, bind_policy
+from lifelong_gym.envs.backends.kernels import Text, bind_family, bind_policy
 from lifelong_gym.envs.backends.rollout_plan import Plan, RolloutSums, TrajectoryArrays
 from lifelong_gym.envs.family import Constants
 from lifelong_gym.numerics import numpy_math, philox
@@ -33,8 +33,9 @@ def trajectories(plan: Plan) -> TrajectoryArrays:
 def _run(plan: Plan, columns: FloatArray | None, arrays: TrajectoryArrays | None) -> None:
     n, family = len(plan.task), plan.family
     constants = Constants.of(family, plan.tasks.values)
-    kernels = bind_family(family, constants.groups, numpy_math.binder(), plan.reward)
-    features, act = bind_policy(family, kernels, plan.bias)
+    text = Text.of(family, constants, plan.reward)
+    kernels = bind_family(text, numpy_math.binder())
+    features, act = bind_policy(text, kernels, plan.bias)
     k, theta = tuple(constants.table[plan.task].T), tuple(plan.theta[plan.task].T)
     noise = numpy_math.uniforms(family.n_initial_noise, 0, plan.uid, plan.visit, philox.INITIAL, plan.key)
     state = kernels.initial(noise, k) if plan.states is None else tuple(plan.states.T)

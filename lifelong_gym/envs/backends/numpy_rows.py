@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends.kernels import bind_family
+from lifelong_gym.envs.backends.kernels import Text, bind_family
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.family import Constants, KernelFamily
 from lifelong_gym.numerics import numpy_math, philox
@@ -33,7 +33,7 @@ class NumpyRows:
         self._keys = np.zeros((n_rows, 2), np.uint64)
 
     def _bind(self) -> None:
-        self._kernels = bind_family(self._family, self._constants.groups, numpy_math.binder(), *self._variant)
+        self._kernels = bind_family(Text.of(self._family, self._constants, *self._variant), numpy_math.binder())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kernels": None}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends.kernels import Kernels, bind_family
+from lifelong_gym.envs.backends.kernels import Kernels, Text, bind_family
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.family import Constants, KernelFamily
 from lifelong_gym.numerics import philox
@@ -132,7 +132,7 @@ def kernel_simulator(
 ) -> Callable[[int], Simulator]:
     """Makes a `KernelSimulator` for a task index."""
     constants = Constants.of(family, tasks.values)
-    kernels = bind_family(family, constants.groups, Binder({}), reward, terminate_on_failure)
+    kernels = bind_family(Text.of(family, constants, reward, terminate_on_failure), Binder({}))
     return lambda task: KernelSimulator(family, kernels, tuple(constants.table[task].tolist()))
 
 

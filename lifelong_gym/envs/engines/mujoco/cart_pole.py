@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from lifelong_gym.envs.backends.kernels import bind_family
+from lifelong_gym.envs.backends.kernels import Text, bind_family
 from lifelong_gym.envs.backends.simulator_rows import KernelSimulator, Simulator
 from lifelong_gym.envs.control.cart_pole import DT, FORCE, CartPole
 from lifelong_gym.envs.family import Constants
@@ -91,7 +91,7 @@ class MujocoCartPole:
         """
         imported()
         constants = Constants.of(family, tasks.values)
-        kernels = bind_family(family, constants.groups, Binder({}), reward, terminate_on_failure, transition)
+        kernels = bind_family(Text.of(family, constants, reward, terminate_on_failure), Binder({}), transition)
 
         def make(index: int) -> Simulator:
             k: tuple[Any, ...] = (*constants.table[index].tolist(), cls(tasks[index]))
