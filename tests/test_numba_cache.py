@@ -131,6 +131,25 @@ def test_a_place_that_is_lost_later(folder: Path) -> None:
         assert function(2) == 4.0
 
 
+@pytest.mark.parametrize("meanwhile", ["_save_data", "_save_index"])
+def test_two_processes_write_an_index_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str) -> None:
+    """One that found no index writes while the other is in the midst of it: whatever the index names is right."""
+    one, other = (numba_cache.Files(str(tmp_path), "double", 1.0) for _ in range(2))
+    write = getattr(one, meanwhile)
+
+    def write_late(*arguments: Any) -> None:
+        other.save("float32", "code for float32")
+        write(*arguments)
+
+    monkeypatch.setattr(one, meanwhile, write_late)
+    monkeypatch.setattr(other, "_load_index", dict)
+    one.save("float64", "code for float64")
+    later = numba_cache.Files(str(tmp_path), "double", 1.0)
+    found = {name: later.load(name) for name in ("float32", "float64")}
+    assert found["float64"] == "code for float64"
+    assert found["float32"] in (None, "code for float32")
+
+
 def run(code: str, folder: Path, **variables: str) -> list[str]:
     """What a fresh process prints."""
     environment = {**os.environ, **variables}
@@ -187,3 +206,47 @@ print(type(env.unwrapped.core._rows).__name__)
     *without, other_kind = run(code, tmp_path, NUMBA_DISABLE_JIT="1")
     assert (kind, other_kind) == ("NumbaRows", "SimulatorRows")
     assert without == with_numba
+
+
+STEP = f"""
+import sys, gymnasium as gym, numpy as np, lifelong_gym
+env = gym.make({SIMPLE_MASS!r}, task_seed=3)
+env.reset(seed=1)
+for dtype in sys.argv[1:] or ["float32"]:
+    print(env.step(np.full(1, 0.5, dtype))[:2])
+print(sum(env.unwrapped._step_one.__self__._step_one.stats.cache_hits.values()))
+"""
+
+
+def test_two_processes_fill_the_cache_at_once(tmp_path: Path) -> None:
+    """Each compiles for a type of its own; later ones find right code for both, or compile anew."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    types = "float32", "float64"
+    both = [
+        subprocess.Popen([sys.executable, "-c", STEP, dtype], env=environment, stdout=subprocess.PIPE, text=True)
+        for dtype in types
+    ]
+    (first, hits_of_one), (second, hits_of_other) = (process.communicate()[0].splitlines() for process in both)
+    assert first == second
+    assert (hits_of_one, hits_of_other) == ("0", "0")
+    for dtype in types:
+        assert (
+            run(f"import sys; sys.argv.append({dtype!r})\n{STEP}", tmp_path, NUMBA_CACHE_DIR=str(tmp_path))[0] == first
+        )
+
+
+def test_an_edit_of_what_is_compiled_is_noticed(tmp_path: Path) -> None:
+    """Of the intrinsics too, which are neither the template nor the family."""
+    shutil.copytree(PACKAGE, tmp_path / "lifelong_gym", ignore=shutil.ignore_patterns("__pycache__", "reproductions"))
+    variables = {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    first, none = run(STEP, tmp_path, **variables)
+    again, some = run(STEP, tmp_path, **variables)
+    assert (again, none, some) == (first, "0", "1")
+    path = tmp_path / "lifelong_gym/envs/backends/numba_math.py"
+    text = path.read_text(encoding="utf-8")
+    edited = text.replace("return if_true if condition else if_false", "return if_false if condition else if_true")
+    assert edited != text
+    path.write_text(edited, encoding="utf-8")
+    other, none = run(STEP, tmp_path, **variables)
+    assert none == "0"
+    assert other != first

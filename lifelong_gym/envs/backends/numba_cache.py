@@ -1,7 +1,8 @@
-"""Numba's cache on disk, which may have no place, be full or damaged: envs work all the same, compiling anew."""
+"""Numba's cache on disk may have no place, be full, damaged or shared: envs work all the same, compiling anew."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import tempfile
@@ -9,7 +10,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator, _SourceFileBackedLocatorMixin
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    _CacheLocator,
+    _SourceFileBackedLocatorMixin,
+)
 
 REMEDY = "set the environment variable NUMBA_CACHE_DIR to a folder that can be written"
 _said = False
@@ -56,6 +63,21 @@ class TemporaryFolder(_SourceFileBackedLocatorMixin, _CacheLocator):
         super().ensure_cache_path()
 
 
+class Files(IndexDataCacheFile):
+    """An index and the files it names, which several processes may write at once.
+
+    Numba numbers the files by the index it finds. Two processes that find none would give the same number to the code
+    of different argument types, and the index might name the one while the file holds the other. Named by what
+    they hold, files are never wrong; of two indices written at once one is lost, and its code compiled anew.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Write the code first, so that whatever the index names is there."""
+        name = self._data_name_pattern.format(number=int(hashlib.sha256(self._dump(data)).hexdigest()[:16], 16))
+        self._save_data(name, data)
+        self._save_index({**self._load_index(), key: name})
+
+
 class _Impl(CompileResultCacheImpl):
     _locator_classes = [*CompileResultCacheImpl._locator_classes, TemporaryFolder]  # noqa: RUF012 (numba's own form)
 
@@ -72,6 +94,8 @@ class Cache(FunctionCache):
             RuntimeError: there is none.
         """
         super().__init__(py_func)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = Files(self._cache_path, self._impl.filename_base, stamp)
         if isinstance(self._impl.locator, TemporaryFolder):
             _say(f"compiled code is kept in {self.cache_path}, which may be lost at any time; {REMEDY}")
 
