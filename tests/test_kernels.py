@@ -13,16 +13,17 @@ import numpy.typing as npt
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from numba import float64, njit
+from numba import float64, njit, typeof
 
 import lifelong_gym
 from lifelong_gym.envs.backends import numba_math, numba_rows
-from lifelong_gym.envs.backends.kernels import Text, bind_family
+from lifelong_gym.envs.backends.kernels import bind_family
 from lifelong_gym.envs.backends.numba_rows import NumbaRows
 from lifelong_gym.envs.backends.numpy_rows import NumpyRows
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
-from lifelong_gym.envs.family import Constants, Continuous, KernelFamily
+from lifelong_gym.envs.backends.text import Program, Text
+from lifelong_gym.envs.family import Continuous, KernelFamily
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics import numpy_math, philox, scalar
@@ -226,7 +227,7 @@ def test_uniforms_are_the_same_on_numpy(counter: tuple[int, ...], seed: int) -> 
 
 def role(function: Any) -> Any:
     """Bound to Python floats as a role of a family called Cart."""
-    return Binder({}).role(function, ("state", "action", "noise"), GROUPS, "Cart")
+    return Binder({}).role(function, ("state", "action", "noise", "k"), {"k"}, GROUPS, "Cart")
 
 
 def gain_of(k: float) -> float:
@@ -307,7 +308,7 @@ def test_what_a_text_closes_over_is_bound_too() -> None:
 
 def text_of(family: KernelFamily, reward: str | None = None) -> Text:
     """What code takes from a family."""
-    return Text.of(family, Constants.of(family, family.parameters.nominal[None]), reward)
+    return Program.of(family, family.parameters.tasks([{}]), reward).text
 
 
 def of_instance(**attributes: Any) -> Room:
@@ -396,17 +397,17 @@ def test_a_role_that_is_no_function(value: Any) -> None:
 def test_failing_freezes_a_row_at_a_constant_cost(ends: bool) -> None:
     """The state is clipped to twice the limits; the episode goes on unless it is to end."""
     family = Room()
-    constants = Constants.of(family, family.parameters.tasks([{"capacity": 0.5, "loss": -1.0}]).values)
-    advance = bind_family(Text.of(family, constants, None, ends), Binder({})).advance
-    k = tuple(constants.table[0].tolist())
-    state, reward, terminated, failed = advance((1.0,), (1.0,), (0.5,), k, False)
+    program = Program.of(family, family.parameters.tasks([{"capacity": 0.5, "loss": -1.0}]), None, ends)
+    advance = bind_family(program.text, Binder({})).advance
+    data = tuple(program.constants[0].tolist()), ()
+    state, reward, terminated, failed = advance((1.0,), (1.0,), (0.5,), *data, False)
     assert (state, terminated, failed) == ((1.8,), False, False)
     assert reward == pytest.approx(-(1.8**2))
-    state, reward, terminated, failed = advance(state, (9.0,), (0.5,), k, False)  # clipped to 1
+    state, reward, terminated, failed = advance(state, (9.0,), (0.5,), *data, False)  # clipped to 1
     assert state[0] == pytest.approx(1.8 + 0.2 * (3.0 + 1.8))
     assert (reward, terminated, failed) == (-9.0, ends, True)
-    assert advance(state, (-1.0,), (0.5,), k, True) == (state, -9.0, ends, True)
-    huge, _, _, failed = advance((1e9,), (0.0,), (0.5,), k, False)
+    assert advance(state, (-1.0,), (0.5,), *data, True) == (state, -9.0, ends, True)
+    huge, _, _, failed = advance((1e9,), (0.0,), (0.5,), *data, False)
     assert (huge, failed) == ((4.0,), True)
 
 
@@ -449,7 +450,7 @@ def test_blocks_are_vectorised(id: str) -> None:
     """LLVM multiplies several rows at a time, and calls no function of libm."""
     block = numba_rows.compiled(text_of(lifelong_gym.family(id), "norm"), 64).advance_block
     anew = njit(error_model="numpy", nogil=True)(block.py_func)  # code from numba's cache can't be inspected
-    anew.compile((float64[::1],))
+    anew.compile((float64[::1], typeof(((), ()))))
     (text,) = anew.inspect_llvm().values()
     vectors = len(re.findall(r"fmul <\d+ x double>", text))
     assert vectors > 20

@@ -4,19 +4,28 @@ A *kernel family* states its physics as small pure functions on tuples of floats
 of `lifelong_gym.numerics.scalar`. They are never called as they stand: a backend binds them. Each names the
 arguments it needs:
 
-===============  =========================================================  ==============================
-role             arguments to choose from                                   returns
-===============  =========================================================  ==============================
-``initial``      noise, groups                                              state
-``transition``   state, action, noise, groups                               next state
-reward           state, action, next_state, noise, groups                   float
-``failed``       state, groups                                              bool; optional
-``terminated``   state, groups                                              bool; optional
-``observation``  state, groups                                              tuple, as float64
-===============  =========================================================  ==============================
+===============  ===================================================  =====================================
+role             arguments to choose from                             returns
+===============  ===================================================  =====================================
+``initial``      noise, tables, groups                                state
+``exogenous``    state, tables, groups                                noise of the step; optional
+``transition``   state, action, noise, tables, groups                 next state
+reward           state, action, next_state, noise, tables, groups     float
+``failed``       state, tables, groups                                bool; optional
+``terminated``   state, tables, groups                                bool; optional
+``observation``  state, tables, groups, out                           tuple, as float64, or writes ``out[i]``
+===============  ===================================================  =====================================
 
-``noise`` are uniforms in [0, 1); ``action`` is clipped and in physical or dimensionless units (``bound * u``);
-*groups* are the named tuples that `KernelFamily.constants` derives from a task's parameters.
+``noise`` are uniforms in [0, 1), or what ``exogenous`` returns: noise that has already happened, such as prices.
+``action`` is clipped and in physical or dimensionless units (``bound * u``). *Groups* are the named tuples that
+`KernelFamily.constants` derives from a task's parameters; all of them side by side are called k elsewhere.
+
+``tables`` is a tuple in the order of ``TABLES``. A table is read by a flat index, ``window[int(x)]``, and gives a
+float. Compiled code doesn't look whether it lies in range (the other backends do), and the roles are evaluated at
+terminal states too, where nobody uses what they return: clamp the stage. NaN must not get as far as ``int``.
+
+An observation of many numbers is written: a role that names ``out`` sets each of ``out[0] ... out[n - 1]`` and returns
+nothing. Elsewhere, too, `int`, `float`, `min`, `max`, `abs`, `len` and loops over a constant `range` are at hand.
 """
 
 from __future__ import annotations
@@ -24,10 +33,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
 from lifelong_gym.errors import FamilyError, one_of
@@ -114,7 +124,7 @@ class KernelFamily(ABC):
         horizon: steps after which an episode is truncated.
         time_step: seconds of one step; 1 where time has no unit.
         n_initial_noise: uniforms that ``initial`` receives.
-        n_noise: uniforms that a step receives.
+        n_noise: uniforms that a step receives, or numbers that ``exogenous`` returns.
         state_limits: the state is clipped to twice these when ``failed``; empty where failing isn't defined.
         failure_cost: cost of every step from the failing one on.
         rewards: reward functions by name; the first is the default.
@@ -123,6 +133,8 @@ class KernelFamily(ABC):
         reference: ``module:Class`` of a `Reference`, the best policy known; None: learners are compared by raw returns.
         viewer: ``module:Class`` that draws a state.
         render_fps: frames per second of a window; None: real time.
+        TABLES: name and kind of each table: ``"shared"`` by all tasks, or one a ``"task"``.
+        argument_values: by name, of the arguments that the family was made with.
     """
 
     parameters: ClassVar[ParameterSpace]
@@ -141,11 +153,14 @@ class KernelFamily(ABC):
     reference: ClassVar[str | None] = None
     viewer: ClassVar[str | None] = None
     render_fps: ClassVar[int | None] = None
+    TABLES: ClassVar[tuple[tuple[str, str], ...]] = ()
+    argument_values: Mapping[str, Any] = MappingProxyType({})
 
     initial: ClassVar[Callable[..., Any]]
     transition: ClassVar[Callable[..., Any]]
     observation: ClassVar[Callable[..., Any]]
 
+    exogenous: ClassVar[Callable[..., Any] | None] = None
     failed: ClassVar[Callable[..., bool]] = staticmethod(never)
     terminated: ClassVar[Callable[..., bool]] = staticmethod(never)
 
@@ -159,6 +174,30 @@ class KernelFamily(ABC):
         Returns:
             Per group a tuple of numbers or of arrays of shape (n_tasks,).
         """
+
+    def shared_tables(self, arguments: Mapping[str, Any]) -> tuple[npt.ArrayLike, ...]:
+        """Tables that all tasks share, those in ``TABLES`` of kind ``"shared"``, in that order.
+
+        Args:
+            arguments: ``argument_values``.
+
+        Returns:
+            Arrays of finite numbers, of any shape; float32 stays so, others become float64.
+        """
+        raise NotImplementedError(f"{type(self).__name__} declares shared tables, and no `shared_tables`")
+
+    def tables(self, parameters: Mapping[str, float], *shared: FloatArray) -> tuple[npt.ArrayLike, ...]:
+        """A task's own tables, those in ``TABLES`` of kind ``"task"``, in that order; called once per distinct task.
+
+        Args:
+            parameters: of the task.
+            *shared: the shared tables, read-only.
+
+        Returns:
+            Arrays of finite numbers, of the same shapes for every task; float32 (for what is merely observed) stays
+            so, others become float64.
+        """
+        raise NotImplementedError(f"{type(self).__name__} declares tables of tasks, and no `tables`")
 
     def cost_of_failing(self, reward: str | None) -> float:
         """What every step from the failing one on costs under the reward of that name (None: the default)."""
@@ -218,6 +257,11 @@ def reward_name(family: KernelFamily, preset: str | None, name: str | None) -> s
 def reward_of(family: KernelFamily, name: str | None) -> Callable[..., float]:
     """The family's reward function of that name, or its default."""
     return family.rewards[one_of("reward", next(iter(family.rewards)) if name is None else name, family.rewards)]
+
+
+def has_role(family: KernelFamily, role: str) -> bool:
+    """Whether there is such a role; all but ``exogenous`` are everybody's."""
+    return role != "exogenous" or family.exogenous is not None
 
 
 def role_of(family: KernelFamily, role: str, reward: str | None = None) -> FunctionType:

@@ -12,7 +12,8 @@ import dis
 import hashlib
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,13 @@ import numpy as np
 from lifelong_gym.errors import FamilyError
 
 ROLES: Mapping[str, tuple[str, ...]] = {
-    "initial": ("noise",),
-    "transition": ("state", "action", "noise"),
-    "reward": ("state", "action", "next_state", "noise"),
-    "failed": ("state",),
-    "terminated": ("state",),
-    "observation": ("state",),
+    "initial": ("noise", "k", "tables"),
+    "exogenous": ("state", "k", "tables"),
+    "transition": ("state", "action", "noise", "k", "tables"),
+    "reward": ("state", "action", "next_state", "noise", "k", "tables"),
+    "failed": ("state", "k", "tables"),
+    "terminated": ("state", "k", "tables"),
+    "observation": ("state", "k", "tables", "out"),
 }
 
 
@@ -36,6 +38,7 @@ class Binder:
         names: the backend's replacement for functions of `scalar` and `philox`, by the original function.
         wrap: applied to every clone (for instance ``numba.njit``).
         module: ``__name__`` of the clones; compiled code is cached under it, so it must be importable.
+        builtins: the backend's replacement for Python's own functions, by name.
     """
 
     def __init__(
@@ -43,8 +46,10 @@ class Binder:
         names: Mapping[Callable[..., Any], Any],
         wrap: Callable[[Any], Any] = lambda function: function,
         module: str = __name__,
+        builtins: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """See the class."""
+        self._builtins = builtins
         self._names = names
         self._wrap = wrap
         self._module = module
@@ -72,6 +77,8 @@ class Binder:
                 self.note(f"{name} = {_described(given[name])}")
             elif name in function.__globals__:
                 scope[name] = self._value(name, function.__globals__[name])
+            elif name in self._builtins:
+                scope[name] = self._builtins[name]
         cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
         closure = tuple([types.CellType(self._value(name, cell.cell_contents)) for name, cell in cells])
         self.note(_described((function.__defaults__, tuple((function.__kwdefaults__ or {}).items()))))
@@ -102,21 +109,35 @@ class Binder:
         return self._clones[value]
 
     def role(
-        self, function: types.FunctionType, arguments: tuple[str, ...], groups: Mapping[str, slice], family: str
+        self,
+        function: types.FunctionType,
+        arguments: tuple[str, ...],
+        hidden: Collection[str],
+        groups: Mapping[str, slice],
+        family: str,
     ) -> Any:
-        """``function`` with the argument list ``(*arguments, k)``; ``groups`` say where a named group lies in k."""
-        passed = []
-        for wanted in inspect.signature(function).parameters:
-            if wanted in arguments:
-                passed.append(wanted)
-            elif wanted in groups:
-                passed.append(f"k[{groups[wanted].start}:{groups[wanted].stop}]")
-            else:
-                known = ", ".join([*arguments, *groups])
-                raise FamilyError(f"{family}: `{function.__name__}` asks for `{wanted}`; there are: {known}")
+        """``function`` with these arguments, of which it takes what it names.
+
+        Args:
+            function: of the family.
+            arguments: of the result.
+            hidden: those of them that the function can't ask for.
+            groups: names for parts of the argument k.
+            family: its name, for errors.
+
+        Raises:
+            FamilyError: it asks for what is neither an argument nor a group.
+        """
+        at_hand = {name: name for name in arguments if name not in hidden}
+        at_hand |= {name: f"k[{at.start}:{at.stop}]" for name, at in groups.items()}
+        wanted = list(inspect.signature(function).parameters)
+        for name in wanted:
+            if name not in at_hand:
+                known = ", ".join(at_hand)
+                raise FamilyError(f"{family}: `{function.__name__}` asks for `{name}`; there are: {known}")
+        name, passed = f"role_{function.__name__.strip('<>')}", ", ".join(at_hand[name] for name in wanted)
+        source = f"def {name}({', '.join(arguments)}):\n    return function({passed})\n"
         scope = {"function": self._value("function", function), "__name__": self._module}
-        name = f"role_{function.__name__.strip('<>')}"
-        source = f"def {name}({', '.join(arguments)}, k):\n    return function({', '.join(passed)})\n"
         self.note(source)
         exec(source, scope)
         adapter = scope[name]

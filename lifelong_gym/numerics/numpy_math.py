@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,49 @@ def beyond(a: tuple[Array, ...], limits: tuple[Array, ...]) -> Array:
     return result
 
 
+def integer(x: Array) -> Array:
+    """As Python's `int`: towards 0."""
+    return np.asarray(x).astype(np.int64)
+
+
+def real(x: Array) -> Array:
+    """As Python's `float`."""
+    return np.asarray(x, np.float64)
+
+
+def least(*values: Array) -> Array:
+    """As Python's `min`: the first of equals."""
+    return functools.reduce(lambda found, x: np.where(x < found, x, found), values)
+
+
+def greatest(*values: Array) -> Array:
+    """As Python's `max`: the first of equals."""
+    return functools.reduce(lambda found, x: np.where(x > found, x, found), values)
+
+
+class Room:
+    """What observations are written to: a column a number, in all rows, or in each row a number of its own."""
+
+    def __init__(self, n: int) -> None:
+        """Nothing is written."""
+        self.columns: list[Array] = [np.nan] * n
+
+    def __setitem__(self, index: Array, value: Array) -> None:
+        if isinstance(index, int) and 0 <= index < len(self.columns):
+            self.columns[index] = value
+            return
+        outside = (np.asarray(index) < 0) | (np.asarray(index) >= len(self.columns))
+        if outside.any():
+            raise IndexError(f"an observation of {len(self.columns)} numbers has no entry {index}")
+        for i in np.unique(index).tolist():
+            self.columns[i] = np.where(index == i, value, self.columns[i])
+
+
+def contents(written: Room, n: int) -> tuple[Array, ...]:
+    """See `scalar.contents`."""
+    return tuple(written.columns)
+
+
 def quadrant(shifted: Array) -> tuple[Array, Array, Array]:
     """See `scalar.quadrant`."""
     q = np.asarray(shifted, np.float64).view(np.uint64)
@@ -73,9 +117,13 @@ NAMES: dict[Any, Any] = {
     scalar.quadrant: quadrant,
     scalar.mantissa_exponent: mantissa_exponent,
     scalar.power_of_two: power_of_two,
+    scalar.room: Room,
+    scalar.contents: contents,
     philox.unit_interval: unit_interval,
 }
 
+
+BUILTINS = {"int": integer, "float": real, "min": least, "max": greatest}
 
 UNSIGNED = {
     name: np.uint64(getattr(philox, name))
@@ -85,7 +133,7 @@ UNSIGNED = {
 
 def binder() -> Binder:
     """A binder to NumPy arrays."""
-    result = Binder(NAMES)
+    result = Binder(NAMES, builtins=BUILTINS)
     for function in (philox.philox_round, philox.philox):
         result.replace(function, UNSIGNED)
     return result

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from typing import Any
 
 Vector = tuple[float, ...]
 
@@ -140,6 +141,16 @@ def shift(c: float, a: Vector) -> Vector:
     return tuple([c + x for x in a])
 
 
+def absolute(a: Vector) -> Vector:
+    """Elementwise magnitude."""
+    return tuple([abs(x) for x in a])
+
+
+def take(table: Any, start: float, columns: Vector) -> Vector:
+    """``(table[start + columns[0]], table[start + columns[1]], ...)``, where floats are integers."""
+    return tuple([table[int(start) + int(c)] for c in columns])
+
+
 def bounded(a: Vector, low: Vector, high: Vector) -> Vector:
     """Elementwise `clip`."""
     return tuple([clip(x, lo, hi) for x, lo, hi in zip(a, low, high, strict=True)])
@@ -172,3 +183,22 @@ def outer(a: Vector, b: Vector) -> Vector:
 def packed_square(a: Vector) -> Vector:
     """Upper triangle of ``a a'``, row by row."""
     return tuple([a[i] * a[j] for i in range(len(a)) for j in range(i, len(a))])
+
+
+class Room(list[float]):
+    """What an observation is written to, from 0 on."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if not 0 <= index < len(self):
+            raise IndexError(f"an observation of {len(self)} numbers has no entry {index}")
+        super().__setitem__(index, value)
+
+
+def room(n: int) -> Any:
+    """Room for ``n`` numbers."""
+    return Room([math.nan] * n)
+
+
+def contents(written: Any, n: int) -> Vector:
+    """The ``n`` numbers in a `room`."""
+    return tuple(written)

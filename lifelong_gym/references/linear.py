@@ -10,11 +10,13 @@ from typing import Any, final
 
 import numpy as np
 
+from lifelong_gym.envs.backends.kernels import bind_family
+from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.envs.family import Bounded, Constants, KernelFamily, reward_of
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.numerics import numpy_math, philox
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
-from lifelong_gym.references.lqr import bound_role, continuous, lqr_policies
+from lifelong_gym.references.lqr import continuous, lqr_policies
 from lifelong_gym.references.reference import Reference
 from lifelong_gym.references.search import maximise
 from lifelong_gym.tasks.task_set import TaskSet
@@ -56,9 +58,10 @@ class Trial:
         if reward is None and tasks.preset in family.parameters.presets:
             reward = family.parameters.presets[tasks.preset].reward
         reward_of(family, reward)
-        constants, key = Constants.of(family, tasks.values), philox.row_key(START_SEED)
+        program, key = Program.of(family, tasks), philox.row_key(START_SEED)
         noise = numpy_math.uniforms(family.n_initial_noise, 0, 0, np.arange(N_STARTS), philox.INITIAL, key)
-        drawn = bound_role(family, constants, "initial")(noise, tuple(k[:, None] for k in constants.table.T))
+        kernels = bind_family(program.text, numpy_math.binder())
+        drawn = kernels.initial(noise, *program.on_arrays(program.tables.slots[:, None]))
         starts = np.stack([np.broadcast_to(x, (len(tasks), N_STARTS)) for x in drawn], axis=-1)
         return cls(family, tasks, reward or next(iter(family.rewards)), starts)
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from lifelong_gym.envs.backends.kernels import Text
-from lifelong_gym.envs.family import Constants, Continuous, KernelFamily
+from lifelong_gym.envs.backends.kernels import bind_family
+from lifelong_gym.envs.backends.text import Program
+from lifelong_gym.envs.family import Continuous, KernelFamily
 from lifelong_gym.errors import unknown
 from lifelong_gym.numerics import numpy_math
 from lifelong_gym.numerics.arrays import FloatArray
@@ -24,11 +25,6 @@ def continuous(family: KernelFamily) -> Continuous:
     if not isinstance(family.actions, Continuous):
         raise ValueError(f"`family` must have continuous actions. Received {type(family).__name__}")
     return family.actions
-
-
-def bound_role(family: KernelFamily, constants: Constants, role: str) -> Any:
-    """One of the family's functions on NumPy arrays: its arguments, and the columns of the constants."""
-    return Text.of(family, constants).bound_roles(numpy_math.binder())[role]
 
 
 class Linearised(NamedTuple):
@@ -56,18 +52,18 @@ class Linearised(NamedTuple):
             ValueError: discrete actions, or no goal.
         """
         n_action = continuous(family).size
-        constants = Constants.of(family, tasks.values)
-        if "goal" not in constants.groups:
+        program = Program.of(family, tasks)
+        if "goal" not in program.groups:
             raise ValueError(f"`family` must have a group of constants `goal`. Received {type(family).__name__}")
-        goal, k = constants.table[:, constants.groups["goal"]], tuple(constants.table.T)
+        kernels, data = bind_family(program.text, numpy_math.binder()), program.on_arrays(program.tables.slots)
+        goal = program.constants[program.tables.slots, program.groups["goal"]]
         n = goal.shape[1]
-        transition, observation = (bound_role(family, constants, role) for role in ("transition", "observation"))
 
         def follow(x: FloatArray) -> FloatArray:
-            return _stacked(transition(tuple(x[:, :n].T), tuple(x[:, n:].T), (0.5,) * family.n_noise, k))
+            return _stacked(kernels.transition(tuple(x[:, :n].T), tuple(x[:, n:].T), (0.5,) * family.n_noise, *data))
 
         def observe(x: FloatArray) -> FloatArray:
-            return _stacked(observation(tuple(x[:, :n].T), k))
+            return _stacked(kernels.observation(tuple(x[:, :n].T), *data))
 
         at = np.concatenate([goal, np.zeros((len(tasks), n_action))], axis=1)
         system, sensors = _jacobian(follow, at), _jacobian(observe, at)[..., :n]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from lifelong_gym.envs.family import Constants, Continuous, KernelFamily, role_of
-from lifelong_gym.numerics.bind import ROLES, Binder
-from lifelong_gym.numerics.scalar import Vector, add, bounded, choose, matvec, mul, scale, where
+from lifelong_gym.envs.backends.text import Text
+from lifelong_gym.numerics.bind import Binder
+from lifelong_gym.numerics.scalar import Vector, add, bounded, choose, contents, matvec, mul, room, scale, where
+
+Tables = tuple[Any, ...]  # in the order that the family declares
 
 # Bound per family; the values here are those of a family with one state, one action and no failure.
 BOUND: Vector = (1.0,)
@@ -19,31 +21,44 @@ FAILURE_COST = 0.0
 ENDS_ON_FAILURE = False
 INVERSE_BOUND: Vector = (1.0,)
 INVERSE_SCALE: Vector = (1.0,)
+N_OBSERVATION = 1
 
 
-def transition(state: Vector, action: Vector, noise: Vector, k: Vector) -> Vector:
+def transition(state: Vector, action: Vector, noise: Vector, k: Vector, tables: Tables) -> Vector:
     """The family's role of that name."""
     raise NotImplementedError
 
 
-def reward(state: Vector, action: Vector, next_state: Vector, noise: Vector, k: Vector) -> float:
+def reward(state: Vector, action: Vector, next_state: Vector, noise: Vector, k: Vector, tables: Tables) -> float:
     """The family's role of that name."""
     raise NotImplementedError
 
 
-def failed(state: Vector, k: Vector) -> bool:
+def failed(state: Vector, k: Vector, tables: Tables) -> bool:
     """The family's role of that name."""
     raise NotImplementedError
 
 
-def terminated(state: Vector, k: Vector) -> bool:
+def terminated(state: Vector, k: Vector, tables: Tables) -> bool:
     """The family's role of that name."""
     raise NotImplementedError
 
 
-def observation(state: Vector, k: Vector) -> Vector:
+def observation(state: Vector, k: Vector, tables: Tables) -> Vector:
     """The family's role of that name."""
     raise NotImplementedError
+
+
+def write(state: Vector, k: Vector, tables: Tables, out: Any) -> None:
+    """The family's role ``observation``, where that writes."""
+    raise NotImplementedError
+
+
+def written(state: Vector, k: Vector, tables: Tables) -> Vector:
+    """What the family's observation writes, as a tuple."""
+    out = room(N_OBSERVATION)
+    write(state, k, tables, out)
+    return contents(out, N_OBSERVATION)
 
 
 def physical(action: Vector) -> Vector:
@@ -57,111 +72,40 @@ def index(action: Vector) -> Vector:
 
 
 def advance(
-    state: Vector, action: Vector, noise: Vector, k: Vector, has_failed: bool
+    state: Vector, action: Vector, noise: Vector, k: Vector, tables: Tables, has_failed: bool
 ) -> tuple[Vector, float, bool, bool]:
     """One step without failure handling: ``(next state, reward, terminated, failed)``."""
     a = physical(action)
-    moved = transition(state, a, noise, k)
-    return moved, reward(state, a, moved, noise, k), terminated(moved, k), has_failed
+    moved = transition(state, a, noise, k, tables)
+    return moved, reward(state, a, moved, noise, k, tables), terminated(moved, k, tables), has_failed
 
 
 def advance_or_freeze(
-    state: Vector, action: Vector, noise: Vector, k: Vector, has_failed: bool
+    state: Vector, action: Vector, noise: Vector, k: Vector, tables: Tables, has_failed: bool
 ) -> tuple[Vector, float, bool, bool]:
     """One step of a family that can fail: on failing, the state is clipped and then frozen, at a constant cost."""
     a = physical(action)
-    moved = transition(state, a, noise, k)
-    fails = has_failed | failed(moved, k)
+    moved = transition(state, a, noise, k, tables)
+    fails = has_failed | failed(moved, k, tables)
     following = choose(has_failed, state, choose(fails, bounded(moved, CLIP_LOW, CLIP_HIGH), moved))
-    r = where(fails, -FAILURE_COST, reward(state, a, moved, noise, k))
-    return following, r, terminated(following, k) | (fails & ENDS_ON_FAILURE), fails
+    r = where(fails, -FAILURE_COST, reward(state, a, moved, noise, k, tables))
+    return following, r, terminated(following, k, tables) | (fails & ENDS_ON_FAILURE), fails
 
 
-def features(state: Vector, k: Vector) -> Vector:
+def features(state: Vector, k: Vector, tables: Tables) -> Vector:
     """Features of a linear policy: the observation over its scale, and the constant 1."""
-    return mul(INVERSE_SCALE, observation(state, k)) + (1.0,)  # noqa: RUF005 (numba knows no unpacking here)
+    return mul(INVERSE_SCALE, observation(state, k, tables)) + (1.0,)  # noqa: RUF005 (numba knows no unpacking here)
 
 
-def features_without_bias(state: Vector, k: Vector) -> Vector:
+def features_without_bias(state: Vector, k: Vector, tables: Tables) -> Vector:
     """Features of a linear policy without the constant."""
-    return mul(INVERSE_SCALE, observation(state, k))
+    return mul(INVERSE_SCALE, observation(state, k, tables))
 
 
 def act(phi: Vector, theta: Vector, sigma: float, noise: Vector) -> Vector:
     """A linear-Gaussian policy: ``a = theta phi + sigma noise``, as the action ``u = a / bound`` in [-1, 1]."""
     a = add(matvec(theta, phi), scale(sigma, noise))
     return bounded(mul(INVERSE_BOUND, a), LOW, HIGH)
-
-
-@dataclass(frozen=True)
-class Text:
-    """All that code takes from a family: families, instances and data that agree in it share compiled code.
-
-    Attributes:
-        name: of the family, for errors.
-        roles: the family's functions by role.
-        groups: name, first and last index (exclusive) of each group of constants in k.
-        n_state, n_constants, n_observation, n_action, n_initial_noise, n_noise: sizes.
-        bound: of continuous actions; None: actions are discrete.
-        limits: what a failing state is clipped to; empty: nothing fails.
-        failure_cost: of every step from the failing one on.
-        ends_on_failure: whether a failure ends the episode rather than freezes it.
-        feature_scale: per observation, the scale c of a linear policy's features.
-    """
-
-    name: str = field(compare=False)
-    roles: tuple[tuple[str, Any], ...]
-    groups: tuple[tuple[str, int, int], ...]
-    n_state: int
-    n_constants: int
-    n_observation: int
-    n_action: int
-    n_initial_noise: int
-    n_noise: int
-    bound: Vector | None
-    limits: Vector
-    failure_cost: float
-    ends_on_failure: bool
-    feature_scale: Vector
-
-    @classmethod
-    def of(
-        cls,
-        family: KernelFamily,
-        constants: Constants,
-        reward_name: str | None = None,
-        terminate_on_failure: bool = False,
-    ) -> Text:
-        """Read it off an instance, whose attributes need not be its class's.
-
-        Args:
-            family: the family.
-            constants: of any of its tasks.
-            reward_name: key of ``family.rewards``; None: the default.
-            terminate_on_failure: end the episode at a failure rather than freeze it.
-        """
-        n_observation = family.observations.size
-        return cls(
-            name=type(family).__name__,
-            roles=tuple((role, role_of(family, role, reward_name)) for role in ROLES),
-            groups=tuple((name, at.start, at.stop) for name, at in constants.groups.items()),
-            n_state=len(family.state),
-            n_constants=constants.table.shape[1],
-            n_observation=n_observation,
-            n_action=family.actions.size,
-            n_initial_noise=family.n_initial_noise,
-            n_noise=family.n_noise,
-            bound=tuple(map(float, family.actions.bound)) if isinstance(family.actions, Continuous) else None,
-            limits=tuple(2.0 * float(limit) for limit in family.state_limits),
-            failure_cost=float(family.cost_of_failing(reward_name)),
-            ends_on_failure=terminate_on_failure,
-            feature_scale=tuple(map(float, family.feature_scale)) or (1.0,) * n_observation,
-        )
-
-    def bound_roles(self, binder: Binder) -> dict[str, Any]:
-        """The family's functions by role, bound to a backend: each takes the arguments of its role, and ``k``."""
-        groups = {name: slice(first, last) for name, first, last in self.groups}
-        return {role: binder.role(function, ROLES[role], groups, self.name) for role, function in self.roles}
 
 
 def bind_policy(text: Text, kernels: Kernels, bias: bool) -> tuple[Any, Any]:
@@ -181,10 +125,23 @@ def bind_policy(text: Text, kernels: Kernels, bias: bool) -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class Kernels:
-    """A text bound to a backend: each attribute takes its arguments and ``k``."""
+    """A text bound to a backend.
+
+    Attributes:
+        initial: ``(noise, k, tables)``.
+        transition: ``(state, action, noise, k, tables)``, with an action in the family's units.
+        exogenous: ``(state, k, tables)``, or None: noise is drawn.
+        observation: ``(state, k, tables)``, a tuple in any case.
+        write: ``(state, k, tables, out)``, or None: the family's observation returns a tuple.
+        advance: ``(state, action, noise, k, tables, has_failed)``, see `advance`.
+        binder: of the backend.
+    """
 
     initial: Any
+    transition: Any
+    exogenous: Any
     observation: Any
+    write: Any
     advance: Any
     binder: Binder
 
@@ -195,7 +152,7 @@ def bind_family(text: Text, binder: Binder, transition_role: Any = None) -> Kern
     Args:
         text: of the family.
         binder: of the backend.
-        transition_role: replaces the family's transition by a callable ``(state, action, noise, k)``.
+        transition_role: replaces the family's transition by a callable ``(state, action, noise, k, tables)``.
     """
     bound = text.bound_roles(binder)
     if transition_role is not None:
@@ -213,4 +170,8 @@ def bind_family(text: Text, binder: Binder, transition_role: Any = None) -> Kern
         size = text.n_action
         given["physical"] = binder.bind(physical, {"BOUND": text.bound, "LOW": (-1.0,) * size, "HIGH": (1.0,) * size})
     step = binder.bind(advance_or_freeze if text.limits else advance, given)
-    return Kernels(bound["initial"], bound["observation"], step, binder)
+    observation, write = bound["observation"], None
+    if text.writes:
+        write = observation
+        observation = binder.bind(written, {"write": write, "N_OBSERVATION": text.n_observation})
+    return Kernels(bound["initial"], bound["transition"], bound.get("exogenous"), observation, write, step, binder)

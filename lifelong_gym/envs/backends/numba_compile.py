@@ -10,10 +10,15 @@ from typing import Any
 
 from numba import njit
 
-from lifelong_gym.envs.backends import numba_cache, numba_math
-from lifelong_gym.envs.backends.kernels import Kernels, Text
+from lifelong_gym.envs.backends import numba_cache, numba_math, numba_tables
+from lifelong_gym.envs.backends.kernels import Kernels
+from lifelong_gym.envs.backends.numba_math import cursor, store
+from lifelong_gym.envs.backends.text import Program, Text
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.bind import Binder
+
+# ruff: noqa: F821 (names in capitals, and the family's roles, are filled in when a template is compiled)
+# mypy: disable-error-code="name-defined, no-untyped-def"
 
 LOOP: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
@@ -31,6 +36,16 @@ def compile_template(template: Callable[..., Any], kernels: Kernels, given: Mapp
     return numba_cache.keep(njit(**LOOP)(clone))
 
 
+def show_returned(state, k, tables, obs, at):
+    """Write an observation, which the family returns, from the flat index ``at`` on."""
+    store(obs, 0, 1, at, observation(state, k, tables))
+
+
+def show_written(state, k, tables, obs, at):
+    """Let the family write its observation from the flat index ``at`` on."""
+    write(state, k, tables, cursor(obs, at))
+
+
 def described(text: Text, kernels: Kernels, width: int) -> dict[str, Any]:
     """What every template knows of a family, by the names that templates use."""
     return {
@@ -46,8 +61,18 @@ def described(text: Text, kernels: Kernels, width: int) -> dict[str, Any]:
         "POLICY": philox.POLICY,
         "initial": kernels.initial,
         "observation": kernels.observation,
+        "exogenous": kernels.exogenous,
         "advance": kernels.advance,
+        "show": kernels.binder.bind(
+            show_written if text.writes else show_returned,
+            {"write": kernels.write, "observation": kernels.observation},
+        ),
     }
+
+
+def table_data(program: Program) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+    """Tables as templates take them."""
+    return program.tables.arrays, program.tables.strides
 
 
 def noise_size(text: Text) -> int:
@@ -68,12 +93,12 @@ def fields(**sizes: int) -> dict[str, int]:
 @functools.cache
 def _machinery() -> str:
     """Hash of what compiled code is made by, besides the texts that are bound: intrinsics and compiler options."""
-    files = (numba_math.__file__, __file__)
+    files = (numba_math.__file__, numba_tables.__file__, __file__)
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
 def lane_binder() -> Binder:
     """A binder whose clones numba can cache."""
-    result = numba_math.binder(__name__)
+    result = numba_math.binder(__name__, numba_tables.NAMES)
     result.note(_machinery())
     return result

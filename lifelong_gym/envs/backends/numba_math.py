@@ -6,7 +6,8 @@ address flat scratch memory without bounds checks or negative-index wraparound: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,8 @@ def cursor(typing: Any, array: Any, index: Any) -> Any:
     return types.CPointer(array.dtype)(array, index), codegen
 
 
-def _elements(builder: Any, kind: Any, value: Any) -> list[Any]:
+def elements(builder: Any, kind: Any, value: Any) -> list[Any]:
+    """The numbers of a tuple, or a number alone."""
     return [builder.extract_value(value, i) for i in range(len(kind))] if isinstance(kind, types.BaseTuple) else [value]
 
 
@@ -100,7 +102,7 @@ def _elementwise(name: str, combine: Callable[..., Any], result: Any = types.flo
         n = _same_length(name, *kinds)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            columns = [_elements(builder, kind, value) for kind, value in zip(kinds, args, strict=True)]
+            columns = [elements(builder, kind, value) for kind, value in zip(kinds, args, strict=True)]
             columns = [column if len(column) == n else column * n for column in columns]
             return context.make_tuple(
                 builder, signature.return_type, [combine(builder, *row) for row in zip(*columns, strict=True)]
@@ -154,11 +156,23 @@ def choose(typing: Any, condition: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
+def absolute(typing: Any, a: Any) -> Any:
+    """Elementwise magnitude."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        magnitude = builder.module.declare_intrinsic("llvm.fabs", [context.get_value_type(types.float64)])
+        values = [builder.call(magnitude, [x]) for x in elements(builder, a, args[0])]
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return types.UniTuple(types.float64, len(a))(a), codegen
+
+
+@intrinsic
 def total(typing: Any, a: Any) -> Any:
     """Sum from left to right."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _sum(builder, _elements(builder, a, args[0]))
+        return _sum(builder, elements(builder, a, args[0]))
 
     return types.float64(a), codegen
 
@@ -178,7 +192,7 @@ def beyond(typing: Any, a: Any, limits: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         magnitude = builder.module.declare_intrinsic("llvm.fabs", [context.get_value_type(types.float64)])
         result = context.get_constant(types.boolean, False)
-        for x, limit in zip(_elements(builder, a, args[0]), _elements(builder, limits, args[1]), strict=True):
+        for x, limit in zip(elements(builder, a, args[0]), elements(builder, limits, args[1]), strict=True):
             result = builder.or_(result, builder.fcmp_unordered(">", builder.call(magnitude, [x]), limit))
         return result
 
@@ -191,7 +205,7 @@ def matvec(typing: Any, matrix: Any, x: Any) -> Any:
     columns = len(x)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        entries, vector = _elements(builder, matrix, args[0]), _elements(builder, x, args[1])
+        entries, vector = elements(builder, matrix, args[0]), elements(builder, x, args[1])
         rows = [entries[i : i + columns] for i in range(0, len(entries), columns)]
         products = [[builder.fmul(m, v) for m, v in zip(row, vector, strict=True)] for row in rows]
         return context.make_tuple(builder, signature.return_type, [_sum(builder, row) for row in products])
@@ -203,7 +217,7 @@ def _products(pairs: Callable[[int, int], list[tuple[int, int]]], a: Any, b: Any
     wanted = pairs(len(a), len(b))
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        left, right = _elements(builder, a, args[0]), _elements(builder, b, args[-1])
+        left, right = elements(builder, a, args[0]), elements(builder, b, args[-1])
         return context.make_tuple(builder, signature.return_type, [builder.fmul(left[i], right[j]) for i, j in wanted])
 
     return types.UniTuple(types.float64, len(wanted)), codegen
@@ -274,6 +288,7 @@ NAMES: dict[Any, Any] = {
     scalar.add: add,
     scalar.sub: sub,
     scalar.mul: mul,
+    scalar.absolute: absolute,
     scalar.scale: mul,
     scalar.shift: add,
     scalar.total: total,
@@ -286,9 +301,9 @@ NAMES: dict[Any, Any] = {
 }
 
 
-def binder(module: str) -> Binder:
-    """A binder to inlined numba functions that live, for numba's cache, in ``module``."""
-    result = Binder({**NAMES}, wrap=njit(**INLINE), module=module)
+def binder(module: str, names: Mapping[Any, Any] = MappingProxyType({})) -> Binder:
+    """A binder to inlined numba functions that live, for numba's cache, in ``module``; ``names`` are others' own."""
+    result = Binder({**NAMES, **names}, wrap=njit(**INLINE), module=module)
     for function in (philox.philox_round, philox.philox):
         result.replace(function, UNSIGNED)
     return result

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.envs.backends.kernels import Text, bind_family, bind_policy
+from lifelong_gym.envs.backends.kernels import bind_family, bind_policy
 from lifelong_gym.envs.backends.rollout_plan import Plan, RolloutSums, TrajectoryArrays
-from lifelong_gym.envs.family import Constants
+from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.numerics import numpy_math, philox
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import outer, packed_square
@@ -32,25 +32,28 @@ def trajectories(plan: Plan) -> TrajectoryArrays:
 
 def _run(plan: Plan, columns: FloatArray | None, arrays: TrajectoryArrays | None) -> None:
     n, family = len(plan.task), plan.family
-    constants = Constants.of(family, plan.tasks.values)
-    text = Text.of(family, constants, plan.reward)
-    kernels = bind_family(text, numpy_math.binder())
-    features, act = bind_policy(text, kernels, plan.bias)
-    k, theta = tuple(constants.table[plan.task].T), tuple(plan.theta[plan.task].T)
+    program = Program.of(family, plan.tasks, plan.reward)
+    kernels = bind_family(program.text, numpy_math.binder())
+    features, act = bind_policy(program.text, kernels, plan.bias)
+    slots, theta = program.tables.slots[plan.task], tuple(plan.theta[plan.task].T)
+    data = program.on_arrays(slots)
     noise = numpy_math.uniforms(family.n_initial_noise, 0, plan.uid, plan.visit, philox.INITIAL, plan.key)
-    state = kernels.initial(noise, k) if plan.states is None else tuple(plan.states.T)
+    state = kernels.initial(noise, *data) if plan.states is None else tuple(plan.states.T)
     failed, running, alive = np.zeros(n, bool), np.ones(n, bool), np.ones(n, bool)
     normals = _Normals(plan)
     for t in range(plan.horizon):
-        phi = features(state, k)
+        phi = features(state, *data)
         normal = normals.next()
         action = act(phi, theta, plan.sigma, normal)
         if arrays is not None:
-            _put(arrays.observations[:, t], kernels.observation(state, k))
+            _put(arrays.observations[:, t], kernels.observation(state, *data))
             _put(arrays.actions[:, t], action)
             arrays.alive[:, t] = alive
-        noise = numpy_math.uniforms(family.n_noise, t, plan.uid, plan.visit, philox.TRANSITION, plan.key)
-        state, reward, terminated, failed = kernels.advance(state, action, noise, k, failed)
+        if kernels.exogenous is None:
+            noise = numpy_math.uniforms(family.n_noise, t, plan.uid, plan.visit, philox.TRANSITION, plan.key)
+        else:
+            noise = kernels.exogenous(state, *data)
+        state, reward, terminated, failed = kernels.advance(state, action, noise, *data, failed)
         reward = np.where(running, reward, 0.0)
         if arrays is not None:
             arrays.rewards[:, t] = reward
@@ -60,7 +63,7 @@ def _run(plan: Plan, columns: FloatArray | None, arrays: TrajectoryArrays | None
         running = running & ~np.asarray(terminated)
         alive = alive & ~(terminated | failed)
     if arrays is not None:
-        _put(arrays.observations[:, plan.horizon], kernels.observation(state, k))
+        _put(arrays.observations[:, plan.horizon], kernels.observation(state, *data))
 
 
 class _Normals:

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends.kernels import Kernels, Text, bind_family
+from lifelong_gym.envs.backends.kernels import Kernels, bind_family
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
-from lifelong_gym.envs.family import Constants, KernelFamily
+from lifelong_gym.envs.backends.table_views import RowTable, row_tables
+from lifelong_gym.envs.backends.text import Program
+from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.bind import Binder
@@ -79,11 +81,11 @@ class Simulator(Protocol):
 class KernelSimulator:
     """A kernel family's task on plain Python floats."""
 
-    def __init__(self, family: KernelFamily, kernels: Kernels, k: Vector) -> None:
-        """Bind one task's constants."""
+    def __init__(self, family: KernelFamily, kernels: Kernels, k: Vector, tables: tuple[RowTable, ...] = ()) -> None:
+        """Bind one task's constants and tables."""
         self._family = family
         self._kernels = kernels
-        self._k = k
+        self._data = k, tables
         self._failed = False
         self._state: Vector = ()
 
@@ -100,19 +102,24 @@ class KernelSimulator:
     def reset(self, stream: EpisodeStream) -> None:
         """See `Simulator`."""
         self._stream = stream
-        self.state = self._kernels.initial(stream.uniforms(self._family.n_initial_noise, philox.INITIAL), self._k)
+        noise = stream.uniforms(self._family.n_initial_noise, philox.INITIAL)
+        self.state = self._kernels.initial(noise, *self._data)
 
     def step(self, action: Vector, step: int) -> tuple[float, bool, bool]:
         """See `Simulator`."""
-        noise = self._stream.uniforms(self._family.n_noise, philox.TRANSITION, step)
-        self._state, reward, terminated, self._failed = self._kernels.advance(
-            self._state, action, noise, self._k, self._failed
+        kernels = self._kernels
+        if kernels.exogenous is None:
+            noise = self._stream.uniforms(self._family.n_noise, philox.TRANSITION, step)
+        else:
+            noise = kernels.exogenous(self._state, *self._data)
+        self._state, reward, terminated, self._failed = kernels.advance(
+            self._state, action, noise, *self._data, self._failed
         )
         return reward, terminated, self._failed
 
     def observe(self) -> Vector:
         """See `Simulator`."""
-        observation: Vector = self._kernels.observation(self._state, self._k)
+        observation: Vector = self._kernels.observation(self._state, *self._data)
         return observation
 
     def snapshot(self) -> Any:
@@ -131,9 +138,15 @@ def kernel_simulator(
     family: KernelFamily, tasks: TaskSet, reward: str | None, terminate_on_failure: bool
 ) -> Callable[[int], Simulator]:
     """Makes a `KernelSimulator` for a task index."""
-    constants = Constants.of(family, tasks.values)
-    kernels = bind_family(Text.of(family, constants, reward, terminate_on_failure), Binder({}))
-    return lambda task: KernelSimulator(family, kernels, tuple(constants.table[task].tolist()))
+    program = Program.of(family, tasks, reward, terminate_on_failure)
+    kernels = bind_family(program.text, Binder({}))
+
+    def make(task: int) -> Simulator:
+        slot = int(program.tables.slots[task])
+        k = tuple(program.constants[slot].tolist())
+        return KernelSimulator(family, kernels, k, row_tables(program.tables, slot))
+
+    return make
 
 
 class SimulatorRows:

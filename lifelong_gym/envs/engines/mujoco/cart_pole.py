@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from lifelong_gym.envs.backends.kernels import Text, bind_family
+from lifelong_gym.envs.backends.kernels import bind_family
 from lifelong_gym.envs.backends.simulator_rows import KernelSimulator, Simulator
+from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.envs.control.cart_pole import DT, FORCE, CartPole
-from lifelong_gym.envs.family import Constants
 from lifelong_gym.errors import MissingExtraError
 from lifelong_gym.numerics.bind import Binder
 from lifelong_gym.numerics.scalar import Vector
@@ -41,7 +41,7 @@ def imported() -> Any:
     return mujoco
 
 
-def transition(state: Vector, action: Vector, noise: Vector, k: tuple[Any, ...]) -> Vector:
+def transition(state: Vector, action: Vector, noise: Vector, k: tuple[Any, ...], tables: tuple[Any, ...]) -> Vector:
     """The family's transition role; the task's engine rides along behind its constants."""
     following: Vector = k[-1].step(state, action)
     return following
@@ -90,11 +90,11 @@ class MujocoCartPole:
             MissingExtraError: MuJoCo isn't installed.
         """
         imported()
-        constants = Constants.of(family, tasks.values)
-        kernels = bind_family(Text.of(family, constants, reward, terminate_on_failure), Binder({}), transition)
+        program = Program.of(family, tasks, reward, terminate_on_failure)
+        kernels = bind_family(program.text, Binder({}), transition)
 
         def make(index: int) -> Simulator:
-            k: tuple[Any, ...] = (*constants.table[index].tolist(), cls(tasks[index]))
+            k: tuple[Any, ...] = (*program.constants[program.tables.slots[index]].tolist(), cls(tasks[index]))
             return KernelSimulator(family, kernels, k)
 
         return make

@@ -1,0 +1,139 @@
+"""What a backend takes from a family: the text that it binds and compiles, and the data that the code runs on."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lifelong_gym.envs.backends.table_views import ArrayTable, array_tables
+from lifelong_gym.envs.family import Constants, Continuous, KernelFamily, has_role, role_of
+from lifelong_gym.envs.tables import Tables
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.numerics.bind import ROLES, Binder
+from lifelong_gym.numerics.scalar import Vector
+from lifelong_gym.tasks.task_set import TaskSet
+
+
+@dataclass(frozen=True)
+class Text:
+    """All that code takes from a family: families, instances and data that agree in it share compiled code.
+
+    Attributes:
+        name: of the family, for errors.
+        roles: the family's functions by role.
+        groups: name, first and last index (exclusive) of each group of constants in k.
+        n_state, n_constants, n_observation, n_action, n_initial_noise, n_noise: sizes.
+        bound: of continuous actions; None: actions are discrete.
+        limits: what a failing state is clipped to; empty: nothing fails.
+        failure_cost: of every step from the failing one on.
+        ends_on_failure: whether a failure ends the episode rather than freezes it.
+        feature_scale: per observation, the scale c of a linear policy's features.
+        tables: types of the tables, such as ``"float32"``.
+    """
+
+    name: str = field(compare=False)
+    roles: tuple[tuple[str, Any], ...]
+    groups: tuple[tuple[str, int, int], ...]
+    n_state: int
+    n_constants: int
+    n_observation: int
+    n_action: int
+    n_initial_noise: int
+    n_noise: int
+    bound: Vector | None
+    limits: Vector
+    failure_cost: float
+    ends_on_failure: bool
+    feature_scale: Vector
+    tables: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        family: KernelFamily,
+        constants: Constants,
+        tables: Tables,
+        reward_name: str | None = None,
+        terminate_on_failure: bool = False,
+    ) -> Text:
+        """Read it off an instance, whose attributes need not be its class's.
+
+        Args:
+            family: the family.
+            constants: of any of its tasks.
+            tables: of any of its tasks.
+            reward_name: key of ``family.rewards``; None: the default.
+            terminate_on_failure: end the episode at a failure rather than freeze it.
+        """
+        n_observation = family.observations.size
+        return cls(
+            name=type(family).__name__,
+            roles=tuple((role, role_of(family, role, reward_name)) for role in ROLES if has_role(family, role)),
+            groups=tuple((name, at.start, at.stop) for name, at in constants.groups.items()),
+            n_state=len(family.state),
+            n_constants=constants.table.shape[1],
+            n_observation=n_observation,
+            n_action=family.actions.size,
+            n_initial_noise=family.n_initial_noise,
+            n_noise=family.n_noise,
+            bound=tuple(map(float, family.actions.bound)) if isinstance(family.actions, Continuous) else None,
+            limits=tuple(2.0 * float(limit) for limit in family.state_limits),
+            failure_cost=float(family.cost_of_failing(reward_name)),
+            ends_on_failure=terminate_on_failure,
+            feature_scale=tuple(map(float, family.feature_scale)) or (1.0,) * n_observation,
+            tables=tuple(str(array.dtype) for array in tables.arrays),
+        )
+
+    @property
+    def writes(self) -> bool:
+        """Whether the observation is written rather than returned."""
+        return "out" in inspect.signature(dict(self.roles)["observation"]).parameters
+
+    def arguments(self, role: str) -> tuple[str, ...]:
+        """What a bound role is called with."""
+        return tuple(name for name in ROLES[role] if name != "out" or self.writes)
+
+    def bound_roles(self, binder: Binder) -> dict[str, Any]:
+        """The family's functions by role, bound to a backend; each is called with its `arguments`."""
+        groups = {name: slice(first, last) for name, first, last in self.groups}
+        hidden = {"k"} if self.tables else {"k", "tables"}
+        return {
+            role: binder.role(function, self.arguments(role), hidden, groups, self.name)
+            for role, function in self.roles
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A family's text, and the data of some tasks that it runs on.
+
+    Attributes:
+        text: what code is made from.
+        tables: of the tasks.
+        constants: k of each slot of the tables, shape (n_slots, n_constants).
+    """
+
+    text: Text
+    tables: Tables
+    constants: FloatArray
+
+    @classmethod
+    def of(
+        cls, family: KernelFamily, tasks: TaskSet, reward: str | None = None, terminate_on_failure: bool = False
+    ) -> Program:
+        """Evaluate what the family derives from the tasks; see `Text.of` for the other arguments."""
+        constants, tables = Constants.of(family, tasks.values), Tables.of(family, tasks)
+        text = Text.of(family, constants, tables, reward, terminate_on_failure)
+        return cls(text, tables, np.ascontiguousarray(constants.table[tables.firsts]))
+
+    def on_arrays(self, slots: IntArray) -> tuple[tuple[FloatArray, ...], tuple[ArrayTable, ...]]:
+        """``k`` and ``tables`` of rows in these slots, arrays of the shape of ``slots``."""
+        return tuple(np.moveaxis(self.constants[slots], -1, 0)), array_tables(self.tables, slots)
+
+    @property
+    def groups(self) -> dict[str, slice]:
+        """Where each named group of constants lies in k."""
+        return {name: slice(first, last) for name, first, last in self.text.groups}
