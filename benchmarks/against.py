@@ -1,7 +1,8 @@
 """Speed against another commit, in one run: ``python benchmarks/against.py COMMIT``. Read the ratios.
 
 The commit is checked out beside this folder's package, in a worktree of its own. A process of either waits for its
-turn: they alternate round by round, so that what else the machine does falls on both. CPU time of one thread.
+turn: they alternate round by round, so that what else the machine does falls on both. Where in memory a process
+happens to lie makes a few per cent, so there are several pairs of them. CPU time of one thread.
 """
 
 from __future__ import annotations
@@ -145,11 +146,19 @@ def checked_out(commit: str) -> Iterator[Path]:
             subprocess.run([*git, "remove", "--force", str(checkout)], check=True)
 
 
-def compare(sides: tuple[Side, Side], case: str, rounds: int) -> str:
+def alternate(sides: tuple[Side, Side], case: str, rounds: int) -> list[tuple[float, float]]:
+    """Times of either side, round by round; each goes first in every other round."""
+    times = []
+    for i in range(rounds):
+        order = (0, 1) if i % 2 == 0 else (1, 0)
+        found = {side: sides[side].measure(case) for side in order}
+        times.append((found[0], found[1]))
+    return times
+
+
+def line(case: str, pairs: list[tuple[float, float]]) -> str:
     """A line of the table: medians of both, the median of the rounds' ratios and their quartiles."""
-    times = np.array(
-        [[side.measure(case) for side in sides[:: 1 - 2 * (i % 2)]][:: 1 - 2 * (i % 2)] for i in range(rounds)]
-    )
+    times = np.array(pairs)
     before, after = np.median(times, axis=0)
     low, ratio, high = np.quantile(times[:, 1] / times[:, 0], (0.25, 0.5, 0.75))
     return f"{case:34}{before:10.1f}{after:10.1f}{ratio:9.3f}   ({low:.3f} to {high:.3f})"
@@ -159,17 +168,21 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("commit", help="what to compare with: a hash, a branch, HEAD~1")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--pairs", type=int, default=3, help="pairs of processes")
+    parser.add_argument("--rounds", type=int, default=5, help="of each pair")
     parser.add_argument("--only", default="", help="a part of the names of the cases to measure")
     arguments = parser.parse_args()
+    times: dict[str, list[tuple[float, float]]] = {case: [] for case in CASES if arguments.only in case}
     with checked_out(arguments.commit) as checkout:
-        sides = Side(checkout), Side(REPOSITORY)
-        print(f"{'ns per env step':34}{arguments.commit[:9]:>10}{'here':>10}{'ratio':>9}")
-        for case in CASES:
-            if arguments.only in case:
-                print(compare(sides, case, arguments.rounds), flush=True)
-        for side in sides:
-            side.close()
+        for _ in range(arguments.pairs):
+            sides = Side(checkout), Side(REPOSITORY)
+            for case, pairs in times.items():
+                pairs += alternate(sides, case, arguments.rounds)
+            for side in sides:
+                side.close()
+    print(f"{'ns per env step':34}{arguments.commit[:9]:>10}{'here':>10}{'ratio':>9}")
+    for case, pairs in times.items():
+        print(line(case, pairs))
 
 
 if __name__ == "__main__":
