@@ -30,7 +30,7 @@ from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.backends.text import Program, Text
 from lifelong_gym.envs.backends.threads import in_chunks
 from lifelong_gym.envs.family import KernelFamily
-from lifelong_gym.numerics.arrays import BoolArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.philox import uniform_pair
 from lifelong_gym.tasks.task_set import TaskSet
 
