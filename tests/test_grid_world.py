@@ -14,7 +14,6 @@ import pytest
 import lifelong_gym
 from lifelong_gym.envs.tabular.grid_world import DOWN, LEFT, RIGHT, UP, GridWorld
 from lifelong_gym.envs.tabular.maps import MAPS, grid_world_map
-from lifelong_gym.envs.tabular.model import Model
 from lifelong_gym.references.tabular import joint_optimum, optimal_actions, optimal_values
 from lifelong_gym.tasks.distributions import Constant, Integer, Uniform
 from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
@@ -22,6 +21,7 @@ from lifelong_gym.tasks.parameters import Parameter
 from lifelong_gym.tasks.task_set import TaskSet
 
 ID = "LifelongGridWorld-v0"
+WORLD = GridWorld()
 GAMMA = 0.99
 NO_OBSTACLES = {f"obstacle_{i}_{axis}": -1.0 for i in (1, 2, 3) for axis in ("row", "column")}
 MOVES = {UP: (-1, 0), DOWN: (1, 0), LEFT: (0, -1), RIGHT: (0, 1)}
@@ -182,7 +182,7 @@ def test_backends_agree_to_the_bit() -> None:
 def test_every_parameter_matters(name: str) -> None:
     """Moving one changes the task's tables."""
     nominal = GridWorld.parameters[name].nominal
-    before, after = Model.of({}), Model.of({name: nominal + (0.5 if name == "slip" else 1.0)})
+    before, after = WORLD.model({}), WORLD.model({name: nominal + (0.5 if name == "slip" else 1.0)})
     assert any(not np.array_equal(getattr(before, table), getattr(after, table)) for table in vars(before))
 
 
@@ -227,13 +227,13 @@ def test_optimal_values_are_discounted_distances(seed: int) -> None:
     expected[goal] = 1.0
     for obstacle in obstacles:
         expected[obstacle] = -1.0
-    np.testing.assert_allclose(optimal_values(Model.of(task)).reshape(10, 10), expected, atol=1e-11)
+    np.testing.assert_allclose(optimal_values(WORLD.model(task)).reshape(10, 10), expected, atol=1e-11)
 
 
 def test_optimal_values_where_floors_are_slippery() -> None:
     """The greedy policy, played in the environment, earns what value iteration says."""
     n, task = 4000, world(goal_row=2, goal_column=3, obstacle_1_row=0, obstacle_1_column=2, slip=0.3)
-    model = Model.of(task)
+    model = WORLD.model(task)
     values, policy = optimal_values(model), optimal_actions(model)
     envs = gym.make_vec(ID, num_envs=n, tasks=[task], backend="numpy")
     cells, _ = envs.reset(seed=0)
@@ -251,7 +251,7 @@ def test_optimal_values_where_floors_are_slippery() -> None:
 )
 def test_joint_optima_of_the_maps(name: str, optimum: float) -> None:
     """The published ones, below what every task could earn with a policy of its own."""
-    models = [Model.of(task) for task in grid_world_map(name)]
+    models = [WORLD.model(task) for task in grid_world_map(name)]
     assert joint_optimum(models, GAMMA) == pytest.approx(optimum, abs=1e-4)
     assert optimum < sum(optimal_values(model, GAMMA)[model.start] for model in models)
 
@@ -262,7 +262,7 @@ def test_joint_optima_by_hand() -> None:
     blocked = {**far, "obstacle_1_row": 0.0, "obstacle_1_column": 2.0}
 
     def joint(*tasks: Mapping[str, float]) -> float:
-        return joint_optimum([Model.of(task) for task in tasks], 0.9)
+        return joint_optimum([WORLD.model(task) for task in tasks], 0.9)
 
     assert joint(near) == pytest.approx(0.9)
     assert joint(near, near) == pytest.approx(2 * 0.9)
@@ -298,16 +298,16 @@ def test_b_is_a_with_a_conflict() -> None:
 def test_joint_optimum_refuses(tasks: list[dict[str, float]], message: str) -> None:
     """What has no joint path."""
     with pytest.raises(ValueError, match=message):
-        joint_optimum([Model.of(task) for task in tasks])
+        joint_optimum([WORLD.model(task) for task in tasks])
 
 
 @pytest.mark.parametrize("gamma", [-0.1, 1.0, float("nan")])
 def test_discounts_are_checked(gamma: float) -> None:
     """Values would be infinite, or nothing."""
     with pytest.raises(ValueError, match="`gamma` must be in"):
-        optimal_values(Model.of(world()), gamma)
+        optimal_values(WORLD.model(world()), gamma)
     with pytest.raises(ValueError, match="`gamma` must be in"):
-        joint_optimum([Model.of(world())], gamma)
+        joint_optimum([WORLD.model(world())], gamma)
 
 
 @pytest.mark.parametrize(

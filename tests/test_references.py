@@ -17,6 +17,7 @@ from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.references import headroom
 from lifelong_gym.references.linear import (
     N_STARTS,
+    LinearSearch,
     Trial,
     best_policies,
     lqr_policies,
@@ -294,7 +295,7 @@ def test_search_ends_where_its_candidates_become_degenerate() -> None:
 def test_headroom_of_few_tasks(n_tasks: int, seed: int) -> None:
     """It is a share; of one task there is none."""
     kind = family("LifelongSimpleMass-v0")
-    room = headroom.between_tasks(kind, kind.parameters.sample(n_tasks, seed, "hetero"))
+    room = LinearSearch(kind, kind.parameters.sample(n_tasks, seed, "hetero"), "norm").headroom()
     assert room is not None
     assert (0.0 < room < 1.0) if n_tasks > 1 else room == pytest.approx(0.0, abs=1e-3)
 
@@ -302,7 +303,7 @@ def test_headroom_of_few_tasks(n_tasks: int, seed: int) -> None:
 def test_no_headroom_where_there_is_nothing_to_gain() -> None:
     """Without a motor the best policy is as good as none."""
     kind = family("LifelongSimpleMass-v0")
-    assert headroom.between_tasks(kind, kind.parameters.tasks([{"actuator_gain": 0.0}] * 2)) is None
+    assert LinearSearch(kind, kind.parameters.tasks([{"actuator_gain": 0.0}] * 2), "norm").headroom() is None
 
 
 class Aimless(KernelFamily):

@@ -13,7 +13,8 @@ from lifelong_gym.benchmark.writer import check_levels
 from lifelong_gym.envs.family import Continuous
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.references.reference import reference_class
+from lifelong_gym.references import reference
+from lifelong_gym.registry import family
 from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import CoreVecEnv
 
@@ -72,11 +73,11 @@ class Reference:
         Raises:
             ValueError: the family names no reference.
         """
-        family = env.core.family
-        kind = reference_class(family)
-        if kind is None:
-            raise ValueError(f"`reference` needs a family that names its own. {type(family).__name__} names none")
-        self._best = kind(family, env.core.tasks, env.core.reward)
+        core = env.core
+        best = reference.reference_of(core.family, core.tasks, core.reward)
+        if best is None:
+            raise ValueError(f"`reference` needs a family that names its own. {type(core.family).__name__} names none")
+        self._best = best
 
     def learn(self, total_timesteps: int) -> None:
         """Nothing."""
@@ -87,21 +88,23 @@ class Reference:
 
 
 def measured_references(env_id: str, tasks: TaskSet, n_episodes: int, seed: int) -> dict[str, Any] | None:
+    """Solve the tasks and measure what that is worth, see `measured`; None where the family names no reference."""
+    known = reference.reference_of(family(env_id), tasks)
+    return None if known is None else measured(known, env_id, n_episodes, seed)
+
+
+def measured(known: reference.Reference, env_id: str, n_episodes: int, seed: int) -> dict[str, Any]:
     """The returns that others are compared with, on the very episodes of an `Evaluation`.
 
     Returns:
-        None where the family names no `Reference`. Otherwise its ``version``, ``how`` it finds the best, and per task:
-        ``best``; ``random``; ``zero``, which becomes 0 on the normalised scale: doing nothing, or ``random`` where
-        that has no meaning.
+        The reference's ``version``, ``how`` it finds the best, and per task: ``best``; ``random``; ``zero``, which
+        becomes 0 on the normalised scale: doing nothing, or ``random`` where that has no meaning.
 
     Raises:
         ValueError: its returns don't fit the tasks, or leave nothing to normalise by.
     """
+    tasks = known.tasks
     env = CoreVecEnv.of(LifelongVectorEnv(env_id, len(tasks), tasks=tasks))
-    family = env.core.family
-    kind = reference_class(family)
-    if kind is None:
-        return None
     episodes = Evaluation.of(env_id, tasks, n_episodes, seed, "hide")
     chance = Evaluation.of(env_id, tasks, max(n_episodes, N_RANDOM_EPISODES), seed, "hide")
 
@@ -109,12 +112,11 @@ def measured_references(env_id: str, tasks: TaskSet, n_episodes: int, seed: int)
         means: FloatArray = episodes.measure(policy).returns.mean(axis=1)
         return means
 
-    known = kind(family, tasks, env.core.reward)
     random = chance.measure(Random(env)).returns.mean(axis=1)
     zero = known.zero(measure)
     if zero is None:
-        zero = measure(Zero(env)) if isinstance(family.actions, Continuous) else random
+        zero = measure(Zero(env)) if isinstance(known.family.actions, Continuous) else random
     levels = {"best": known.best(measure), "zero": zero, "random": random}
     check_levels(levels, len(tasks), f"{env_id}: ")
     lists = {name: np.asarray(values, np.float64).tolist() for name, values in levels.items()}
-    return {"version": kind.version, "how": kind.how, **lists}
+    return {"version": known.version, "how": known.how, **lists}

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lifelong_gym import registry
-from lifelong_gym.benchmark.baselines import measured_references
+from lifelong_gym.benchmark.baselines import measured
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.run import RunSpec
 from lifelong_gym.errors import LifelongGymError, integer, unknown
-from lifelong_gym.references.headroom import between_tasks
+from lifelong_gym.references.reference import reference_of
 from lifelong_gym.tasks.task_set import TaskSet
 
 N_TASKS, N_SEEDS = 20, 10
@@ -215,8 +215,8 @@ class Levels(NamedTuple):
     """What returns are compared with, and whether sharing can pay at all.
 
     Attributes:
-        references: see `measured_references`; None where the family names none.
-        headroom: see `headroom.between_tasks`; None where it isn't known.
+        references: see `measured`; None where the family names none.
+        headroom: see `Reference.headroom`; None where it isn't known.
     """
 
     references: Mapping[str, Any] | None
@@ -224,10 +224,12 @@ class Levels(NamedTuple):
 
 
 def levels_of(family: FamilySpec, protocol: Protocol) -> Levels:
-    """Measure a family's tasks; takes seconds."""
-    tasks = family.tasks
-    references = measured_references(family.id, tasks, protocol.n_eval_episodes, protocol.evaluation_seed)
-    return Levels(references, between_tasks(registry.family(family.id), tasks))
+    """Solve a family's tasks, once, and measure what that is worth; takes seconds."""
+    known = reference_of(registry.family(family.id), family.tasks)
+    if known is None:
+        return Levels(None, None)
+    references = measured(known, family.id, protocol.n_eval_episodes, protocol.evaluation_seed)
+    return Levels(references, known.headroom())
 
 
 def _check_keys(table: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.references.linear import (
     NEAR,
@@ -26,7 +25,6 @@ from lifelong_gym.references.linear import (
 from lifelong_gym.references.reference import reference_class
 from lifelong_gym.references.search import maximise
 from lifelong_gym.registry import FAMILIES, family
-from lifelong_gym.tasks.task_set import TaskSet
 
 RANKS = (1, 2, 3)
 ROUNDS = 8
@@ -105,20 +103,6 @@ def measure(family_id: str, preset: str, n_tasks: int = 30, seed: int = 0) -> He
         float(removed.mean()),
         float(removed.min()),
     )
-
-
-def between_tasks(kind: KernelFamily, tasks: TaskSet) -> float | None:
-    """An upper bound on the headroom of these tasks, in seconds: see `Headroom.headroom`.
-
-    None where the family's reference isn't linear, so that nobody has searched for shared policies, and for tasks in
-    which no policy is better than doing nothing.
-    """
-    if reference_class(kind) is not LinearSearch:
-        return None
-    trial, own = Trial.of(kind, tasks), best_policies(kind, tasks)
-    common = shared_policy(kind, tasks, candidates=own)
-    zero, shared, best = (trial.values(theta).mean() for theta in (trial.zero, common, own))
-    return float((best - shared) / (best - zero)) if best > zero else None
 
 
 def _spanned(trial: Trial, own: FloatArray, common: FloatArray) -> list[FloatArray]:

@@ -225,3 +225,10 @@ class LinearSearch(Reference):
         gains = self._thetas[np.arange(len(scaled)) % len(self._thetas)].reshape(len(scaled), -1, features.shape[1])
         actions = (gains @ features[:, :, None])[:, :, 0]
         return np.clip(actions / self._bound, -1.0, 1.0).astype(np.float32)
+
+    def headroom(self) -> float | None:
+        """An upper bound, for shared policies are found by search; in seconds. See `Headroom.headroom`."""
+        trial = Trial.of(self.family, self.tasks, self.reward)
+        common = shared_policy(self.family, self.tasks, self.reward, candidates=self._thetas)
+        zero, shared, best = (trial.values(theta).mean() for theta in (trial.zero, common, self._thetas))
+        return float((best - shared) / (best - zero)) if best > zero else None

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.envs.family import KernelFamily, reward_name
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.imports import load
 from lifelong_gym.numerics.arrays import FloatArray
@@ -55,6 +55,29 @@ class Reference(ABC):
         None, the default: the action 0, or acting at random where actions are discrete.
         """
         return None
+
+    def headroom(self) -> float | None:
+        """How far the best single policy for all tasks stays below each task's best, as a share of what can be gained.
+
+        None, the default, where nobody has searched for shared policies, or no policy is better than doing nothing.
+        """
+        return None
+
+
+def reference_of(family: KernelFamily, tasks: TaskSet, reward: str | None = None) -> Reference | None:
+    """The best policies known of these tasks, solved here; None where the family names no reference.
+
+    Args:
+        family: the tasks' family.
+        tasks: the tasks.
+        reward: its name; default: the preset's, or else the family's first.
+
+    Raises:
+        FamilyError: see `reference_class`, or a family that its reference can't solve.
+        ValueError: no such reward.
+    """
+    kind = reference_class(family)
+    return None if kind is None else kind(family, tasks, reward_name(family, tasks.preset, reward))
 
 
 def reference_class(family: KernelFamily) -> type[Reference] | None:
