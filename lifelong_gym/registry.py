@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import functools
 import importlib
+import json
 import re
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import pettingzoo
 
+from lifelong_gym.envs.arguments import argument_values
 from lifelong_gym.errors import FamilyError, UnknownNameError, unknown
 
 if TYPE_CHECKING:
@@ -165,8 +167,12 @@ def names_family(name: str) -> bool:
     return True
 
 
-def family(name: str) -> KernelFamily:
+def family(name: str, /, **arguments: Any) -> KernelFamily:
     """The family behind an id, ``module:Id`` or ``module:Class``; see `resolve`.
+
+    Args:
+        name: see there.
+        **arguments: of the family itself, see `KernelFamily.arguments`; the same ones give the same object.
 
     >>> import lifelong_gym
     >>> lifelong_gym.family("LifelongCartPole-v0").parameters["cart_mass"].unit
@@ -175,9 +181,12 @@ def family(name: str) -> KernelFamily:
     Raises:
         UnknownNameError: no such id; the nearest is suggested.
         FamilyError: what is registered isn't a family.
+        UnexpectedArgumentError: an argument that the family doesn't have; the nearest is suggested.
+        ValueError: an argument of a wrong type.
     """
     found = resolve(name)
-    return _instance(FAMILIES.get(found.rpartition(":")[2], found))
+    made = _instance(FAMILIES.get(found.rpartition(":")[2], found))
+    return _with(made, arguments) if arguments else made
 
 
 @functools.cache
@@ -191,6 +200,24 @@ def _instance(entry_point: str) -> KernelFamily:
     return made
 
 
-def sample_tasks(id: str, n_tasks: int, seed: int = 0, preset: str = "default") -> TaskSet:
-    """Draw tasks of a family, named as in `family`; see `ParameterSpace.sample`."""
-    return family(id).parameters.sample(n_tasks, seed, preset)
+def _with(default: KernelFamily, arguments: Mapping[str, Any]) -> KernelFamily:
+    kind = type(default)
+    values = argument_values(kind.arguments, arguments, kind.__name__)
+    return default if values == default.argument_values else _made_with(kind, json.dumps(values))
+
+
+@functools.lru_cache(maxsize=64)
+def _made_with(kind: type[KernelFamily], values: str) -> KernelFamily:
+    return kind(**json.loads(values))
+
+
+def own_arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``given``, keyword arguments of an interface, that are the family's own."""
+    declared = [argument.name for argument in family(name).arguments]
+    return {argument: given[argument] for argument in declared if argument in given}
+
+
+def sample_tasks(id: str, n_tasks: int, seed: int = 0, preset: str = "default", **arguments: Any) -> TaskSet:
+    """Draw tasks of a family, named as in `family`, with arguments of its own; see `ParameterSpace.sample`."""
+    argument_values(family(id).arguments, arguments, "sample_tasks", ("id", "n_tasks", "seed", "preset"))
+    return family(id, **arguments).parameters.sample(n_tasks, seed, preset)

@@ -44,7 +44,7 @@ ROOMS = """
     families    | envs.navigation              | declaration tasks numerics ground
     backends    | envs.backends                | declaration tasks numerics ground
     declaration | envs.family envs.constraints | tasks numerics ground
-    declaration | envs.tables                  | tasks numerics ground
+    declaration | envs.tables envs.arguments   | tasks numerics ground
     tasks       | tasks                        | numerics ground
     measures    | measures                     | numerics ground
     numerics    | numerics                     | ground

@@ -71,9 +71,7 @@ def test_a_formula_is_as_good_as_the_search() -> None:
 def test_a_family_without_formula() -> None:
     """What is missing is named."""
     kind = lifelong_gym.family("LifelongSimpleMass-v0")
-    with pytest.raises(
-        FamilyError, match=r"SimpleMass must have a method `best_actions\(parameters"
-    ):
+    with pytest.raises(FamilyError, match=r"SimpleMass must have a method `best_actions\(parameters"):
         ClosedForm(kind, kind.parameters.sample(1), "norm")
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.core import Core, Settings
-from lifelong_gym.errors import one_of, unexpected
+from lifelong_gym.errors import FamilyError, one_of, unexpected
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
-from lifelong_gym.registry import family
+from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.tasks.task_set import TaskSet
 
 RENDER_MODES = ["human", "rgb_array"]
@@ -54,7 +54,9 @@ class NativeSpec:
         if spec is not None:
             # Whoever passed a generator has no tasks left in it.
             tasks = {} if spec.kwargs.get("tasks") is None else {"tasks": self.core.tasks}
-            kwargs = json_native({**self._spec_defaults, **spec.kwargs, **tasks})
+            values = self.core.family.argument_values
+            own = {name: values[name] for name in spec.kwargs if name in values}
+            kwargs = json_native({**self._spec_defaults, **spec.kwargs, **own, **tasks})
             spec = copy.copy(spec)  # whoever gives it may go on using it, the registry for one
             spec.kwargs, spec.max_episode_steps = kwargs, self.core.horizon
         self._spec = spec
@@ -74,13 +76,22 @@ def check_options(options: Any) -> Mapping[str, Any]:
 
 
 def make_core(interface: type, family_id: str, n_rows: int | None, arguments: Mapping[str, Any]) -> Core:
-    """A core for a family id and the keyword arguments of an interface; ``n_rows=None``: one row a task."""
+    """A core for a family id and the keyword arguments of an interface; ``n_rows=None``: one row a task.
+
+    Arguments are those of `Settings`, and the family's own.
+    """
     known = [field.name for field in fields(Settings)]
+    declared = [argument.name for argument in family(family_id).arguments]
+    beside = [p.name for p in inspect.signature(interface).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    for name in declared:
+        if name in (*beside, *known):
+            raise FamilyError(f"{family_id}: an argument can't be called {name!r}, every {interface.__name__} has one")
     for name in arguments:
-        if name not in known:
-            own = [p.name for p in inspect.signature(interface).parameters.values() if p.kind is not p.VAR_KEYWORD]
-            raise unexpected(f"{interface.__name__}.__init__", name, [*own, *known])
-    settings, kind = Settings(**arguments), family(family_id)
+        if name not in (*known, *declared):
+            raise unexpected(f"{interface.__name__}.__init__", name, [*beside, *known, *declared])
+    own = own_arguments(family_id, arguments)
+    settings = Settings(**{name: value for name, value in arguments.items() if name not in own})
+    kind = family(family_id, **own)
     if n_rows is None:
         tasks = settings.task_set(kind)
         settings, n_rows = replace(settings, tasks=tasks, n_tasks=None, preset=None), len(tasks)

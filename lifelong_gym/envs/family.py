@@ -40,6 +40,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from lifelong_gym.envs.arguments import Argument, argument_values
 from lifelong_gym.errors import FamilyError, one_of
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.tasks.parameter_space import ParameterSpace
@@ -134,14 +135,16 @@ class KernelFamily(ABC):
         viewer: ``module:Class`` that draws a state.
         render_fps: frames per second of a window; None: real time.
         TABLES: name and kind of each table: ``"shared"`` by all tasks, or one a ``"task"``.
-        argument_values: by name, of the arguments that the family was made with.
+        arguments: what the family may be made with. An instance has their values as attributes, and what depends on
+            them (``parameters``, spaces, ``horizon``, ...) set in its ``__init__``.
+        argument_values: by name, of the arguments that the family was made with, JSON-native.
     """
 
-    parameters: ClassVar[ParameterSpace]
-    state: ClassVar[tuple[Channel, ...]]
-    actions: ClassVar[Continuous | Discrete]
-    observations: ClassVar[Bounded | Discrete]
-    horizon: ClassVar[int]
+    parameters: ParameterSpace
+    state: tuple[Channel, ...]
+    actions: Continuous | Discrete
+    observations: Bounded | Discrete
+    horizon: int
     time_step: ClassVar[float] = 1.0
     n_initial_noise: ClassVar[int] = 0
     n_noise: ClassVar[int] = 0
@@ -154,6 +157,7 @@ class KernelFamily(ABC):
     viewer: ClassVar[str | None] = None
     render_fps: ClassVar[int | None] = None
     TABLES: ClassVar[tuple[tuple[str, str], ...]] = ()
+    arguments: ClassVar[tuple[Argument, ...]] = ()
     argument_values: Mapping[str, Any] = MappingProxyType({})
 
     initial: ClassVar[Callable[..., Any]]
@@ -163,6 +167,28 @@ class KernelFamily(ABC):
     exogenous: ClassVar[Callable[..., Any] | None] = None
     failed: ClassVar[Callable[..., bool]] = staticmethod(never)
     terminated: ClassVar[Callable[..., bool]] = staticmethod(never)
+
+    def __init__(self, **arguments: Any) -> None:
+        """Take the arguments.
+
+        Raises:
+            UnexpectedArgumentError: one that isn't declared; the nearest name is suggested.
+            ValueError: one of a wrong type.
+            FamilyError: a declared one has the name of something else.
+        """
+        every = {*dir(KernelFamily), *KernelFamily.__annotations__}
+        taken = [argument.name for argument in self.arguments if argument.name in every]
+        if taken:
+            raise FamilyError(f"{type(self).__name__}: an argument can't be called {taken[0]!r}, every family has one")
+        self.argument_values = argument_values(self.arguments, arguments, type(self).__name__)
+        for name, value in self.argument_values.items():
+            setattr(self, name, value)
+
+    @property
+    def given_arguments(self) -> dict[str, Any]:
+        """Those that differ from their defaults: with them, the family is made anew."""
+        defaults = {argument.name: argument.default for argument in self.arguments}
+        return {name: value for name, value in self.argument_values.items() if value != defaults[name]}
 
     @abstractmethod
     def constants(self, parameters: Columns) -> Groups:

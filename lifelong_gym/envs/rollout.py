@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lifelong_gym.envs.arguments import argument_values
 from lifelong_gym.envs.backends.rollout_plan import Plan
 from lifelong_gym.envs.core import DEFAULT_N_TASKS, Core, numba_compiles
 from lifelong_gym.envs.family import Continuous, KernelFamily, reward_name
@@ -109,6 +111,7 @@ def rollout(
     first_visit: int = 0,
     trajectories: bool = False,
     backend: str = "numba",
+    **arguments: Any,
 ) -> Any:
     """Run linear-Gaussian policies ``a = theta phi + sigma noise`` on every task.
 
@@ -131,15 +134,17 @@ def rollout(
         first_visit: number of the first trajectory; successive calls with other numbers have independent noise.
         trajectories: return `Trajectories` rather than `RolloutStatistics`.
         backend: ``"numba"`` or ``"numpy"``, which is also taken where ``NUMBA_DISABLE_JIT`` turns numba off.
+        **arguments: of the family itself, with an id.
 
     Returns:
         `RolloutStatistics`, or `Trajectories` where those are asked for.
 
     Raises:
-        ValueError: an argument of the wrong shape, out of range or not finite.
+        ValueError: an argument of the wrong shape, type, out of range or not finite.
+        UnexpectedArgumentError: one that neither this function nor the family has.
     """
     plan = _plan(
-        family_of(family) if isinstance(family, str) else family,
+        _family_with(family, arguments),
         tasks,
         theta,
         n_trajectories,
@@ -195,6 +200,18 @@ def count_violations(core: Core, tasks: IntArray, actions: FloatArray, *, seed: 
     assert copies.safety is not None
     core.safety.n_steps += copies.safety.n_steps
     core.safety.n_violations += copies.safety.n_violations
+
+
+def _family_with(family: str | KernelFamily, arguments: dict[str, Any]) -> KernelFamily:
+    kind = family_of(family) if isinstance(family, str) else family
+    if not arguments:
+        return kind
+    argument_values(kind.arguments, arguments, "rollout", [*inspect.signature(rollout).parameters][:-1])
+    if not isinstance(family, str):
+        raise ValueError(
+            f"a family that is made has its arguments; name it by its id to pass `{next(iter(arguments))}`"
+        )
+    return family_of(family, **arguments)
 
 
 def _size(shape: tuple[int, ...], returns: FloatArray) -> str:

@@ -106,7 +106,8 @@ class TaskSet(Sequence[Task]):
         if isinstance(tasks, TaskSet):
             if tasks.space.names != space.names:
                 raise ValueError(f"`tasks` belong to a family with other parameters: {', '.join(tasks.space.names)}")
-            return tasks
+            same = tasks.space is space  # otherwise bounds may be others
+            return tasks if same else cls(space, tasks.values, tasks.uids, tasks.seed, tasks.preset)
         if isinstance(tasks, Mapping):
             return cls.from_dict(tasks, space)
         if not isinstance(tasks, Iterable):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lifelong_gym.envs.family import KernelFamily
-from lifelong_gym.registry import family
+from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.testing.behaviour import check_boundaries, check_seeds, check_spaces
 from lifelong_gym.testing.common import Faults, running
 from lifelong_gym.testing.declarations import check_constants, check_declarations, check_docstring
@@ -39,7 +39,7 @@ def check_family(id: str, **settings: Any) -> None:
         AssertionError: an observation outside its space, results that the seed doesn't decide, a task that changes
             within an episode; and what `check_parameters` and `check_parity` find.
     """
-    kind, faults = family(id), Faults(id)
+    kind, faults = family(id, **own_arguments(id, settings)), Faults(id)
     faults.collect(check_docstring, id, kind)
     if faults.collect(check_declarations, id, kind) and _behaves(id, kind, settings, faults):
         faults.collect(check_parity, id, **settings)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.family import KernelFamily
-from lifelong_gym.registry import family
+from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.tasks.parameters import Parameter
 from lifelong_gym.testing.common import SEED, Faults, draw_actions, finite_bounds, running
 
@@ -29,7 +29,7 @@ def check_parameters(id: str, **settings: Any) -> None:
         AssertionError: parameters that change nothing, all of them.
         FamilyError: the family's functions don't run.
     """
-    kind = family(id)
+    kind = family(id, **own_arguments(id, settings))
     faults = Faults(id)
     with running(id, "stepping"):
         for parameter in kind.parameters:

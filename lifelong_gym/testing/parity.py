@@ -17,7 +17,7 @@ from gymnasium.vector import SyncVectorEnv
 from lifelong_gym.envs.family import Continuous, Discrete, KernelFamily
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.envs.vector import AutoresetMode
-from lifelong_gym.registry import family
+from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.testing.common import SEED, draw_actions, running, with_tasks
 from lifelong_gym.wrappers import as_vec_env
 
@@ -108,7 +108,7 @@ def check_parity(id: str, **settings: Any) -> None:
         AssertionError: two of them differ.
         FamilyError: the family's functions don't run on some backend.
     """
-    kind = family(id)
+    kind = family(id, **own_arguments(id, settings))
     settings = with_tasks(kind, settings, N_TASKS)
     is_kernel = settings.get("physics", "kernel") == "kernel"
     if is_kernel and kind.state_limits:  # rows that end apart from each other; numba would compile these anew

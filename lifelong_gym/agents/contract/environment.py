@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Bounded, Continuous, KernelFamily
 from lifelong_gym.numerics.arrays import BoolArray, IntArray
-from lifelong_gym.registry import family
+from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import Budget, CoreVecEnv, ParameterSharing, as_vec_env
 
@@ -127,4 +127,4 @@ def _family_of(env: VecEnv) -> KernelFamily | None:
         return None
     spec = env.get_attr("spec")[0]
     name = None if spec is None else spec.kwargs.get("family")
-    return None if name is None else family(name)
+    return None if name is None else family(name, **own_arguments(name, spec.kwargs))
