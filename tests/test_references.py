@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -314,6 +314,28 @@ class Aimless(KernelFamily):
     actions = family("LifelongSimpleMass-v0").actions
     observations = family("LifelongSimpleMass-v0").observations
     horizon = 10
+
+    @staticmethod
+    def initial(rate: Any) -> Any:
+        """At rest."""
+        return 0.0, 0.0
+
+    @staticmethod
+    def transition(state: Any, action: Any, rate: Any) -> Any:
+        """Pushed."""
+        return state[0] + rate[0] * action[0], state[1]
+
+    @staticmethod
+    def observation(state: Any) -> Any:
+        """The state."""
+        return state
+
+    @staticmethod
+    def nothing() -> float:
+        """A reward."""
+        return 0.0
+
+    rewards: ClassVar[dict[str, Any]] = {"nothing": nothing}
 
     def constants(self, parameters: dict[str, FloatArray]) -> dict[str, Any]:
         """None but a rate."""

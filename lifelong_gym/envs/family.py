@@ -296,7 +296,7 @@ def role_of(family: KernelFamily, role: str, reward: str | None = None) -> Funct
     Raises:
         FamilyError: it isn't a plain function.
     """
-    value = reward_of(family, reward) if role == "reward" else getattr(family, role)
+    value = reward_of(family, reward) if role == "reward" else getattr(family, role, None)
     function = getattr(value, "__func__", value)  # a method without `self` is as good as a static one
     if not isinstance(function, FunctionType):
         raise FamilyError(f"{type(family).__name__}: `{role}` must be a function. Received {value!r}")
