@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -11,9 +12,11 @@ import numpy as np
 from lifelong_gym.envs.family import Bounded, Channel, Columns, Continuous, Discrete, Groups, KernelFamily
 from lifelong_gym.numerics.bind import ROLES
 from lifelong_gym.numerics.scalar import Vector, clip, floor, scale, shift
-from lifelong_gym.tasks.distributions import Uniform
+from lifelong_gym.tasks.distributions import Choice, Constant, Integer, Uniform
+from lifelong_gym.tasks.joint import Distinct, Listed
 from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
 from lifelong_gym.tasks.parameters import Parameter
+from lifelong_gym.tasks.rules import Rule
 
 DT = 0.1
 STATE = (Channel("temperature", "K", "above the goal"),)
@@ -184,6 +187,46 @@ Disordered = variant(
     "Disordered",
     horizon=0,
     __doc__="\n".join(SWAPPED.get(x.strip(), x.strip()) for x in (Room.__doc__ or "").split("\n")),
+)
+
+WALLS = Parameter("walls", "1", "what they are made of", names=("brick", "straw", "wood"), draws=Integer(0, 2))
+NORTH = Parameter("north", "1", "radiators there", (0, 9), Integer(0, 9), nominal=0, integer=True)
+SOUTH = Parameter("south", "1", "radiators there", (0, 9), Integer(0, 9), nominal=5, integer=True)
+
+
+def of_materials(self: Room, parameters: Columns) -> Groups:
+    """Straw leaks, and each radiator counts."""
+    loss = np.array([0.1, 0.9, 0.4])[parameters["walls"].astype(np.int64)]
+    return {"room": (1.0 / (1.0 + parameters["north"] + 0.1 * parameters["south"]), loss)}
+
+
+# Healthy: an enumeration, integers and a rule among them.
+House = variant(
+    "House",
+    parameters=ParameterSpace(
+        [WALLS, NORTH, SOUTH],
+        {
+            "huts": Preset({"walls": Choice(("straw", "wood")), "south": Constant(9)}, "light"),
+            "rows": Preset({}, "two", joint=(Listed(({"walls": "straw", "south": 3}, {"walls": "wood"})),)),
+            "pairs": Preset({}, "any", joint=(Distinct(("north", "south"), 0, 9),)),
+        },
+        rules=[Rule(("north", "south"), "`south` must be more than `north`", np.less)],
+    ),
+    constants=of_materials,
+)
+
+
+def of_half_the_house(self: Room, parameters: Columns) -> Groups:
+    """Whatever the walls."""
+    return {"room": (1.0 / (1.0 + parameters["north"]), 0.5 + parameters["south"])}
+
+
+UnseenWalls = variant(
+    "UnseenWalls",
+    parameters=ParameterSpace(
+        [WALLS, NORTH, SOUTH], rules=[Rule(("south",), "`south` must be 5", functools.partial(np.equal, 5.0))]
+    ),
+    constants=of_half_the_house,
 )
 
 

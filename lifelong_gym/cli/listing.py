@@ -15,7 +15,8 @@ from rich.text import Text
 
 from lifelong_gym import registry
 from lifelong_gym.benchmark.learners import BASELINES, CONTRIB, SB3, first_line, learner_class, registered
-from lifelong_gym.tasks.distributions import RandomSign, SameAs
+from lifelong_gym.tasks.distributions import Choice, RandomSign, SameAs
+from lifelong_gym.tasks.parameters import Parameter
 
 N_EPISODES, EVALUATION_SEED = 8, 1_000_000  # of reference returns
 POINTER = re.compile(r"## Parameters\n``lifelong list [^`]*`` prints the table\.\n\n")  # which is what we do
@@ -70,24 +71,31 @@ def describe_environment(console: Console, id: str, references: bool) -> None:
     for column in ("name", "unit", "nominal", "bounds", "meaning"):
         parameters.add_column(column)
     for p in family.parameters:
-        cells = (p.name, p.unit, f"{p.nominal:.4g}", f"{p.bounds[0]:g} to {p.bounds[1]:g}", p.meaning)
+        valid = ", ".join(p.names) if p.names else f"{p.bounds[0]:g} to {p.bounds[1]:g}"
+        cells = (p.name, p.unit, p.text(p.nominal), valid, p.meaning)
         parameters.add_row(*map(Text, cells))
     console.print(parameters)
+    for rule in family.parameters.rules:
+        console.print(Text(f"In every task: {rule.says}."))
     presets = Table(title="Presets")
     for column in ("name", "meaning", "draws"):
         presets.add_column(column)
     for name, preset in family.parameters.presets.items():
-        draws = "; ".join(f"{parameter} {_draws(d)}" for parameter, d in preset.draws.items())
-        presets.add_row(*map(Text, (name, preset.meaning, draws or "nothing")))
+        draws = [f"{parameter} {_draws(family.parameters[parameter], d)}" for parameter, d in preset.draws.items()]
+        presets.add_row(*map(Text, (name, preset.meaning, "; ".join([*draws, *map(str, preset.joint)]) or "nothing")))
     console.print(presets)
     if references:
         _print_references(console, id)
 
 
-def _draws(distribution: Any) -> str:
+def _draws(parameter: Parameter, distribution: Any) -> str:
     if isinstance(distribution, SameAs):
         return f"= {distribution.parameter}"
+    if isinstance(distribution, Choice):
+        return f"from {', '.join(parameter.text(float(value)) for value in distribution.values)}"
     low, high = distribution.support
+    if parameter.names:
+        return f"from {', '.join(parameter.names[int(low) : int(high) + 1])}"
     if low == high:
         return f"{low:g}"
     return f"±{high:g}" if isinstance(distribution, RandomSign) else f"{low:.3g} to {high:.3g}"

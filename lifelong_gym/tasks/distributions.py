@@ -93,6 +93,33 @@ class Constant:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Uniform on a list of values, which are numbers or names of an enumeration.
+
+    >>> Choice(("breakout", "pong")), Choice((16, 32, 64))
+    (Choice(values=('breakout', 'pong')), Choice(values=(16, 32, 64)))
+    """
+
+    values: tuple[float | str, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.values, str) or len(self.values) == 0:
+            raise ValueError(f"`values` must be a tuple of at least one number or name. Received {self.values!r}")
+        object.__setattr__(self, "values", tuple(self.values))
+
+    def quantile(self, u: FloatArray) -> FloatArray:
+        """Map uniforms in [0, 1) to this distribution; its values must be numbers, as a `ParameterSpace` makes them."""
+        table = np.array(self.values, np.float64)
+        return table[np.floor(len(table) * u).astype(np.int64)]
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """Smallest and largest possible value; they must be numbers."""
+        numbers = [float(value) for value in self.values]
+        return min(numbers), max(numbers)
+
+
+@dataclass(frozen=True)
 class RandomSign:
     """Plus or minus a magnitude, balanced: rows 2m and 2m+1 of a set have opposite signs."""
 
@@ -112,18 +139,29 @@ class SameAs:
     parameter: str
 
 
-Distribution = Uniform | Integer | LogUniform | Constant | RandomSign | SameAs
+Drawn = Uniform | Integer | LogUniform | Constant | Choice | RandomSign
+Distribution = Drawn | SameAs
 
 
-def draw(distribution: Distribution, name: str, n: int, seed: int) -> FloatArray:
-    """Values of one parameter in tasks 0 ... n - 1: that of task j depends on the name, the seed and j alone."""
-    if isinstance(distribution, Constant):
-        return distribution.quantile(np.empty(n))
+def uniforms(name: str, n: int, seed: int, attempt: int = 0) -> tuple[FloatArray, FloatArray]:
+    """Two in [0, 1) a task 0 ... n - 1; those of task j depend on the name, the seed, the attempt and j alone."""
     rows = np.arange(n, dtype=np.uint64)
     key = philox.row_key(int(seed))
-    value, sign = numpy_math.uniform_pair(zlib.crc32(name.encode()), rows, 0, philox.TASKS, *key)
+    u, v = numpy_math.uniform_pair(zlib.crc32(name.encode()), rows, attempt, philox.TASKS, *key)
+    return u, v
+
+
+def draw(distribution: Distribution, name: str, n: int, seed: int, attempt: int = 0) -> FloatArray:
+    """Values of one parameter in tasks 0 ... n - 1: that of task j depends on the name, the seed and j alone.
+
+    Each ``attempt`` gives others, but signs stay: they are balanced among tasks, and an attempt is made for some only.
+    """
+    if isinstance(distribution, Constant):
+        return distribution.quantile(np.empty(n))
+    value, sign = uniforms(name, n, seed, attempt)
     if not isinstance(distribution, RandomSign):
         assert not isinstance(distribution, SameAs)
         return distribution.quantile(value)
-    first = np.where(sign[(rows // 2 * 2).astype(np.int64)] < 0.5, -1.0, 1.0)
+    rows, sign = np.arange(n), sign if attempt == 0 else uniforms(name, n, seed)[1]
+    first = np.where(sign[rows // 2 * 2] < 0.5, -1.0, 1.0)
     return first * np.where(rows % 2 == 0, 1.0, -1.0) * distribution.magnitude.quantile(value)

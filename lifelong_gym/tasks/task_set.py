@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lifelong_gym.errors import floats, integer
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
-from lifelong_gym.tasks.parameters import Columns, Parameter
+from lifelong_gym.tasks.parameters import Columns, Parameter, Value
 from lifelong_gym.tasks.text_table import text_table
 
 if TYPE_CHECKING:
@@ -24,15 +24,20 @@ MAX_UID = 2**32 - 1
 WIDTH = 120  # characters of a line, in tables that are printed
 
 
-class Task(Mapping[str, float]):
-    """One task: a read-only mapping from parameter to value, with the uid that names its noise."""
+class Task(Mapping[str, Any]):
+    """One task: a read-only mapping from parameter to value, with the uid that names its noise.
 
-    def __init__(self, names: Sequence[str], values: FloatArray, uid: int) -> None:
+    A value is a float, or of an enumeration the name.
+    """
+
+    def __init__(self, space: Columns, values: FloatArray, uid: int) -> None:
         """Take one row of a `TaskSet`."""
-        self._values = dict(zip(names, map(float, values), strict=True))
+        self._space = space
+        self._row = values
+        self._values = {p.name: p.value(number) for p, number in zip(space, values.tolist(), strict=True)}
         self.uid = uid
 
-    def __getitem__(self, name: str) -> float:
+    def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -42,7 +47,8 @@ class Task(Mapping[str, float]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        return f"Task({', '.join(f'{name}={value:.4g}' for name, value in self.items())}, uid={self.uid})"
+        cells = [f"{p.name}={p.text(number)}" for p, number in zip(self._space, self._row, strict=True)]
+        return f"Task({', '.join(cells)}, uid={self.uid})"
 
 
 class TaskSet(Sequence[Task]):
@@ -50,7 +56,7 @@ class TaskSet(Sequence[Task]):
 
     Attributes:
         space: the columns: the family's `ParameterSpace`.
-        values: float64, shape (n_tasks, n_parameters), read-only.
+        values: float64, shape (n_tasks, n_parameters), read-only; of an enumeration the index of the name.
         uids: int64, shape (n_tasks,): names of the tasks, which key their noise and survive `split`.
         seed: the seed the set was drawn with, None if given explicitly.
         preset: the preset it was drawn from, None if given explicitly.
@@ -72,7 +78,8 @@ class TaskSet(Sequence[Task]):
         """Check and freeze a table.
 
         Raises:
-            ValueError: empty, of the wrong shape, a value out of its bounds or not finite, uids not unique.
+            ValueError: empty, of the wrong shape, a value out of its bounds or not finite, a task that breaks a rule,
+                uids not unique.
         """
         self.space = space
         self.values: FloatArray = floats("values", values).copy()
@@ -81,39 +88,34 @@ class TaskSet(Sequence[Task]):
             raise ValueError(f"`values` must have shape (n_tasks, {n_parameters}). Received {self.values.shape}")
         if len(self.values) == 0:
             raise ValueError("a TaskSet needs at least one task. Received none")
-        self._check_bounds()
+        space.check(self.values)
         self.uids: IntArray = np.arange(len(self.values)) if uids is None else _uids(uids, len(self.values))
         self.values.setflags(write=False)
         self.uids.setflags(write=False)
         self.seed = seed
         self.preset = preset
 
-    def _check_bounds(self) -> None:
-        low, high = self.space.bounds
-        inside = (self.values >= low) & (self.values <= high) & np.isfinite(self.values)
-        integers = self.space.integer
-        inside[:, integers] &= self.values[:, integers] == np.floor(self.values[:, integers])
-        if not inside.all():
-            row, column = np.argwhere(~inside)[0]
-            try:
-                self.space.parameters[column].check(self.values[row, column])
-            except ValueError as error:
-                raise ValueError(f"task {row}: {error}") from None
-
     @classmethod
-    def of(cls, space: Columns, tasks: TaskSet | Mapping[str, Any] | Iterable[Mapping[str, float]]) -> TaskSet:
+    def of(cls, space: Columns, tasks: TaskSet | Mapping[str, Any] | Iterable[Mapping[str, Value]]) -> TaskSet:
         """A TaskSet from whatever a user passes as ``tasks=``: a set, its JSON form, or dicts of parameters."""
         if isinstance(tasks, TaskSet):
             if tasks.space.names != space.names:
                 raise ValueError(f"`tasks` belong to a family with other parameters: {', '.join(tasks.space.names)}")
-            same = tasks.space is space  # otherwise bounds may be others
-            return tasks if same else cls(space, tasks.values, tasks.uids, tasks.seed, tasks.preset)
+            return tasks._in(space)
         if isinstance(tasks, Mapping):
             return cls.from_dict(tasks, space)
         if not isinstance(tasks, Iterable):
             raise ValueError(f"`tasks` must be a list of dicts of parameters. Received {tasks!r}")
         rows = [space.row(task) for task in tasks]
         return cls(space, np.array(rows, np.float64).reshape(len(rows), len(space)))
+
+    def _in(self, space: Columns) -> TaskSet:
+        """The same tasks in a space with parameters of the same names, whose bounds, rules and names may differ."""
+        if space is self.space:
+            return self
+        if any(own.unit != p.unit or own.names != p.names for own, p in zip(self.space, space, strict=True)):
+            return TaskSet.from_dict(self.to_dict(), space)
+        return TaskSet(space, self.values, self.uids, self.seed, self.preset)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -123,7 +125,7 @@ class TaskSet(Sequence[Task]):
         if isinstance(index, (int, np.integer)):
             if not -len(self) <= index < len(self):
                 raise IndexError(f"`task` must be in [0, {len(self) - 1}]. Received {index}")
-            return Task(self.space.names, self.values[index], int(self.uids[index]))
+            return Task(self.space, self.values[index], int(self.uids[index]))
         return TaskSet(self.space, self.values[index], self.uids[index], self.seed, self.preset)
 
     def __iter__(self) -> Iterator[Task]:
@@ -145,7 +147,7 @@ class TaskSet(Sequence[Task]):
         varying = [i for i in range(len(self.space)) if np.ptp(self.values[:, i]) > 0] or list(range(len(self.space)))
         shown = range(len(self)) if len(self) <= 10 else [*range(5), *range(len(self) - 3, len(self))]
         header = ("task", *[_header(self.space.parameters[i]) for i in varying])
-        rows = [(str(j), *[f"{self.values[j, i]:.4g}" for i in varying]) for j in shown]
+        rows = [(str(j), *[self.space.parameters[i].text(self.values[j, i]) for i in varying]) for j in shown]
         if len(self) > 10:
             rows.insert(5, ("...",) * len(header))
         origin = f", preset={self.preset!r}, seed={self.seed}" if self.preset is not None else ""
@@ -157,13 +159,23 @@ class TaskSet(Sequence[Task]):
     def hash(self) -> str:
         """Content hash of names, units, values and uids (16 hex digits)."""
         digest = hashlib.sha256(json.dumps([self.space.names, self.space.units]).encode())
-        digest.update(self.values.astype("<f8").tobytes())
+        numbers = self.values.astype("<f8")
+        for i, parameter in enumerate(self.space):
+            if parameter.names:  # what a task is doesn't depend on the order in which a family lists its names
+                digest.update(json.dumps(self._column(parameter)).encode())
+                numbers[:, i] = 0.0
+        digest.update(numbers.tobytes())
         digest.update(self.uids.astype("<i8").tobytes())
         return digest.hexdigest()[:16]
 
     def column(self, name: str) -> FloatArray:
-        """All tasks' values of one parameter, shape (n_tasks,)."""
+        """All tasks' values of one parameter, shape (n_tasks,); of an enumeration the names' indices."""
         return self.values[:, self.space.index(name)]
+
+    def _column(self, parameter: Parameter) -> list[Value]:
+        """All tasks' values of one parameter, as users say them."""
+        column: list[float] = self.column(parameter.name).tolist()
+        return [parameter.value(number) for number in column] if parameter.names else list(column)
 
     def split(self, n_first: int, seed: int = 0) -> tuple[TaskSet, TaskSet]:
         """Two disjoint sets, of ``n_first`` tasks and the rest, chosen at random; tasks keep their uids."""
@@ -175,24 +187,29 @@ class TaskSet(Sequence[Task]):
     def perturb(self, relative: float, seed: int = 0) -> TaskSet:
         """Move every value by a uniform factor in [1 - relative, 1 + relative], clipped to its bounds.
 
-        What must be an integer is rounded.
+        What must be an integer is rounded; enumerations stay.
         """
         if not 0 <= relative <= 1:
             raise ValueError(f"`relative` must be in [0, 1]. Received {relative}")
         factor = 1 + relative * np.random.default_rng(seed).uniform(-1, 1, self.values.shape)
         moved = self.values * factor
         moved = np.where(self.space.integer, np.round(moved), moved)
+        moved = np.where([bool(parameter.names) for parameter in self.space], self.values, moved)
         return TaskSet(self.space, np.clip(moved, *self.space.bounds), self.uids)
 
     def to_frame(self) -> pd.DataFrame:
-        """The table as a pandas DataFrame indexed by uid (needs the extra ``frames``)."""
+        """The table as a pandas DataFrame indexed by uid, enumerations as categories (needs the extra ``frames``)."""
         try:
             import pandas as pd
         except ImportError as error:
             from lifelong_gym.errors import MissingExtraError
 
             raise MissingExtraError("pandas", "frames") from error
-        return pd.DataFrame(self.values, index=pd.Index(self.uids, name="uid"), columns=list(self.space.names))
+        frame = pd.DataFrame(self.values, index=pd.Index(self.uids, name="uid"), columns=list(self.space.names))
+        for p in self.space:
+            if p.names:
+                frame[p.name] = pd.Categorical(self._column(p), categories=list(p.names))
+        return frame
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-native form; parameters that all tasks share at their nominal value are left out."""
@@ -200,7 +217,7 @@ class TaskSet(Sequence[Task]):
         return {
             "format": FORMAT,
             "units": {name: self.space[name].unit for name in names},
-            "values": {name: self.column(name).tolist() for name in names},
+            "values": {name: self._column(self.space[name]) for name in names},
             "uids": self.uids.tolist(),
             "seed": self.seed,
             "preset": self.preset,
@@ -234,7 +251,7 @@ class TaskSet(Sequence[Task]):
                 raise ValueError(
                     f"parameter {name!r} must have {len(values)} values, one a uid. Received {len(column)}"
                 )
-            values[:, space.index(name)] = column
+            values[:, space.index(name)] = [space[name].number(x) for x in column] if space[name].names else column
         result = cls(space, values, data["uids"], data.get("seed"), data.get("preset"))
         if result.hash != data["hash"]:
             raise ValueError(f"the tasks' contents have hash {result.hash}, not {data['hash']} as they claim")

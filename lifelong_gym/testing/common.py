@@ -83,12 +83,14 @@ def with_tasks(kind: KernelFamily, settings: dict[str, Any], n_tasks: int) -> di
 
 
 def task_sets(kind: KernelFamily, n_tasks: int) -> dict[str, TaskSet]:
-    """Tasks of every preset, and some at the corners of the bounds."""
+    """Tasks of every preset, and some at the corners of the bounds, as far as the family's rules allow these."""
     sets = {f"preset {name!r}": kind.parameters.sample(n_tasks, preset=name) for name in kind.parameters.presets}
     low, high = finite_bounds(kind)
     is_low = np.random.default_rng(SEED).random((n_tasks, len(low))) < 0.5
     is_low[0], is_low[-1] = True, False
-    return {**sets, "bounds": TaskSet(kind.parameters, np.where(is_low, low, high))}
+    corners = np.where(is_low, low, high)
+    corners = corners[kind.parameters.keeping(corners)]
+    return {**sets, "bounds": TaskSet(kind.parameters, corners)} if len(corners) else sets
 
 
 def finite_bounds(kind: KernelFamily) -> tuple[FloatArray, FloatArray]:

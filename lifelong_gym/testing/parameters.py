@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.registry import family, own_arguments
+from lifelong_gym.tasks.parameter_space import ParameterSpace
 from lifelong_gym.tasks.parameters import Parameter
 from lifelong_gym.testing.common import SEED, Faults, draw_actions, finite_bounds, running
 
 # Rows and steps of an attempt. Most parameters show at once; a cell of a maze must be found first.
 ATTEMPTS = ((8, 25), (256, 500))
+N_VALUES = 64  # of a parameter that can't be moved half-way to its bounds
 
 
 def check_parameters(id: str, **settings: Any) -> None:
@@ -39,25 +41,38 @@ def check_parameters(id: str, **settings: Any) -> None:
 
 def _check(id: str, kind: KernelFamily, parameter: Parameter, settings: dict[str, Any]) -> None:
     column = kind.parameters.index(parameter.name)
-    values = _other_values(parameter, [bound[column] for bound in finite_bounds(kind)])
+    values = _other_values(kind.parameters, parameter, [bound[column] for bound in finite_bounds(kind)])
+    if not values:
+        raise AssertionError(f"{id}: parameter {parameter.name!r} has no other valid value while all else is nominal")
     for n_rows, n_steps in ATTEMPTS:
         nominal = _history(id, kind, {}, n_rows, n_steps, settings)
         for value in values:
             if _history(id, kind, {parameter.name: value}, n_rows, n_steps, settings) != nominal:
                 return
-    moved = " or ".join(f"{value:g}" for value in values)
+    nominal_text, moved = parameter.text(parameter.nominal), " or ".join(map(parameter.text, values))
     raise AssertionError(
-        f"{id}: parameter {parameter.name!r} changes nothing: moved from {parameter.nominal:g} to {moved}, it leaves "
+        f"{id}: parameter {parameter.name!r} changes nothing: moved from {nominal_text} to {moved}, it leaves "
         f"states, observations and rewards of {n_rows} rows as they are for {n_steps} steps"
     )
 
 
-def _other_values(parameter: Parameter, bounds: Sequence[float]) -> list[float]:
-    """Values half-way between the nominal one and its bounds."""
-    values = [0.5 * (parameter.nominal + bound) for bound in bounds]
-    if parameter.integer:
-        values = [float(round(value)) for value in values]
-    return [value for value in values if value != parameter.nominal]
+def _other_values(space: ParameterSpace, parameter: Parameter, bounds: Sequence[float]) -> list[float]:
+    """Values half-way between the nominal one and its bounds; where none of these is another valid one, any others.
+
+    Of an enumeration all others. Valid are those that keep the rules while all else is nominal.
+    """
+    low, high = bounds
+    half_way = [0.5 * (parameter.nominal + bound) for bound in bounds]
+    anywhere = list(np.linspace(low, high, min(N_VALUES, int(high - low) + 1) if parameter.integer else N_VALUES))
+    for values in [anywhere] if parameter.names else [half_way, anywhere]:
+        others = np.unique(np.round(values) if parameter.integer else values)
+        others = others[others != parameter.nominal]
+        tasks = np.tile(space.nominal, (len(others), 1))
+        tasks[:, space.index(parameter.name)] = others
+        valid: list[float] = others[space.keeping(tasks)].tolist()
+        if valid:
+            return valid
+    return []
 
 
 def _history(

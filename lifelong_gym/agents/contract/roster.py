@@ -12,10 +12,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from lifelong_gym.agents.contract.environment import n_tasks_of, tasks_of
 from lifelong_gym.errors import unknown
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
-from lifelong_gym.tasks.parameters import Columns
+from lifelong_gym.tasks.parameters import Columns, Value
 from lifelong_gym.tasks.task_set import Task, TaskSet
 
-NewTasks = TaskSet | Mapping[str, Any] | Iterable[Mapping[str, float]]
+NewTasks = TaskSet | Mapping[str, Any] | Iterable[Mapping[str, Value]]
 
 
 @dataclass(frozen=True)

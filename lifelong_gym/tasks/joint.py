@@ -1,0 +1,99 @@
+"""Draws of several parameters together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.tasks.distributions import uniforms
+from lifelong_gym.tasks.parameters import Columns, Value
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """Different integers among low, low + 1, ... high: one a parameter, every arrangement as likely.
+
+    >>> instruments = Distinct(("first", "second", "third"), 0, 24)
+
+    Attributes:
+        parameters: names of integer parameters or enumerations; at most as many as there are integers.
+        low: smallest integer.
+        high: largest integer.
+    """
+
+    parameters: tuple[str, ...]
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.parameters)}: different integers, {self.low} to {self.high}"
+
+    def check(self, space: Columns) -> None:
+        """Raise `ValueError` unless these are integer parameters for which all the integers are valid."""
+        if not 0 < len(self.parameters) <= self.high - self.low + 1:
+            raise ValueError(f"there must be a parameter, and an integer for each. Received {self!r}")
+        for name in self.parameters:
+            if not space[name].integer:
+                raise ValueError(f"{name!r} must be an integer. Received {self!r}")
+            space[name].check(self.low)
+            space[name].check(self.high)
+
+    def draw(self, space: Columns, n: int, seed: int, attempt: int) -> FloatArray:
+        """Values of the parameters in tasks 0 ... n - 1, shape (n, n_parameters), as `distributions.draw`."""
+        found = np.empty((n, len(self.parameters)))
+        for i, name in enumerate(self.parameters):
+            # Of those that are left, the r-th: every smaller one that is taken moves it up by one.
+            r = np.floor((self.high - self.low + 1 - i) * uniforms(name, n, seed, attempt)[0])
+            for taken in np.sort(found[:, :i], axis=1).T:
+                r += r >= taken
+            found[:, i] = r
+        return found + self.low
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Whole tasks from a list, dealt like a pack of cards: all in random order, then all in another one.
+
+    >>> maps = Listed(({"goal_row": 7, "goal_column": 7}, {"goal_row": 5}))
+    >>> maps.parameters
+    ('goal_row', 'goal_column')
+
+    Attributes:
+        tasks: dicts of parameters. What one leaves out that another names is nominal in it; what none names is left to
+            the rest of the preset.
+    """
+
+    tasks: tuple[Mapping[str, Value], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.parameters)}: {len(self.tasks)} listed tasks"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """All that a task names, in the order in which they come up."""
+        return tuple(dict.fromkeys(name for task in self.tasks for name in task))
+
+    def check(self, space: Columns) -> None:
+        """Raise `ValueError` unless there are tasks, and all their values are valid."""
+        if not self.parameters:
+            raise ValueError(f"`tasks` must be dicts that name parameters. Received {self.tasks}")
+        for task in self.tasks:
+            for name, value in task.items():
+                space[name].check(space[name].number(value))
+
+    def draw(self, space: Columns, n: int, seed: int, attempt: int) -> FloatArray:
+        """Values of the parameters in tasks 0 ... n - 1, shape (n, n_parameters); whatever the attempt, the same."""
+        table = np.array([space.row(task) for task in self.tasks])[:, [space.index(name) for name in self.parameters]]
+        packs = -(-n // len(table))
+        u = uniforms(",".join(self.parameters), packs * len(table), seed)[0].reshape(packs, len(table))
+        dealt: FloatArray = table[np.argsort(u, axis=1, kind="stable").ravel()[:n]]
+        return dealt
+
+
+Joint = Distinct | Listed
