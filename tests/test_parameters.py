@@ -18,6 +18,7 @@ from rich.console import Console
 
 from lifelong_gym.agents.contract.roster import Roster
 from lifelong_gym.cli.listing import describe_environment
+from lifelong_gym.envs.core import Core, Settings
 from lifelong_gym.errors import FamilyError, UnknownNameError
 from lifelong_gym.tasks.distributions import Choice, Constant, Integer, RandomSign, SameAs, Uniform
 from lifelong_gym.tasks.joint import Distinct, Joint, Listed
@@ -28,7 +29,7 @@ from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.testing import check_parameters
 from lifelong_gym.testing.behaviour import check_spaces
 from lifelong_gym.testing.declarations import check_constants, check_declarations
-from tests.broken_families import House
+from tests.broken_families import WALLS, House
 
 Register = Callable[[str], str]
 GAMES = ("breakout", "freeway", "pong")
@@ -386,3 +387,9 @@ def test_added_tasks_are_named_and_checked() -> None:
     with pytest.raises(ValueError, match="`south` must be more than `north`"):
         roster.extended([{"north": 8}])
     assert len(roster.tasks or ()) == 2
+
+
+def test_walls_are_appended_one_hot() -> None:
+    """Through the core: three columns for three names."""
+    settings = Settings(tasks=[{"walls": "wood"}], task_observation="append", backend="python")
+    assert Core(House(), 1, settings).single_observation_space.shape == (1 + len(WALLS.names) + 2,)

@@ -21,6 +21,7 @@ from lifelong_gym.errors import flag, floats, integer, one_of, unknown
 from lifelong_gym.imports import load
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.tasks.parameters import Value
 from lifelong_gym.tasks.schedule import Schedule
 from lifelong_gym.tasks.task_set import TaskSet
 
@@ -41,7 +42,7 @@ class Settings:
         task_seed: seed of that draw.
         preset: what to draw from; default ``"default"``.
         schedule: see `Schedule`.
-        task_observation: ``"hide"``, ``"append"`` (parameters scaled by their bounds to [0, 1]) or ``"one_hot"``.
+        task_observation: ``"hide"``, ``"append"`` (parameters scaled to [0, 1], names one-hot) or ``"one_hot"``.
         hide_task_id: leave ``task_id`` out of the infos.
         reward: name of the family's reward; default: the preset's, or else the family's first.
         physics: ``"kernel"`` or one of the family's simulators.
@@ -58,7 +59,7 @@ class Settings:
         ValueError: a flag that isn't one, or a seed that isn't an integer from 0 on.
     """
 
-    tasks: TaskSet | Mapping[str, Any] | Iterable[Mapping[str, float]] | None = None
+    tasks: TaskSet | Mapping[str, Any] | Iterable[Mapping[str, Value]] | None = None
     n_tasks: int | None = None
     task_seed: int = 0
     preset: str | None = None
@@ -171,14 +172,10 @@ class Core:
             raise ValueError(f'`task_observation` must be "hide" where observations are Discrete. Received {kind!r}')
         if kind == "one_hot":
             return np.eye(len(self.tasks), dtype=np.float32)
-        low, high = self.family.parameters.bounds
-        for parameter, width in zip(self.family.parameters, high - low, strict=True):
-            if not 0 < width < np.inf:
-                raise ValueError(
-                    f'`task_observation="append"` scales parameters by their bounds, which must be finite and apart. '
-                    f"Received {parameter.name!r} with bounds {parameter.bounds}"
-                )
-        return ((self.tasks.values - low) / (high - low)).astype(np.float32)
+        try:
+            return self.family.parameters.scaled(self.tasks.values).astype(np.float32)
+        except ValueError as error:
+            raise ValueError(f'`task_observation="append"`: {error}') from None
 
     def _observation_space(self) -> spaces.Space[Any]:
         space = self.family.observations.space
