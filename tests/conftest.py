@@ -20,8 +20,8 @@ settings.load_profile("tests")
 
 
 @pytest.fixture
-def register() -> Iterator[Callable[[str], str]]:
-    """Registers a family of `tests.broken_families` by its name, until the test ends; returns its id."""
+def register() -> Iterator[Callable[..., str]]:
+    """Registers a family of `tests.broken_families`, or another module, until the test ends; returns its id."""
     import gymnasium as gym
     import pettingzoo
 
@@ -29,9 +29,9 @@ def register() -> Iterator[Callable[[str], str]]:
 
     ids = []
 
-    def register_one(name: str) -> str:
+    def register_one(name: str, module: str = "tests.broken_families") -> str:
         ids.append(f"{name}-v0")
-        register_family(ids[-1], f"tests.broken_families:{name}")
+        register_family(ids[-1], f"{module}:{name}")
         return ids[-1]
 
     yield register_one

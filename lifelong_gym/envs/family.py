@@ -212,7 +212,9 @@ class KernelFamily(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} declares shared tables, and no `shared_tables`")
 
-    def tables(self, parameters: Mapping[str, float], *shared: FloatArray) -> tuple[npt.ArrayLike, ...]:
+    def tables(
+        self, parameters: Mapping[str, float], *shared: npt.NDArray[np.floating[Any]]
+    ) -> tuple[npt.ArrayLike, ...]:
         """A task's own tables, those in ``TABLES`` of kind ``"task"``, in that order; called once per distinct task.
 
         Args:

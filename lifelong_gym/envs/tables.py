@@ -16,7 +16,7 @@ from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics.arrays import IntArray
 from lifelong_gym.tasks.task_set import TaskSet
 
-Array = npt.NDArray[np.float64] | npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating[Any]]  # of float64 or float32
 KINDS = ("shared", "task")
 
 

@@ -164,7 +164,7 @@ def step_rows(
     """Step blocks ``first`` to ``last``; returns how many rows ended."""
     n_ended = 0
     packed = B.shape[1] < N_FIELDS * WIDTH
-    space = np.empty(N_FIELDS * WIDTH if packed else 0)
+    space = np.empty(N_FIELDS * WIDTH) if packed else B[first]
     held = -1.0
     for q in range(first, last):
         b = B[q]

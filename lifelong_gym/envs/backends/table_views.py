@@ -24,7 +24,7 @@ class RowTable:
 
     def __init__(self, name: str, numbers: Array) -> None:
         """Of flat numbers."""
-        self._name, self._numbers = name, memoryview(numbers)
+        self._name, self._numbers = name, numbers.data
 
     def __getitem__(self, index: int) -> float:
         if not 0 <= index < len(self._numbers):
