@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.distributions import Integer, Uniform
 from lifelong_gym.envs.family import Bounded, Channel, Columns, Continuous, Discrete, Groups, KernelFamily
 from lifelong_gym.numerics.scalar import Vector, absolute, log, mul, scale, shift, sub, take, total
-from lifelong_gym.tasks import Parameter, ParameterSpace
+from lifelong_gym.tasks.distributions import Integer, Uniform
+from lifelong_gym.tasks.parameter_space import ParameterSpace
+from lifelong_gym.tasks.parameters import Parameter
 
 M, UNIVERSE, WINDOW, DAYS, STARTS, HORIZON = 3, 6, 4, 40, 20, 12
 LAST = DAYS - 1.0
