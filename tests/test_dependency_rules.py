@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from importlib.util import resolve_name
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "lifelong_gym"
@@ -111,15 +112,15 @@ class Import:
     Attributes:
         target: absolute dotted name.
         line: line of the statement.
-        deferred: not carried out when the module is imported.
+        deferred: empty where it is carried out when the module is imported, else ``"types"`` or ``"call"``.
     """
 
     target: str
     line: int
-    deferred: bool
+    deferred: str
 
 
-def imports(node: ast.AST, package: str, deferred: bool = False) -> Iterator[Import]:
+def imports(node: ast.AST, package: str, deferred: str = "") -> Iterator[Import]:
     """All imports below a node of a module that lies in ``package``."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
@@ -132,10 +133,11 @@ def imports(node: ast.AST, package: str, deferred: bool = False) -> Iterator[Imp
             yield from imports(child, package, deferred or defers(child))
 
 
-def defers(node: ast.AST) -> bool:
+def defers(node: ast.AST) -> str:
     """A function's body runs later, and what stands under ``if TYPE_CHECKING`` never."""
-    only_types = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
-    return only_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return "call"
+    return "types" if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING") else ""
 
 
 def relative(name: str) -> str | None:
@@ -277,3 +279,37 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import sys, lifelong_gym; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert HOMES.keys() & set(done.stdout.split()) == set()
+
+
+def circles(source: Path) -> Iterator[list[str]]:
+    """Rings of modules in which each imports the next when it is imported itself, or for its types."""
+    needs: dict[str, set[str]] = {}
+    for path in source.rglob("*.py"):
+        parts = path.relative_to(source.parent).with_suffix("").parts
+        package = ".".join(parts[:-1])
+        found = imports(ast.parse(path.read_text(encoding="utf-8")), package)
+        module = package if path.name == "__init__.py" else ".".join(parts)
+        needs[module] = {one.target for one in found if one.deferred != "call"}
+    graph = nx.DiGraph()
+    for module, targets in needs.items():
+        homes = {target if target in needs else target.rpartition(".")[0] for target in targets}
+        graph.add_edges_from((module, home) for home in homes & needs.keys() - {module})
+    return nx.simple_cycles(graph)
+
+
+def test_no_modules_need_each_other() -> None:
+    """No module imports one that imports it, on whatever way round, and be it for types alone."""
+    assert list(circles(SOURCE)) == []
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    """Also one that only a type checker would walk; what a call imports may look back."""
+    tree = tmp_path / SOURCE.name
+    tree.mkdir()
+    (tree / "upper.py").write_text("from lifelong_gym.lower import number", encoding="utf-8")
+    below = "from .upper import Kind"
+    (tree / "lower.py").write_text(f"if TYPE_CHECKING:\n    {below}", encoding="utf-8")
+    (ring,) = circles(tree)
+    assert sorted(ring) == ["lifelong_gym.lower", "lifelong_gym.upper"]
+    (tree / "lower.py").write_text(f"def number():\n    {below}", encoding="utf-8")
+    assert list(circles(tree)) == []

@@ -4,21 +4,60 @@ from __future__ import annotations
 
 import inspect
 import io
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Set
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_gym.agents.contract import checkpoint, sweeps
+from lifelong_gym.agents.contract import checkpoint
 from lifelong_gym.agents.contract.roster import Roster
+from lifelong_gym.agents.contract.state import Stateful, copied, put_back, tensors
 from lifelong_gym.errors import CheckpointError
 
-if TYPE_CHECKING:
-    from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
 
-Model = TypeVar("Model", bound="MultiTaskAlgorithm")
+class Persistent(Stateful, Protocol):
+    """What a model file needs of a learner, and what a learner made from one must let be set."""
+
+    observation_space: spaces.Space[Any]
+    action_space: spaces.Space[Any]
+    learning_rate: float | Schedule
+    seed: int | None
+    noise_seed: int
+    policy_name: str
+    device: th.device
+    _roster: Roster
+
+    def __init__(
+        self,
+        policy: str,
+        env: VecEnv | None,
+        *,
+        device: th.device | str,
+        _init_setup_model: bool,
+        **arguments: Any,
+    ) -> None:
+        """Of the named policy, with the learner's own arguments."""
+
+    def _policy_arguments(self) -> dict[str, Any]: ...
+
+    def _counters(self) -> dict[str, int]: ...
+
+    def _settle(self, given: Set[str]) -> None: ...
+
+    def _setup_model(self, policy_arguments: dict[str, Any] | None = None) -> None: ...
+
+    def set_env(self, env: Any) -> None:
+        """Go on in this environment."""
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed all that is random."""
+
+
+Learner = TypeVar("Learner", bound=Persistent)
 
 NOT_SAVED = ("self", "policy", "env", "device", "tensorboard_log", "verbose", "_init_setup_model")
 
@@ -27,7 +66,7 @@ def _argument_names(kind: type[Any]) -> list[str]:
     return [name for name in inspect.signature(kind).parameters if name not in NOT_SAVED]
 
 
-def describe(model: MultiTaskAlgorithm) -> checkpoint.Description:
+def describe(model: Persistent) -> checkpoint.Description:
     """What a model file says of this model. A learning rate that is a function becomes None."""
     arguments = {name: getattr(model, name) for name in _argument_names(type(model))}
     if callable(arguments["learning_rate"]):
@@ -63,22 +102,22 @@ def arrays_for(kind: type[Any], source: checkpoint.Target) -> checkpoint.Arrays:
     return arrays
 
 
-def replace_arrays(model: MultiTaskAlgorithm, arrays: checkpoint.Arrays, exact_match: bool = True) -> None:
+def replace_arrays(model: Persistent, arrays: checkpoint.Arrays, exact_match: bool = True) -> None:
     """Write arrays into a model's tensors, all or, if they don't fit, none."""
-    tensors = sweeps.tensors(model)
-    expected = {name: tensor for name, tensor in tensors.items() if exact_match or name in arrays}
+    own = tensors(model)
+    expected = {name: tensor for name, tensor in own.items() if exact_match or name in arrays}
     checkpoint.check_arrays(arrays, {name: tensor.cpu().numpy() for name, tensor in expected.items()})
-    before = sweeps.copied(model)
+    before = copied(model)
     for name, array in arrays.items():
-        tensors[name].copy_(th.from_numpy(array))
+        own[name].copy_(th.from_numpy(array))
     try:
         model._settle(arrays.keys())
     except BaseException:
-        sweeps.put_back(model, before)
+        put_back(model, before)
         raise
 
 
-def content(model: MultiTaskAlgorithm) -> bytes:
+def content(model: Persistent) -> bytes:
     """The model's file, tried: a model like this one has been made from it.
 
     Raises:
@@ -98,13 +137,13 @@ def content(model: MultiTaskAlgorithm) -> bytes:
 
 
 def load(
-    kind: type[Model],
+    kind: type[Learner],
     source: checkpoint.Target,
     env: VecEnv | None,
     device: Any,
     changes: Mapping[str, Any],
     print_versions: bool,
-) -> Model:
+) -> Learner:
     """A model from a file; see `MultiTaskAlgorithm.load`."""
     description, arrays = checkpoint.read(source)
     if print_versions:
@@ -115,13 +154,13 @@ def load(
 
 
 def _restored(
-    kind: type[Model],
+    kind: type[Learner],
     description: checkpoint.Description,
     arrays: checkpoint.Arrays,
     env: VecEnv | None,
     device: Any,
     changes: Mapping[str, Any],
-) -> Model:
+) -> Learner:
     checkpoint.check_class(description, kind.__name__)
     arguments = {**description.arguments, **changes}
     if arguments.get("learning_rate") is None:
@@ -145,7 +184,7 @@ def _restored(
     return model
 
 
-def _restore_counters(model: MultiTaskAlgorithm, counters: Mapping[str, int]) -> None:
+def _restore_counters(model: Persistent, counters: Mapping[str, int]) -> None:
     known = model._counters().keys()
     for name in sorted(known ^ counters.keys()):
         raise CheckpointError(f"counter {name!r} is {'missing' if name in known else 'not known here'}")

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch as th
 from stable_baselines3.common.callbacks import ProgressBarCallback
 
 from lifelong_gym.agents.contract.checks import number
+from lifelong_gym.agents.contract.state import Stateful, copied, not_finite, put_back
 from lifelong_gym.errors import integer
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
 
 
 class Rollouts(Protocol):
@@ -29,6 +26,13 @@ class Rollouts(Protocol):
     @property
     def steps(self) -> IntArray:
         """Living steps, (n_tasks, n_trajectories)."""
+
+
+class Trainable(Stateful, Protocol):
+    """What has a state that training changes."""
+
+    def train(self) -> None:
+        """Learn from what was observed."""
 
 
 class SweepProgressBar(ProgressBarCallback):
@@ -66,12 +70,12 @@ def episodes(rollouts: Rollouts, start_time: float) -> tuple[list[dict[str, Any]
     return infos, np.ones(len(infos), bool)
 
 
-def train(model: MultiTaskAlgorithm) -> None:
+def train(model: Trainable) -> None:
     """Train; where that fails, or leads to numbers that are not finite, the parameters before it stay in force."""
     before = copied(model)
     try:
         model.train()
-        failure = _not_finite(model)
+        failure = not_finite(model)
     except (FloatingPointError, np.linalg.LinAlgError) as error:
         failure = str(error)
     except BaseException:
@@ -80,26 +84,3 @@ def train(model: MultiTaskAlgorithm) -> None:
     if failure is not None:
         put_back(model, before)
         warnings.warn(f"an update failed: {failure}. The parameters before it stay in force", stacklevel=3)
-
-
-def copied(model: MultiTaskAlgorithm) -> dict[str, th.Tensor]:
-    """Copies of a model's tensors, by dotted name."""
-    return {name: tensor.clone() for name, tensor in tensors(model).items()}
-
-
-def tensors(model: MultiTaskAlgorithm) -> dict[str, th.Tensor]:
-    """A model's tensors, by dotted name, to be written to."""
-    states = model.get_parameters().items()
-    return {f"{module}.{name}": tensor.detach() for module, state in states for name, tensor in state.items()}
-
-
-def put_back(model: MultiTaskAlgorithm, before: dict[str, th.Tensor]) -> None:
-    """Write what `copied` gave into the model's tensors."""
-    for name, tensor in tensors(model).items():
-        tensor.copy_(before[name])
-
-
-def _not_finite(model: MultiTaskAlgorithm) -> str | None:
-    """Which of a model's tensors holds values that are not finite, in words."""
-    names = (name for name, tensor in tensors(model).items() if not bool(th.isfinite(tensor).all()))
-    return next((f"{name!r} holds values that are not finite" for name in names), None)
