@@ -22,7 +22,7 @@ from lifelong_gym.papers.bouammar2015.claims import claims
 from lifelong_gym.papers.bouammar2015.page import written
 from lifelong_gym.papers.bouammar2015.paper import PAPER
 from lifelong_gym.papers.bouammar2015.readings import length
-from lifelong_gym.papers.jobs import Job
+from lifelong_gym.papers.jobs import Measurement
 
 TINY = plan.Budget(
     True, n_tasks=3, n_seeds=1, share=0.0, n_rounds=(10, 40), n_joint=(10, 40), n_starts=0, n_games=2, n_spectral=1
@@ -162,7 +162,7 @@ def test_names_of_all_jobs_differ() -> None:
         assert len(set(names)) == len(names)
 
 
-def kind_of(job: Job) -> tuple[str, str]:
+def kind_of(job: Measurement) -> tuple[str, str]:
     """Jobs that are as good as each other to see whether the page can be written."""
     if job.study == plan.GAMES:
         return job.study, job.settings["basis"]

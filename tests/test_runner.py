@@ -11,7 +11,7 @@ from rich.console import Console
 from threadpoolctl import threadpool_info
 
 from lifelong_gym.benchmark.runner import run_jobs
-from lifelong_gym.papers.jobs import Job
+from lifelong_gym.papers.jobs import Measurement
 
 
 def threads(settings: Mapping[str, Any], progress: Callable[[float], None]) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def threads(settings: Mapping[str, Any], progress: Callable[[float], None]) -> d
 
 def test_every_process_computes_on_one_thread(tmp_path: Path) -> None:
     """Or processes side by side would wait for each other."""
-    jobs = [Job("study", "threads", seed, f"{__name__}:threads", {}) for seed in range(2)]
+    jobs = [Measurement("study", "threads", seed, f"{__name__}:threads", {}) for seed in range(2)]
     outcome = run_jobs(jobs, tmp_path, Console(quiet=True), n_processes=2)
     assert not outcome.failed
     for job in jobs:

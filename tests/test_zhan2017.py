@@ -18,7 +18,7 @@ from lifelong_gym.benchmark.results import read_result
 from lifelong_gym.cli.main import app
 from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.papers import compare
-from lifelong_gym.papers.jobs import Job, missing
+from lifelong_gym.papers.jobs import Measurement, missing
 from lifelong_gym.papers.zhan2017 import consensus, hidden, learning, novel, paper, pictures, plan
 from lifelong_gym.papers.zhan2017.acceptance import expectations
 from lifelong_gym.papers.zhan2017.claims import agreement, claims
@@ -40,9 +40,9 @@ def doubled(settings: Mapping[str, Any], progress: Callable[[float], None]) -> d
     return {"value": 2 * settings["seed"]}
 
 
-def job(seed: int, **settings: Any) -> Job:
+def job(seed: int, **settings: Any) -> Measurement:
     """Of a study of nothing."""
-    return Job("study", "a method", seed, f"{__name__}:doubled", settings)
+    return Measurement("study", "a method", seed, f"{__name__}:doubled", settings)
 
 
 def test_jobs_are_done_once(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ Figures = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Job:
+class Measurement:
     """One measurement.
 
     Attributes:
@@ -78,21 +78,21 @@ class Job:
         return content["figures"] if content["settings"] == self.all_settings else None
 
 
-def missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
+def missing(jobs: Sequence[Measurement], folder: Path) -> list[Measurement]:
     """Those that have no file yet, or one with other settings."""
     return [job for job in jobs if job.figures(folder) is None]
 
 
-Found = Mapping[str, Mapping[str, Sequence[tuple[Job, Figures]]]]
+Found = Mapping[str, Mapping[str, Sequence[tuple[Measurement, Figures]]]]
 
 
-def collected(jobs: Sequence[Job], folder: Path) -> Found:
+def collected(jobs: Sequence[Measurement], folder: Path) -> Found:
     """Jobs and their figures by study and variant, in the order of seeds.
 
     Raises:
         ValueError: a job without a result.
     """
-    found: dict[str, dict[str, list[tuple[Job, Figures]]]] = {}
+    found: dict[str, dict[str, list[tuple[Measurement, Figures]]]] = {}
     for job in jobs:
         figures = job.figures(folder)
         if figures is None:

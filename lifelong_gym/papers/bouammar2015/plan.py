@@ -22,7 +22,7 @@ from lifelong_gym.papers.bouammar2015.methods import (
     all_methods,
 )
 from lifelong_gym.papers.bouammar2015.regions import AROUND, BEYOND
-from lifelong_gym.papers.jobs import Job
+from lifelong_gym.papers.jobs import Measurement
 
 HERE = "lifelong_gym.papers.bouammar2015"
 GAMES, INSIDE = "games", "inside"
@@ -243,20 +243,20 @@ def spectral_name(label: str, bounds: tuple[float, float]) -> str:
     return f"{label}, p={bounds[0]:g}, q={bounds[1]:g}"
 
 
-def jobs(budget: Budget) -> list[Job]:
+def jobs(budget: Budget) -> list[Measurement]:
     """All jobs, the longest first."""
     return [*_games(budget), *_learning(budget), *_spectral(budget), *_inside(budget)]
 
 
-def _learning(budget: Budget) -> Iterator[Job]:
+def _learning(budget: Budget) -> Iterator[Measurement]:
     for study in studies():
         n_seeds = 1 if study.order == ONE else budget.n_seeds
         for label in study.labels:
             settings = study.settings(label, budget)
-            yield from (Job(study.name, label, seed, LEARN, settings) for seed in range(n_seeds))
+            yield from (Measurement(study.name, label, seed, LEARN, settings) for seed in range(n_seeds))
 
 
-def _spectral(budget: Budget) -> Iterator[Job]:
+def _spectral(budget: Budget) -> Iterator[Measurement]:
     for key in ("SM", "CP"):
         of = SYSTEMS[key]
         for kind, region in (("free", None), ("bound", [BEYOND, *of.beyond])):
@@ -265,13 +265,13 @@ def _spectral(budget: Budget) -> Iterator[Job]:
                 for p, q in BOUNDS:
                     settings = study.settings(label, budget, p=p, q=q)
                     for seed in range(budget.n_spectral):
-                        yield Job(study.name, spectral_name(label, (p, q)), seed, LEARN, settings)
+                        yield Measurement(study.name, spectral_name(label, (p, q)), seed, LEARN, settings)
 
 
-def _inside(budget: Budget) -> Iterator[Job]:
+def _inside(budget: Budget) -> Iterator[Measurement]:
     for key in SYSTEMS:
         settings = {**_common(key, budget), "widths": (*WIDTHS, 1.2), "n_policies": 100}
-        yield from (Job(INSIDE, key, seed, DRAW, settings) for seed in range(budget.n_seeds))
+        yield from (Measurement(INSIDE, key, seed, DRAW, settings) for seed in range(budget.n_seeds))
 
 
 def game_name(variant: str, order: str, basis: str) -> str:
@@ -279,7 +279,7 @@ def game_name(variant: str, order: str, basis: str) -> str:
     return f"{variant} {order} {basis}"
 
 
-def _games(budget: Budget) -> Iterator[Job]:
+def _games(budget: Budget) -> Iterator[Measurement]:
     for variant, order, basis in itertools.product(VARIANTS, ORDERS, BASES):
         settings = {
             **GAME,
@@ -290,4 +290,4 @@ def _games(budget: Budget) -> Iterator[Job]:
             "n_starts": budget.n_starts,
         }
         for seed in range(budget.n_games):
-            yield Job(GAMES, game_name(variant, order, basis), seed, REGRET, settings)
+            yield Measurement(GAMES, game_name(variant, order, basis), seed, REGRET, settings)

@@ -12,12 +12,12 @@ from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.papers.bouammar2015.plan import GAMES, INSIDE
 from lifelong_gym.papers.bouammar2015.regret import growth
 from lifelong_gym.papers.compare import bands
-from lifelong_gym.papers.jobs import Figures, Found, Job
+from lifelong_gym.papers.jobs import Figures, Found, Measurement
 
 LAST = 3  # evaluations that make a final cost
 FIRST = 10  # rounds that count as the beginning
 
-Runs = Sequence[tuple[Job, Figures]]
+Runs = Sequence[tuple[Measurement, Figures]]
 
 
 def summarised(found: Found) -> dict[str, Any]:

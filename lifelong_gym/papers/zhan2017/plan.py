@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lifelong_gym.papers.jobs import Job
+from lifelong_gym.papers.jobs import Measurement
 from lifelong_gym.papers.zhan2017.methods import (
     BASES,
     BASES_R,
@@ -171,26 +171,26 @@ def studies() -> Iterator[Study]:
         yield Study(f"hidden-{key}", key, HIDDEN_LABELS, 25, "known_basis", n, domain.n_hidden, BROAD, True)
 
 
-def jobs(budget: Budget) -> list[Job]:
+def jobs(budget: Budget) -> list[Measurement]:
     """All jobs, the longest first."""
     return [*_consensus(budget), *_truth(budget), *_learning(budget), *_novel(budget)]
 
 
-def _learning(budget: Budget) -> Iterator[Job]:
+def _learning(budget: Budget) -> Iterator[Measurement]:
     for study in studies():
         for label in study.labels:
             settings = study.settings(label, budget)
-            yield from (Job(study.name, label, seed, LEARN, settings) for seed in range(budget.n_seeds))
+            yield from (Measurement(study.name, label, seed, LEARN, settings) for seed in range(budget.n_seeds))
 
 
-def _novel(budget: Budget) -> Iterator[Job]:
+def _novel(budget: Budget) -> Iterator[Measurement]:
     yield from _novel_of(Study("novel-HC", "HC", (ENAC, RWR, *BASES), 20), budget)
     yield from _novel_of(
         Study("novel-CP", "CP", (REINFORCE, *BASES_R), 40, "hetero", HETERO_TRAJECTORIES, 3, BROAD, True), budget
     )
 
 
-def _novel_of(study: Study, budget: Budget) -> Iterator[Job]:
+def _novel_of(study: Study, budget: Budget) -> Iterator[Measurement]:
     for label in study.labels:
         settings = {
             **study.settings(label, budget),
@@ -199,7 +199,7 @@ def _novel_of(study: Study, budget: Budget) -> Iterator[Job]:
             "novel_sweeps": budget.sweeps(20),
             "scratch": label in SCRATCH,
         }
-        yield from (Job(study.name, label, seed, NOVEL, settings) for seed in range(budget.n_seeds))
+        yield from (Measurement(study.name, label, seed, NOVEL, settings) for seed in range(budget.n_seeds))
 
 
 GRAPH = "chain+20"
@@ -215,7 +215,7 @@ def most_whitened(budget: Budget) -> int:
     return min(2 * budget.n_iterations, 300)
 
 
-def _consensus(budget: Budget) -> Iterator[Job]:
+def _consensus(budget: Budget) -> Iterator[Measurement]:
     """Algorithm 1 on every domain, Algorithm 2 on the helicopter; then graphs."""
     common = {
         "n_problems": budget.n_problems,
@@ -237,10 +237,10 @@ def _consensus(budget: Budget) -> Iterator[Job]:
             "graph": graph,
             "penalties": {WHITENED: list(WHITENED_GRID), RAW: list(RAW_GRID) if graph == GRAPH else []},
         }
-        yield Job("consensus", f"{key} {algorithm} {graph}", 0, CONSENSUS, settings)
+        yield Measurement("consensus", f"{key} {algorithm} {graph}", 0, CONSENSUS, settings)
 
 
-def _truth(budget: Budget) -> Iterator[Job]:
+def _truth(budget: Budget) -> Iterator[Measurement]:
     for key, domain in DOMAINS.items():
         settings = {
             "env": domain.env,
@@ -249,4 +249,4 @@ def _truth(budget: Budget) -> Iterator[Job]:
             "task_seed": TASK_SEED,
             "n_hidden": domain.n_hidden,
         }
-        yield Job("truth", key, 0, TRUTH, settings)
+        yield Measurement("truth", key, 0, TRUTH, settings)

@@ -11,7 +11,7 @@ from lifelong_gym.benchmark.results import short
 from lifelong_gym.measures import metrics
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.compare import bands
-from lifelong_gym.papers.jobs import Figures, Found, Job
+from lifelong_gym.papers.jobs import Figures, Found, Measurement
 from lifelong_gym.papers.zhan2017 import plan
 from lifelong_gym.papers.zhan2017.hidden import largest_angle
 
@@ -33,7 +33,7 @@ def summarised(found: Found) -> dict[str, Any]:
     }
 
 
-def _study(variants: Mapping[str, Sequence[tuple[Job, Figures]]]) -> dict[str, Any]:
+def _study(variants: Mapping[str, Sequence[tuple[Measurement, Figures]]]) -> dict[str, Any]:
     """Of each variant; the level for sweeps to 90% is the best variant's."""
     values = {label: np.array([f["values"] for _, f in runs]) for label, runs in variants.items()}
     curves = {label: array.mean(axis=2) for label, array in values.items()}
@@ -44,7 +44,7 @@ def _study(variants: Mapping[str, Sequence[tuple[Job, Figures]]]) -> dict[str, A
 
 
 def _variant(
-    runs: Sequence[tuple[Job, Figures]], values: FloatArray, curve: FloatArray, level: float
+    runs: Sequence[tuple[Measurement, Figures]], values: FloatArray, curve: FloatArray, level: float
 ) -> dict[str, Any]:
     seconds = np.array([figures["seconds"] for _, figures in runs])
     to_level = metrics.time_to_threshold(curve, level)
@@ -85,7 +85,7 @@ def _consensus(figures: Figures) -> dict[str, Any]:
     return {**figures, "rows": rows}
 
 
-def _novel(runs: Sequence[tuple[Job, Figures]]) -> dict[str, Any]:
+def _novel(runs: Sequence[tuple[Measurement, Figures]]) -> dict[str, Any]:
     """A seed's tasks count as one number."""
     curves = np.array([np.mean(figures["values"], axis=0) for _, figures in runs])
     return {"curve": bands(curves), "seeds": [short(curve) for curve in curves]}
