@@ -83,10 +83,10 @@ def missing(jobs: Sequence[Measurement], folder: Path) -> list[Measurement]:
     return [job for job in jobs if job.figures(folder) is None]
 
 
-Found = Mapping[str, Mapping[str, Sequence[tuple[Measurement, Figures]]]]
+Collected = Mapping[str, Mapping[str, Sequence[tuple[Measurement, Figures]]]]
 
 
-def collected(jobs: Sequence[Measurement], folder: Path) -> Found:
+def collected(jobs: Sequence[Measurement], folder: Path) -> Collected:
     """Jobs and their figures by study and variant, in the order of seeds.
 
     Raises:

@@ -15,7 +15,7 @@ from lifelong_gym.benchmark.runner import run_jobs
 from lifelong_gym.benchmark.terminal import BOLD, say
 from lifelong_gym.errors import LifelongGymError
 from lifelong_gym.imports import load
-from lifelong_gym.papers.jobs import Found, Measurement, collected, missing
+from lifelong_gym.papers.jobs import Collected, Measurement, collected, missing
 
 SUMMARY = "summary.json"
 
@@ -44,7 +44,7 @@ class Paper:
     full: Any
     quick: Any
     jobs: Callable[[Any], list[Measurement]]
-    summarised: Callable[[Found], dict[str, Any]]
+    summarised: Callable[[Collected], dict[str, Any]]
     written: Callable[[Summary, Mapping[str, Any]], str]
     pictures: str
 

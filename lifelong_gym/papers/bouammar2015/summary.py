@@ -12,7 +12,7 @@ from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.papers.bouammar2015.plan import GAMES, INSIDE
 from lifelong_gym.papers.bouammar2015.regret import growth
 from lifelong_gym.papers.compare import bands
-from lifelong_gym.papers.jobs import Figures, Found, Measurement
+from lifelong_gym.papers.jobs import Collected, Figures, Measurement
 
 LAST = 3  # evaluations that make a final cost
 FIRST = 10  # rounds that count as the beginning
@@ -20,7 +20,7 @@ FIRST = 10  # rounds that count as the beginning
 Runs = Sequence[tuple[Measurement, Figures]]
 
 
-def summarised(found: Found) -> dict[str, Any]:
+def summarised(found: Collected) -> dict[str, Any]:
     """Everything that page and figures show."""
     learning = {name: variants for name, variants in found.items() if name not in (GAMES, INSIDE)}
     paths = {name.removeprefix("path-"): learning.pop(name) for name in list(learning) if name.startswith("path-")}

@@ -11,7 +11,7 @@ from lifelong_gym.benchmark.results import short
 from lifelong_gym.measures import metrics
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.compare import bands
-from lifelong_gym.papers.jobs import Figures, Found, Measurement
+from lifelong_gym.papers.jobs import Collected, Figures, Measurement
 from lifelong_gym.papers.zhan2017 import plan
 from lifelong_gym.papers.zhan2017.hidden import largest_angle
 
@@ -19,7 +19,7 @@ LAST = 5  # evaluations that make an asymptote
 THRESHOLD = 0.9
 
 
-def summarised(found: Found) -> dict[str, Any]:
+def summarised(found: Collected) -> dict[str, Any]:
     """Everything that page and figures show."""
     learning = {name: variants for name, variants in found.items() if name.partition("-")[0] not in ("novel", "truth")}
     learning.pop("consensus", None)
@@ -91,7 +91,7 @@ def _novel(runs: Sequence[tuple[Measurement, Figures]]) -> dict[str, Any]:
     return {"curve": bands(curves), "seeds": [short(curve) for curve in curves]}
 
 
-def _hidden(found: Found, key: str) -> dict[str, Any]:
+def _hidden(found: Collected, key: str) -> dict[str, Any]:
     """Angles, and how far each method is from the best policies."""
     ((_, truth),) = found["truth"][key]
     best, study = np.array(truth["values"]), found[f"hidden-{key}"]
