@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -69,26 +69,10 @@ def shown(interval: Interval) -> str:
     return str(interval) if interval.low > -np.inf else f"{interval.estimate:.3g}"
 
 
-class Verdict(NamedTuple):
-    """What came of a claim.
-
-    Attributes:
-        word: `HOLDS`, `PARTLY` or `FAILS`.
-        seen: where it is seen.
-        other: where the opposite is.
-    """
-
-    word: str
-    seen: tuple[str, ...]
-    other: tuple[str, ...]
-
-
-def judged(intervals: Iterable[tuple[str, Interval]], bound: float = 1.0) -> Verdict:
-    """Of a claim that ratios lie below a bound, each with the name of its domain."""
-    named = list(intervals)
-    seen = tuple(name for name, interval in named if interval.high < bound)
-    other = tuple(name for name, interval in named if interval.low > bound)
-    return Verdict(share_word(len(seen), len(named)), seen, other)
+def judged(intervals: Iterable[tuple[str, Interval]], bound: float = 1.0) -> str:
+    """`HOLDS`, `PARTLY` or `FAILS`: a claim that ratios lie below a bound, each with the name of its domain."""
+    seen = [interval.high < bound for _, interval in intervals]
+    return share_word(sum(seen), len(seen))
 
 
 def share_word(n_seen: int, n: int) -> str:

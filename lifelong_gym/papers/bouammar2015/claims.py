@@ -148,7 +148,7 @@ def _performance(summary: Summary) -> Iterator[Claim]:
                 typical = ratios(summary, "free", methods.TEN, other, "typical")
                 measured += f"; of the median task, over its regulator's: {listed(typical)}"
             where = "Fig. 2a, b, 3" if other != methods.WARM else "not in the paper"
-            yield Claim(text.format(title), where, measured, judged(found, 1 - TIE).word, "costs")
+            yield Claim(text.format(title), where, measured, judged(found, 1 - TIE), "costs")
     both = [
         (f"{key} against {other}", interval)
         for other in (methods.PG, methods.COLD)
@@ -156,7 +156,7 @@ def _performance(summary: Summary) -> Iterator[Claim]:
     ]
     measured = f"Cost of variant A over the other's, first third of the rounds: {listed(both)}"
     text = "faster learning than PG and PG-ELLA, as the algorithm is written (losses accumulated)"
-    yield Claim(text, "Fig. 2a, b, 3", measured, judged(both, 1 - TIE).word, "costs")
+    yield Claim(text, "Fig. 2a, b, 3", measured, judged(both, 1 - TIE), "costs")
 
 
 def _inner(summary: Summary) -> Iterator[Claim]:
@@ -168,7 +168,7 @@ def _inner(summary: Summary) -> Iterator[Claim]:
     ]
     measured = f"Cost by number of iterations, first third of the rounds: {listed(found)}"
     text = "performance increases with inner iterations"
-    yield Claim(text, "Fig. 2a, b, 3", measured, judged(found, 1 - TIE).word, "costs")
+    yield Claim(text, "Fig. 2a, b, 3", measured, judged(found, 1 - TIE), "costs")
     shares = {}
     for key, of in summary["paths"].items():
         shares[key] = length(of[methods.HUNDRED]["path"]) / length(of[methods.TEN]["path"])
@@ -205,4 +205,4 @@ def _sharing(summary: Summary) -> Claim:
     found = [*early, *final]
     measured = f"Cost of ours over that of projected PG, equally safe and from the same anchors: {listed(found)}"
     text = "sharing is worth it among safe learners (not shown in the paper: projecting every task alone)"
-    return Claim(text, "Section 1", measured, judged(found, 1 - TIE).word, "constrained")
+    return Claim(text, "Section 1", measured, judged(found, 1 - TIE), "constrained")

@@ -47,15 +47,15 @@ def _returns(summary: Summary) -> Iterator[Claim]:
         ratios = list(_against(summary, [other]))
         text = f"ePG-ELLA earns more than {name} in all five domains"
         measured = f"Cost of ePG-ELLA over that of {name}, asymptote: {listed(ratios)}"
-        yield Claim(text, "Fig. 1a-e, 2b", measured, judged(ratios).word, "learning")
+        yield Claim(text, "Fig. 1a-e, 2b", measured, judged(ratios), "learning")
     ratios = list(_against(summary, [methods.RWR]))
     text = "... and that is the merit of the shared knowledge (not shown in the paper: the same steps without sharing)"
     measured = f"Cost of ePG-ELLA over that of RWR, each task alone: {listed(ratios)}"
-    yield Claim(text, "Sections 1, 6", measured, judged(ratios).word, "learning")
+    yield Claim(text, "Sections 1, 6", measured, judged(ratios), "learning")
     ratios = list(_against(summary, [methods.SHARED]))
     text = "... and of codes of their own (not shown in the paper: one policy for all tasks)"
     measured = f"Cost of ePG-ELLA over that of one policy: {listed(ratios)}"
-    yield Claim(text, "Sections 1, 6", measured, judged(ratios).word, "learning")
+    yield Claim(text, "Sections 1, 6", measured, judged(ratios), "learning")
 
 
 def agreement(summary: Summary) -> Claim:
@@ -107,7 +107,7 @@ def _dimension(summary: Summary) -> Claim:
 def _jump_start(summary: Summary) -> Claim:
     ratios = list(_against(summary, [methods.PGELLA, methods.GOMTL], "first"))
     measured = f"Cost after the first sweep, of ePG-ELLA over the other's: {listed(ratios)}"
-    return Claim("greater jump-start than PG-ELLA and GO-MTL", "Fig. 2a", measured, judged(ratios).word, "bars")
+    return Claim("greater jump-start than PG-ELLA and GO-MTL", "Fig. 2a", measured, judged(ratios), "bars")
 
 
 def _time(summary: Summary) -> Claim:
@@ -118,7 +118,7 @@ def _time(summary: Summary) -> Claim:
             seconds = (study[label]["seconds_per_sweep"] for label in (methods.EPG, other))
             ratios.append((f"{domain} against {other}", ratio_of(*seconds)))
     measured = f"Processor time a sweep, of ePG-ELLA (ten nodes, one after another) over the other's: {listed(ratios)}"
-    return Claim("less time than PG-ELLA and GO-MTL", "Fig. 2c", measured, judged(ratios).word, "bars")
+    return Claim("less time than PG-ELLA and GO-MTL", "Fig. 2c", measured, judged(ratios), "bars")
 
 
 def early_sweep(summary: Summary) -> int:
@@ -134,14 +134,14 @@ def _novel(summary: Summary) -> Iterator[Claim]:
     ]
     text = "a novel helicopter after 49 others is learned faster from the shared basis than from scratch"
     measured = f"Cost after {early} sweeps over that of eNAC from scratch: {listed(scratch)}"
-    yield Claim(text, "Fig. 2d", measured, judged(scratch).word, "novel")
+    yield Claim(text, "Fig. 2d", measured, judged(scratch), "novel")
     others = []
     for other in (methods.PGELLA, methods.GOMTL):
         for sweep in (0, early):
             costs = (novel_cost(summary, label, sweep) for label in (methods.REDUCE, other))
             others.append((f"{other} at sweep {sweep}", ratio_of(*costs)))
     measured = f"Cost of ePG-ELLA over that of: {listed(others)}"
-    yield Claim("... and fastest from ePG-ELLA's", "Fig. 2d", measured, judged(others).word, "novel")
+    yield Claim("... and fastest from ePG-ELLA's", "Fig. 2d", measured, judged(others), "novel")
 
 
 def _printed(summary: Summary) -> Claim:
@@ -150,7 +150,7 @@ def _printed(summary: Summary) -> Claim:
         costs = (cost(summary, f"printed-{domain}", methods.PRINTED, key) for key in ("end", "start"))
         ratios.append((domain, ratio_of(*costs)))
     measured = f"Cost at the end over that at the start, weights as printed: {listed(ratios)}"
-    return Claim("the closed forms as printed improve policies", "Eq. 3-5", measured, judged(ratios).word, "draws")
+    return Claim("the closed forms as printed improve policies", "Eq. 3-5", measured, judged(ratios), "draws")
 
 
 def _draws(summary: Summary) -> Claim:
@@ -159,4 +159,4 @@ def _draws(summary: Summary) -> Claim:
     ratios = [(f"{label} over {base}", cost_ratio(summary, "paper-HC", label, base)) for label, base in alone.items()]
     text = "sharing helps on helicopters whose matrices are drawn as in Table 1"
     measured = f"Cost over that of the same steps without sharing: {listed(ratios)}"
-    return Claim(text, "Table 1", measured, judged(ratios).word, "draws")
+    return Claim(text, "Table 1", measured, judged(ratios), "draws")
