@@ -105,7 +105,7 @@ QUICK = Budget(True, n_tasks=10, n_seeds=3, n_trajectories=20, share=0.12, n_pro
 
 
 @dataclass(frozen=True)
-class Study:
+class SweepStudy:
     """Methods side by side on the same tasks.
 
     Attributes:
@@ -154,21 +154,21 @@ FEW = 10  # trajectories of the noisy studies; eNAC on the helicopter needs as m
 HETERO_TRAJECTORIES, HIDDEN_TRAJECTORIES, BROAD = 5, 20, 0.6
 
 
-def studies() -> Iterator[Study]:
+def studies() -> Iterator[SweepStudy]:
     """All studies of learning."""
     for key, domain in DOMAINS.items():
-        yield Study(f"main-{key}", key, MAIN, domain.sweeps)
-    yield Study("few-HC", "HC", (*FEW_LABELS, MEAN), 45, n_trajectories=FEW)
-    yield Study("few-DM", "DM", FEW_LABELS, 30, n_trajectories=FEW)
-    yield Study("channel-HC", "HC", CHANNELS, 8, n_trajectories=FEW)
-    yield Study("paper-HC", "HC", (ENAC, RWR, PGELLA, GOMTL, GOMTL_RWR, REDUCE, SHARED), 12, "paper", n_basis=4)
+        yield SweepStudy(f"main-{key}", key, MAIN, domain.sweeps)
+    yield SweepStudy("few-HC", "HC", (*FEW_LABELS, MEAN), 45, n_trajectories=FEW)
+    yield SweepStudy("few-DM", "DM", FEW_LABELS, 30, n_trajectories=FEW)
+    yield SweepStudy("channel-HC", "HC", CHANNELS, 8, n_trajectories=FEW)
+    yield SweepStudy("paper-HC", "HC", (ENAC, RWR, PGELLA, GOMTL, GOMTL_RWR, REDUCE, SHARED), 12, "paper", n_basis=4)
     for key in ("SM", "DM", "HC"):
-        yield Study(f"printed-{key}", key, (PRINTED, RWR), 20)
+        yield SweepStudy(f"printed-{key}", key, (PRINTED, RWR), 20)
     for key, domain in DOMAINS.items():
         labels = (*HETERO_LABELS, LOST_R) if key == "CP" else HETERO_LABELS
-        yield Study(f"hetero-{key}", key, labels, 30, "hetero", HETERO_TRAJECTORIES, domain.n_hetero, BROAD, True)
+        yield SweepStudy(f"hetero-{key}", key, labels, 30, "hetero", HETERO_TRAJECTORIES, domain.n_hetero, BROAD, True)
         n = HIDDEN_TRAJECTORIES
-        yield Study(f"hidden-{key}", key, HIDDEN_LABELS, 25, "known_basis", n, domain.n_hidden, BROAD, True)
+        yield SweepStudy(f"hidden-{key}", key, HIDDEN_LABELS, 25, "known_basis", n, domain.n_hidden, BROAD, True)
 
 
 def jobs(budget: Budget) -> list[Measurement]:
@@ -184,13 +184,13 @@ def _learning(budget: Budget) -> Iterator[Measurement]:
 
 
 def _novel(budget: Budget) -> Iterator[Measurement]:
-    yield from _novel_of(Study("novel-HC", "HC", (ENAC, RWR, *BASES), 20), budget)
+    yield from _novel_of(SweepStudy("novel-HC", "HC", (ENAC, RWR, *BASES), 20), budget)
     yield from _novel_of(
-        Study("novel-CP", "CP", (REINFORCE, *BASES_R), 40, "hetero", HETERO_TRAJECTORIES, 3, BROAD, True), budget
+        SweepStudy("novel-CP", "CP", (REINFORCE, *BASES_R), 40, "hetero", HETERO_TRAJECTORIES, 3, BROAD, True), budget
     )
 
 
-def _novel_of(study: Study, budget: Budget) -> Iterator[Measurement]:
+def _novel_of(study: SweepStudy, budget: Budget) -> Iterator[Measurement]:
     for label in study.labels:
         settings = {
             **study.settings(label, budget),
