@@ -165,7 +165,7 @@ QUICK = Budget(
 
 
 @dataclass(frozen=True)
-class Study:
+class RoundStudy:
     """Methods side by side on the same tasks.
 
     Attributes:
@@ -211,15 +211,15 @@ def _common(system: str, budget: Budget) -> dict[str, Any]:
     return {"env": of.env, "n_tasks": budget.n_tasks, "share": of.share, "nominal": of.nominal}
 
 
-def studies() -> Iterator[Study]:
+def studies() -> Iterator[RoundStudy]:
     """All studies of learning but those of the spectral bounds."""
     for key, of in SYSTEMS.items():
         beyond = [BEYOND, *of.beyond]
-        yield Study(f"free-{key}", key, FREE, of.free)
-        yield Study(f"bound-{key}", key, BOUND, of.bound, region=beyond)
+        yield RoundStudy(f"free-{key}", key, FREE, of.free)
+        yield RoundStudy(f"bound-{key}", key, BOUND, of.bound, region=beyond)
         for width in WIDTHS:
             for name, factor in STEPS.items():
-                yield Study(
+                yield RoundStudy(
                     until_name(key, width, name),
                     key,
                     UNTIL,
@@ -230,7 +230,7 @@ def studies() -> Iterator[Study]:
                     factor=factor,
                 )
         if of.shown is not None:
-            yield Study(f"path-{key}", key, PATHS, PATH_ROUNDS, ONE, beyond)
+            yield RoundStudy(f"path-{key}", key, PATHS, PATH_ROUNDS, ONE, beyond)
 
 
 def until_name(system: str, width: float, step: str) -> str:
@@ -260,7 +260,7 @@ def _spectral(budget: Budget) -> Iterator[Measurement]:
     for key in ("SM", "CP"):
         of = SYSTEMS[key]
         for kind, region in (("free", None), ("bound", [BEYOND, *of.beyond])):
-            study = Study(f"spectral-{kind}-{key}", key, SPECTRAL, of.bound, region=region)
+            study = RoundStudy(f"spectral-{kind}-{key}", key, SPECTRAL, of.bound, region=region)
             for label in SPECTRAL:
                 for p, q in BOUNDS:
                     settings = study.settings(label, budget, p=p, q=q)

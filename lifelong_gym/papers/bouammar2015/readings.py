@@ -32,7 +32,7 @@ def to_optimum(summary: Summary, study: str, label: str) -> Interval:
 
 
 def with_sets(summary: Summary) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Study, method and figures of all runs in which something was to be kept."""
+    """RoundStudy, method and figures of all runs in which something was to be kept."""
     for study, variants in summary["learning"].items():
         for label, of in variants.items():
             if "checked" in of:
