@@ -24,7 +24,7 @@ from lifelong_gym.papers.bouammar2015.paper import PAPER
 from lifelong_gym.papers.bouammar2015.readings import length
 from lifelong_gym.papers.jobs import Measurement
 
-TINY = plan.Budget(
+TINY = plan.RoundBudget(
     True, n_tasks=3, n_seeds=1, share=0.0, n_rounds=(10, 40), n_joint=(10, 40), n_starts=0, n_games=2, n_spectral=1
 )
 COMMITTED = Path(__file__).parents[1] / "docs" / "results"

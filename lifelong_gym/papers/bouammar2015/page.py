@@ -9,7 +9,7 @@ from lifelong_gym.papers.bouammar2015 import methods, plan, tables
 from lifelong_gym.papers.bouammar2015.acceptance import expectations
 from lifelong_gym.papers.bouammar2015.claims import TIE, claims
 from lifelong_gym.papers.bouammar2015.learning import N_STARTS
-from lifelong_gym.papers.bouammar2015.plan import Budget
+from lifelong_gym.papers.bouammar2015.plan import RoundBudget
 from lifelong_gym.papers.findings import claims_section, expectations_section, warning
 from lifelong_gym.papers.paper import Summary
 
@@ -125,10 +125,10 @@ def written(summary: Summary, budget: Mapping[str, Any], figures: str = FIGURES)
 
     Args:
         summary: see `summarised`.
-        budget: attributes of the `Budget`.
+        budget: attributes of the `RoundBudget`.
         figures: folder of the figures, relative to the page.
     """
-    given = Budget(**budget)
+    given = RoundBudget(**budget)
     return "\n".join(
         [
             INTRODUCTION.format(

@@ -120,7 +120,7 @@ UNTIL_ROUNDS, PATH_ROUNDS = 100, 40
 
 
 @dataclass(frozen=True)
-class Budget:
+class RoundBudget:
     """How much is run.
 
     Attributes:
@@ -150,8 +150,8 @@ class Budget:
         return max(2, round(full * self.share))
 
 
-FULL = Budget()
-QUICK = Budget(
+FULL = RoundBudget()
+QUICK = RoundBudget(
     quick=True,
     n_tasks=5,
     n_seeds=2,
@@ -188,7 +188,7 @@ class RoundStudy:
     decay: bool = True
     factor: float = 1.0
 
-    def settings(self, label: str, budget: Budget, **learner: Any) -> dict[str, Any]:
+    def settings(self, label: str, budget: RoundBudget, **learner: Any) -> dict[str, Any]:
         """Of one method's jobs; further arguments are its own."""
         of = SYSTEMS[self.system]
         made = all_methods(of.n_trajectories, of.sigma, of.n_basis, MAX_KL)[label]
@@ -205,7 +205,7 @@ class RoundStudy:
         }
 
 
-def _common(system: str, budget: Budget) -> dict[str, Any]:
+def _common(system: str, budget: RoundBudget) -> dict[str, Any]:
     """What decides tasks and where policies start."""
     of = SYSTEMS[system]
     return {"env": of.env, "n_tasks": budget.n_tasks, "share": of.share, "nominal": of.nominal}
@@ -243,12 +243,12 @@ def spectral_name(label: str, bounds: tuple[float, float]) -> str:
     return f"{label}, p={bounds[0]:g}, q={bounds[1]:g}"
 
 
-def jobs(budget: Budget) -> list[Measurement]:
+def jobs(budget: RoundBudget) -> list[Measurement]:
     """All jobs, the longest first."""
     return [*_games(budget), *_learning(budget), *_spectral(budget), *_inside(budget)]
 
 
-def _learning(budget: Budget) -> Iterator[Measurement]:
+def _learning(budget: RoundBudget) -> Iterator[Measurement]:
     for study in studies():
         n_seeds = 1 if study.order == ONE else budget.n_seeds
         for label in study.labels:
@@ -256,7 +256,7 @@ def _learning(budget: Budget) -> Iterator[Measurement]:
             yield from (Measurement(study.name, label, seed, LEARN, settings) for seed in range(n_seeds))
 
 
-def _spectral(budget: Budget) -> Iterator[Measurement]:
+def _spectral(budget: RoundBudget) -> Iterator[Measurement]:
     for key in ("SM", "CP"):
         of = SYSTEMS[key]
         for kind, region in (("free", None), ("bound", [BEYOND, *of.beyond])):
@@ -268,7 +268,7 @@ def _spectral(budget: Budget) -> Iterator[Measurement]:
                         yield Measurement(study.name, spectral_name(label, (p, q)), seed, LEARN, settings)
 
 
-def _inside(budget: Budget) -> Iterator[Measurement]:
+def _inside(budget: RoundBudget) -> Iterator[Measurement]:
     for key in SYSTEMS:
         settings = {**_common(key, budget), "widths": (*WIDTHS, 1.2), "n_policies": 100}
         yield from (Measurement(INSIDE, key, seed, DRAW, settings) for seed in range(budget.n_seeds))
@@ -279,7 +279,7 @@ def game_name(variant: str, order: str, basis: str) -> str:
     return f"{variant} {order} {basis}"
 
 
-def _games(budget: Budget) -> Iterator[Measurement]:
+def _games(budget: RoundBudget) -> Iterator[Measurement]:
     for variant, order, basis in itertools.product(VARIANTS, ORDERS, BASES):
         settings = {
             **GAME,
