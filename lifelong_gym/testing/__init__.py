@@ -16,7 +16,7 @@ from typing import Any
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.testing.behaviour import check_boundaries, check_seeds, check_spaces
-from lifelong_gym.testing.common import Faults, running
+from lifelong_gym.testing.common import FaultList, running
 from lifelong_gym.testing.declarations import check_constants, check_declarations, check_docstring
 from lifelong_gym.testing.parameters import check_parameters
 from lifelong_gym.testing.parity import check_parity
@@ -39,14 +39,14 @@ def check_family(id: str, **settings: Any) -> None:
         AssertionError: an observation outside its space, results that the seed doesn't decide, a task that changes
             within an episode; and what `check_parameters` and `check_parity` find.
     """
-    kind, faults = family(id, **own_arguments(id, settings)), Faults(id)
+    kind, faults = family(id, **own_arguments(id, settings)), FaultList(id)
     faults.collect(check_docstring, id, kind)
     if faults.collect(check_declarations, id, kind) and _behaves(id, kind, settings, faults):
         faults.collect(check_parity, id, **settings)
     faults.tell()
 
 
-def _behaves(id: str, kind: KernelFamily, settings: dict[str, Any], faults: Faults) -> bool:
+def _behaves(id: str, kind: KernelFamily, settings: dict[str, Any], faults: FaultList) -> bool:
     """Whether the checks that need no compilation find nothing."""
 
     def run(what: str, check: Callable[..., None], *arguments: Any) -> None:

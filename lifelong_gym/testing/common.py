@@ -34,7 +34,7 @@ def running(id: str, what: str) -> Iterator[None]:
         raise FamilyError(f"{id}: {what} raises {type(error).__name__}: {error}") from error
 
 
-class Faults:
+class FaultList:
     """Collects what checks find, so that an author reads all of it at once.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from lifelong_gym.envs.family import Bounded, Constants, Continuous, KernelFamily, reward_name
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.references.reference import reference_class
-from lifelong_gym.testing.common import Faults, running, task_sets
+from lifelong_gym.testing.common import FaultList, running, task_sets
 
 SECTIONS = (
     "Description",
@@ -28,7 +28,7 @@ SECTIONS = (
 
 def check_declarations(id: str, kind: KernelFamily) -> None:
     """Numbers in their ranges, tuples of equal lengths, presets that can be drawn from; all faults at once."""
-    faults = Faults(id)
+    faults = FaultList(id)
     for fault in [*_wrong_numbers(kind), *_wrong_lengths(kind)]:
         faults.add(fault)
     faults.collect(_check_reference, id, kind)
@@ -80,7 +80,7 @@ def _check_preset(id: str, kind: KernelFamily, preset: str) -> None:
 
 def check_docstring(id: str, kind: KernelFamily) -> None:
     """The sections of an env's docstring, in Gymnasium's order."""
-    faults = Faults(id)
+    faults = FaultList(id)
     text = inspect.getdoc(type(kind)) or ""
     found = [title for title in re.findall(r"^## (.+?)\s*$", text, re.MULTILINE) if title in SECTIONS]
     missing = [section for section in SECTIONS if section not in found]

@@ -13,7 +13,7 @@ from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.tasks.parameter_space import ParameterSpace
 from lifelong_gym.tasks.parameters import Parameter
-from lifelong_gym.testing.common import SEED, Faults, draw_actions, finite_bounds, running
+from lifelong_gym.testing.common import SEED, FaultList, draw_actions, finite_bounds, running
 
 # Rows and steps of an attempt. Most parameters show at once; a cell of a maze must be found first.
 ATTEMPTS = ((8, 25), (256, 500))
@@ -32,7 +32,7 @@ def check_parameters(id: str, **settings: Any) -> None:
         FamilyError: the family's functions don't run.
     """
     kind = family(id, **own_arguments(id, settings))
-    faults = Faults(id)
+    faults = FaultList(id)
     with running(id, "stepping"):
         for parameter in kind.parameters:
             faults.collect(_check, id, kind, parameter, settings)
