@@ -30,7 +30,9 @@ from lifelong_gym.references.linear import Trial
 from lifelong_gym.references.lqr import lqr_policies
 from lifelong_gym.wrappers import Channel, graph_of
 
-TINY = plan.Budget(True, n_tasks=4, n_seeds=1, n_trajectories=12, share=0.0, n_problems=1, n_novel=1, n_iterations=10)
+TINY = plan.SweepBudget(
+    True, n_tasks=4, n_seeds=1, n_trajectories=12, share=0.0, n_problems=1, n_novel=1, n_iterations=10
+)
 COMMITTED = Path(__file__).parents[1] / "docs" / "results"
 
 

@@ -10,7 +10,7 @@ from lifelong_gym.papers.paper import Summary
 from lifelong_gym.papers.zhan2017 import methods, plan, tables
 from lifelong_gym.papers.zhan2017.acceptance import expectations
 from lifelong_gym.papers.zhan2017.claims import claims
-from lifelong_gym.papers.zhan2017.plan import Budget
+from lifelong_gym.papers.zhan2017.plan import SweepBudget
 
 FIGURES = "zhan2017"
 
@@ -134,10 +134,10 @@ def written(summary: Summary, budget: Mapping[str, Any], figures: str = FIGURES)
 
     Args:
         summary: see `summarised`.
-        budget: attributes of the `Budget`.
+        budget: attributes of the `SweepBudget`.
         figures: folder of the figures, relative to the page.
     """
-    given = Budget(**budget)
+    given = SweepBudget(**budget)
     return "\n".join(
         [
             INTRODUCTION.format(
@@ -155,7 +155,7 @@ def written(summary: Summary, budget: Mapping[str, Any], figures: str = FIGURES)
     )
 
 
-def _sections(summary: Summary, budget: Budget, figures: str) -> str:
+def _sections(summary: Summary, budget: SweepBudget, figures: str) -> str:
     studies = tables.main_studies()
     paper = {"paper-HC": "Table 1's draws"}
     few = {"few-HC": "HC", "few-DM": "DM"}

@@ -72,7 +72,7 @@ LOSS = 0.1
 
 
 @dataclass(frozen=True)
-class Budget:
+class SweepBudget:
     """How much is run.
 
     Attributes:
@@ -100,8 +100,10 @@ class Budget:
         return max(2, round(full * self.share))
 
 
-FULL = Budget()
-QUICK = Budget(True, n_tasks=10, n_seeds=3, n_trajectories=20, share=0.12, n_problems=3, n_novel=1, n_iterations=50)
+FULL = SweepBudget()
+QUICK = SweepBudget(
+    True, n_tasks=10, n_seeds=3, n_trajectories=20, share=0.12, n_problems=3, n_novel=1, n_iterations=50
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class SweepStudy:
     sigma: float | None = None
     bias: bool = False
 
-    def settings(self, label: str, budget: Budget) -> dict[str, Any]:
+    def settings(self, label: str, budget: SweepBudget) -> dict[str, Any]:
         """Of one method's jobs."""
         domain = DOMAINS[self.domain]
         made = all_methods(
@@ -171,26 +173,26 @@ def studies() -> Iterator[SweepStudy]:
         yield SweepStudy(f"hidden-{key}", key, HIDDEN_LABELS, 25, "known_basis", n, domain.n_hidden, BROAD, True)
 
 
-def jobs(budget: Budget) -> list[Measurement]:
+def jobs(budget: SweepBudget) -> list[Measurement]:
     """All jobs, the longest first."""
     return [*_consensus(budget), *_truth(budget), *_learning(budget), *_novel(budget)]
 
 
-def _learning(budget: Budget) -> Iterator[Measurement]:
+def _learning(budget: SweepBudget) -> Iterator[Measurement]:
     for study in studies():
         for label in study.labels:
             settings = study.settings(label, budget)
             yield from (Measurement(study.name, label, seed, LEARN, settings) for seed in range(budget.n_seeds))
 
 
-def _novel(budget: Budget) -> Iterator[Measurement]:
+def _novel(budget: SweepBudget) -> Iterator[Measurement]:
     yield from _novel_of(SweepStudy("novel-HC", "HC", (ENAC, RWR, *BASES), 20), budget)
     yield from _novel_of(
         SweepStudy("novel-CP", "CP", (REINFORCE, *BASES_R), 40, "hetero", HETERO_TRAJECTORIES, 3, BROAD, True), budget
     )
 
 
-def _novel_of(study: SweepStudy, budget: Budget) -> Iterator[Measurement]:
+def _novel_of(study: SweepStudy, budget: SweepBudget) -> Iterator[Measurement]:
     for label in study.labels:
         settings = {
             **study.settings(label, budget),
@@ -210,12 +212,12 @@ WHITENED_GRID = (0.1, PENALTY, 1.0, 3.0, 10.0)
 RAW_GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
-def most_whitened(budget: Budget) -> int:
+def most_whitened(budget: SweepBudget) -> int:
     """Iterations of ADMM where it is whitened."""
     return min(2 * budget.n_iterations, 300)
 
 
-def _consensus(budget: Budget) -> Iterator[Measurement]:
+def _consensus(budget: SweepBudget) -> Iterator[Measurement]:
     """Algorithm 1 on every domain, Algorithm 2 on the helicopter; then graphs."""
     common = {
         "n_problems": budget.n_problems,
@@ -240,7 +242,7 @@ def _consensus(budget: Budget) -> Iterator[Measurement]:
         yield Measurement("consensus", f"{key} {algorithm} {graph}", 0, CONSENSUS, settings)
 
 
-def _truth(budget: Budget) -> Iterator[Measurement]:
+def _truth(budget: SweepBudget) -> Iterator[Measurement]:
     for key, domain in DOMAINS.items():
         settings = {
             "env": domain.env,
