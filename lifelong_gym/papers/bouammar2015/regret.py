@@ -100,7 +100,7 @@ def losses_of(game: Game, played: Played, policies: FloatArray) -> FloatArray:
     return game.losses(played.tasks, policies[played.tasks])[np.arange(len(played.tasks)), played.which]
 
 
-class Outcome(NamedTuple):
+class Hindsight(NamedTuple):
     """Of a game.
 
     Attributes:
@@ -114,7 +114,7 @@ class Outcome(NamedTuple):
     agreement: float
 
 
-def outcome(game: Game, played: Played, basis: str, n_random: int, seed: int) -> Outcome:
+def outcome(game: Game, played: Played, basis: str, n_random: int, seed: int) -> Hindsight:
     """Compare a game with the best in hindsight."""
     summed = game.hindsight(played.tasks, played.which)
     charged = float(played.losses.sum())
@@ -126,7 +126,7 @@ def outcome(game: Game, played: Played, basis: str, n_random: int, seed: int) ->
     regret = np.cumsum(played.losses - compared[int(totals.argmin())])
     free = best_policies(game.sets, summed, np.eye(len(game.basis)))
     alike = np.mean(totals - totals.min() <= ALIKE * abs(charged - totals.min()))
-    return Outcome(regret, charged - float(losses_of(game, played, free).sum()), float(alike))
+    return Hindsight(regret, charged - float(losses_of(game, played, free).sum()), float(alike))
 
 
 def measure(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -140,8 +140,8 @@ def measure(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
     Returns:
         For each number of rounds ``regret``, ``regret_per_task_optimum``, ``loss`` (what was charged), ``agreement``
-        (see `Outcome`) and ``seconds`` of the processor. ``curve``: regret of the longest game after the rounds ``at``.
-        ``violations`` of ``A theta <= b`` in all games, among ``checks`` policies.
+        (see `Hindsight`) and ``seconds`` of the processor. ``curve``: regret of the longest game after the rounds
+        ``at``. ``violations`` of ``A theta <= b`` in all games, among ``checks`` policies.
     """
     game = Game.drawn(settings["n_tasks"], settings["d"], settings["k"], settings["seed"])
     figures: dict[str, Any] = {name: [] for name in ("regret", "regret_per_task_optimum", "loss", "agreement")}
