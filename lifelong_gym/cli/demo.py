@@ -36,7 +36,7 @@ COLUMNS = ("jump-start", f"area to sweep {EARLY}", "area to the end", "asymptote
 
 
 @dataclass(frozen=True)
-class Budget:
+class DemoBudget:
     """How much is run.
 
     Attributes:
@@ -65,7 +65,7 @@ def performance(tasks: TaskSet, theta: FloatArray) -> FloatArray:
     return np.asarray(run.returns.mean(axis=1) / family(ENV).horizon)
 
 
-class Evaluation(BaseCallback):
+class Recorder(BaseCallback):
     """Performance in every task before learning and after each sweep."""
 
     def __init__(self, tasks: TaskSet, swept: Callable[[], None]) -> None:
@@ -88,7 +88,9 @@ class Evaluation(BaseCallback):
         return theta
 
 
-def learn(tasks: TaskSet, budget: Budget, swept: Callable[[str], None]) -> tuple[dict[str, FloatArray], dict[str, Any]]:
+def learn(
+    tasks: TaskSet, budget: DemoBudget, swept: Callable[[str], None]
+) -> tuple[dict[str, FloatArray], dict[str, Any]]:
     """Run all methods with all seeds.
 
     Returns:
@@ -100,11 +102,11 @@ def learn(tasks: TaskSet, budget: Budget, swept: Callable[[str], None]) -> tuple
     for name, make in METHODS.items():
         runs = []
         for seed in range(budget.n_seeds):
-            evaluation = Evaluation(tasks, lambda name=name: swept(name))  # type: ignore[misc]
+            recorder = Recorder(tasks, lambda name=name: swept(name))  # type: ignore[misc]
             learner = make(env=_parallel(tasks), n_trajectories=budget.n_trajectories, seed=seed)
-            learner.learn(total, callback=evaluation)
+            learner.learn(total, callback=recorder)
             learners.setdefault(name, learner)
-            runs.append(evaluation.history)
+            runs.append(recorder.history)
         curves[name] = np.array(runs)
     return curves, learners
 
@@ -149,7 +151,7 @@ def table(rows: Mapping[str, Mapping[str, Interval]]) -> Table:
     return result
 
 
-def run(folder: Path, budget: Budget, console: Console) -> None:
+def run(folder: Path, budget: DemoBudget, console: Console) -> None:
     """Learn, compare, and write table, plot, animation and result file into ``folder``."""
     from lifelong_gym.cli.animation import animate
     from lifelong_gym.reports.plots import learning_curves
@@ -189,7 +191,7 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
 
 
-def _introduction(budget: Budget) -> str:
+def _introduction(budget: DemoBudget) -> str:
     return (
         f"[bold]Lifelong learning on {budget.n_tasks} cart-poles[/bold]\n"
         "Each has its own masses, pole and motor, and sensors that may be wired the wrong way\n"
@@ -219,7 +221,7 @@ def _verdict(curves: Mapping[str, FloatArray]) -> str:
     )
 
 
-def _settings(tasks: TaskSet, budget: Budget) -> dict[str, Any]:
+def _settings(tasks: TaskSet, budget: DemoBudget) -> dict[str, Any]:
     return {
         "env": ENV,
         "tasks": tasks.to_dict(),

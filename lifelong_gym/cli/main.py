@@ -68,9 +68,9 @@ def demo(
 
     Example: `lifelong demo --seeds 5`
     """
-    from lifelong_gym.cli.demo import Budget, run
+    from lifelong_gym.cli.demo import DemoBudget, run
 
-    run(folder, Budget(n_seeds=seeds, n_sweeps=sweeps), console)
+    run(folder, DemoBudget(n_seeds=seeds, n_sweeps=sweeps), console)
 
 
 @app.command("list")
