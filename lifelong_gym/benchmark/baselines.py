@@ -64,7 +64,7 @@ class Zero:
         return np.zeros((len(observations), *self._space.shape), self._space.dtype)
 
 
-class Reference:
+class BestKnown:
     """The best policy known of each task, as the family names it."""
 
     def __init__(self, env: CoreVecEnv, seed: int = 0) -> None:

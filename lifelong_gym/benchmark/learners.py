@@ -20,7 +20,7 @@ GROUP = "lifelong_gym.agents"
 BASELINES = {
     "random": "lifelong_gym.benchmark.baselines:Random",
     "zero": "lifelong_gym.benchmark.baselines:Zero",
-    "reference": "lifelong_gym.benchmark.baselines:Reference",
+    "reference": "lifelong_gym.benchmark.baselines:BestKnown",
 }
 SB3 = ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")
 CONTRIB = ("ARS", "CrossQ", "QRDQN", "RecurrentPPO", "TQC", "TRPO")
