@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.arguments import argument_values
-from lifelong_gym.envs.backends.rollout_plan import Plan
+from lifelong_gym.envs.backends.rollout_plan import RolloutPlan
 from lifelong_gym.envs.core import DEFAULT_N_TASKS, Core, numba_compiles
 from lifelong_gym.envs.family import Continuous, KernelFamily, reward_name
 from lifelong_gym.errors import as_float, floats, integer, one_of
@@ -237,7 +237,7 @@ def _plan(
     reward: str | None,
     seed: int,
     first_visit: int,
-) -> Plan:
+) -> RolloutPlan:
     if not isinstance(family.actions, Continuous):
         raise ValueError(f"`family` must have continuous actions. Received {type(family).__name__}")
     task_set = family.parameters.sample(DEFAULT_N_TASKS) if tasks is None else TaskSet.of(family.parameters, tasks)
@@ -254,7 +254,7 @@ def _plan(
             family.check_state(state)
     if weights is not None:
         weights = _broadcast("weights", weights, (n_tasks, n_trajectories, horizon), n)
-    return Plan(
+    return RolloutPlan(
         family=family,
         tasks=task_set,
         task=task,

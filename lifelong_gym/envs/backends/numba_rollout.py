@@ -18,7 +18,7 @@ from lifelong_gym.envs.backends.numba_compile import (
 )
 from lifelong_gym.envs.backends.numba_math import accumulate, load, outer, packed_square, store
 from lifelong_gym.envs.backends.numba_tables import tables_of
-from lifelong_gym.envs.backends.rollout_plan import Plan, RolloutSums, TrajectoryArrays
+from lifelong_gym.envs.backends.rollout_plan import RolloutPlan, RolloutSums, TrajectoryArrays
 from lifelong_gym.envs.backends.text import Program, Text
 from lifelong_gym.envs.backends.threads import in_chunks
 from lifelong_gym.numerics.philox import normal_pair, uniform_pair
@@ -228,7 +228,7 @@ def compiled(text: Text, bias: bool, width: int) -> SimpleNamespace:
     return SimpleNamespace(**functions, advance_block=given["advance_block"], n_sums=n_sums)
 
 
-def _prepared(plan: Plan, width: int) -> tuple[SimpleNamespace, tuple[object, ...]]:
+def _prepared(plan: RolloutPlan, width: int) -> tuple[SimpleNamespace, tuple[object, ...]]:
     """The plan's compiled code, and the arguments that all of its loops begin with."""
     program = Program.of(plan.family, plan.tasks, plan.reward)
     code = compiled(program.text, plan.bias, width)
@@ -239,7 +239,7 @@ def _prepared(plan: Plan, width: int) -> tuple[SimpleNamespace, tuple[object, ..
     return code, (*where, plan.theta, states, n_states, k0, k1, plan.sigma, plan.horizon)
 
 
-def sums(plan: Plan, width: int = LANES) -> RolloutSums:
+def sums(plan: RolloutPlan, width: int = LANES) -> RolloutSums:
     """Sums over each trajectory."""
     code, arguments = _prepared(plan, width)
     out = np.empty((len(plan.task), code.n_sums))
@@ -248,7 +248,7 @@ def sums(plan: Plan, width: int = LANES) -> RolloutSums:
     return RolloutSums.split(plan, out)
 
 
-def trajectories(plan: Plan, width: int = LANES) -> TrajectoryArrays:
+def trajectories(plan: RolloutPlan, width: int = LANES) -> TrajectoryArrays:
     """Everything that happened."""
     code, arguments = _prepared(plan, width)
     arrays = TrajectoryArrays.empty(plan)

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.envs.backends.kernels import bind_family, bind_policy
-from lifelong_gym.envs.backends.rollout_plan import Plan, RolloutSums, TrajectoryArrays
+from lifelong_gym.envs.backends.rollout_plan import RolloutPlan, RolloutSums, TrajectoryArrays
 from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.numerics import numpy_math, philox
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import outer, packed_square
 
 
-def sums(plan: Plan) -> RolloutSums:
+def sums(plan: RolloutPlan) -> RolloutSums:
     """Sums over each trajectory."""
     n = len(plan.task)
     n_fisher = plan.n_features * (plan.n_features + 1) // 2
@@ -23,14 +23,14 @@ def sums(plan: Plan) -> RolloutSums:
     return RolloutSums.split(plan, columns)
 
 
-def trajectories(plan: Plan) -> TrajectoryArrays:
+def trajectories(plan: RolloutPlan) -> TrajectoryArrays:
     """Everything that happened."""
     arrays = TrajectoryArrays.empty(plan)
     _run(plan, None, arrays)
     return arrays
 
 
-def _run(plan: Plan, columns: FloatArray | None, arrays: TrajectoryArrays | None) -> None:
+def _run(plan: RolloutPlan, columns: FloatArray | None, arrays: TrajectoryArrays | None) -> None:
     n, family = len(plan.task), plan.family
     program = Program.of(family, plan.tasks, plan.reward)
     kernels = bind_family(program.text, numpy_math.binder())
@@ -69,7 +69,7 @@ def _run(plan: Plan, columns: FloatArray | None, arrays: TrajectoryArrays | None
 class _Normals:
     """The policy noise of an episode: draw d is element ``d % 2`` of pair ``d // 2``."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RolloutPlan) -> None:
         self._plan = plan
         self._left: list[Any] = []
         self._pair = 0

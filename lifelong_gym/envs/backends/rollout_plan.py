@@ -12,7 +12,7 @@ from lifelong_gym.tasks.task_set import TaskSet
 
 
 @dataclass(frozen=True)
-class Plan:
+class RolloutPlan:
     """Checked arguments; n = n_tasks * n_trajectories.
 
     Attributes:
@@ -65,7 +65,7 @@ class RolloutSums:
     features_squared: FloatArray
 
     @classmethod
-    def split(cls, plan: Plan, columns: FloatArray) -> RolloutSums:
+    def split(cls, plan: RolloutPlan, columns: FloatArray) -> RolloutSums:
         """From an array whose columns hold these sums side by side."""
         n_theta = plan.theta.shape[1]
         steps = columns[:, 1].astype(np.int64)
@@ -89,7 +89,7 @@ class TrajectoryArrays:
     alive: BoolArray
 
     @classmethod
-    def empty(cls, plan: Plan) -> TrajectoryArrays:
+    def empty(cls, plan: RolloutPlan) -> TrajectoryArrays:
         """Room for a plan's trajectories."""
         n, horizon = len(plan.task), plan.horizon
         return cls(
