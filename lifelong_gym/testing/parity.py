@@ -47,7 +47,7 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ParityPlan:
     """What every interface is to do: row i, seeded with ``seeds[i]``, runs task ``i mod n_tasks``.
 
     Attributes:
@@ -72,7 +72,7 @@ class Plan:
         """Number of episodes."""
         return int(self.actions.shape[1])
 
-    def on(self, backend: str) -> Plan:
+    def on(self, backend: str) -> ParityPlan:
         """The same on another backend."""
         return replace(self, settings={**self.settings, "backend": backend})
 
@@ -121,13 +121,13 @@ def check_parity(id: str, **settings: Any) -> None:
             _check_rollout(kind, plan)
 
 
-def _plan(id: str, kind: KernelFamily, settings: dict[str, Any]) -> Plan:
+def _plan(id: str, kind: KernelFamily, settings: dict[str, Any]) -> ParityPlan:
     n_rows, horizon = 2 * len(settings["tasks"]), settings.get("horizon") or kind.horizon
     actions = draw_actions(kind.actions.space, (n_rows, N_EPISODES, horizon))
-    return Plan(id, settings, [SEED + row for row in range(n_rows)], actions)
+    return ParityPlan(id, settings, [SEED + row for row in range(n_rows)], actions)
 
 
-def _check_ways(plan: Plan, backends: Sequence[str]) -> None:
+def _check_ways(plan: ParityPlan, backends: Sequence[str]) -> None:
     """Single and vector env on these backends, the other interfaces on the last one."""
     expected = single(plan.on("python"))
     for backend in backends:
@@ -142,7 +142,7 @@ def _check_ways(plan: Plan, backends: Sequence[str]) -> None:
             _check_autoreset(variant, mode)
 
 
-def single(plan: Plan) -> History:
+def single(plan: ParityPlan) -> History:
     """Row by row, through `gymnasium.make`."""
     history: History = []
     for row, seed in enumerate(plan.seeds):
@@ -162,7 +162,7 @@ def single(plan: Plan) -> History:
     return history
 
 
-def vector(plan: Plan) -> History:
+def vector(plan: ParityPlan) -> History:
     """All rows at once, through `gymnasium.make_vec`, ended ones beginning anew in the same step."""
     env: Any = gym.make_vec(plan.id, num_envs=len(plan.seeds), autoreset_mode="SameStep", **plan.settings)
     tasks = env.unwrapped.core.task_of_row
@@ -181,7 +181,7 @@ def vector(plan: Plan) -> History:
     return history
 
 
-def parallel(plan: Plan) -> History:
+def parallel(plan: ParityPlan) -> History:
     """One row a task, through `pettingzoo.make`."""
     env = pettingzoo.make("parallel", plan.id, **plan.settings)
     history: History = [[] for _ in env.possible_agents]
@@ -198,7 +198,7 @@ def parallel(plan: Plan) -> History:
     return history
 
 
-def sb3(plan: Plan) -> History:
+def sb3(plan: ParityPlan) -> History:
     """All rows at once, through `as_vec_env`."""
     env: Any = as_vec_env(gym.make_vec(plan.id, num_envs=len(plan.seeds), **plan.settings).unwrapped)
     env.seed(plan.seeds[0])
@@ -223,14 +223,14 @@ def _as_sb3_has_it(episode: Episode) -> Episode:
     return Episode(episode.task, episode.observation, rewards, episode.terminated, truncated, episode.failed)
 
 
-def _compare(expected: History, way: Callable[[Plan], History], plan: Plan) -> None:
+def _compare(expected: History, way: Callable[[ParityPlan], History], plan: ParityPlan) -> None:
     name = f"{way.__name__} env on {plan.settings.get('backend', 'numba')}"
     with running(plan.id, name):
         found = way(plan)
     _compare_episodes(plan, name, expected, found)
 
 
-def _compare_episodes(plan: Plan, way: str, expected: History, found: History) -> None:
+def _compare_episodes(plan: ParityPlan, way: str, expected: History, found: History) -> None:
     for row, episodes in enumerate(found):
         for k in range(plan.n_episodes):
             for name, values in vars(episodes[k]).items():
@@ -250,7 +250,7 @@ def _first_difference(a: list[Any], b: list[Any]) -> int | None:
     return None if len(a) == len(b) else min(len(a), len(b))
 
 
-def _check_autoreset(plan: Plan, mode: AutoresetMode) -> None:
+def _check_autoreset(plan: ParityPlan, mode: AutoresetMode) -> None:
     """Native rows against SyncVectorEnv of single envs, each staying in its row's task; row 1 resets on its own."""
     n_rows, n_steps = len(plan.seeds), int(2.2 * plan.actions.shape[2])
     native: Any = gym.make_vec(plan.id, num_envs=n_rows, autoreset_mode=mode.value, **plan.settings)
@@ -285,14 +285,14 @@ def _check_same(a: Any, b: Any, where: str) -> None:
         raise AssertionError(f"{where}: {a!r} instead of {b!r}")
 
 
-def _check_rollout(kind: KernelFamily, plan: Plan) -> None:
+def _check_rollout(kind: KernelFamily, plan: ParityPlan) -> None:
     """Trajectories of random policies against single envs that take the same actions."""
     assert isinstance(kind.actions, Continuous)
     n_theta = kind.actions.size * (kind.observations.size + 1)
     theta = np.random.default_rng(SEED).normal(size=(plan.n_tasks, n_theta))
     given = {name: plan.settings[name] for name in ("tasks", "reward", "horizon") if name in plan.settings}
     ran = rollout(kind, theta=theta, n_trajectories=N_EPISODES, seed=SEED, trajectories=True, **given)
-    replay = Plan(plan.id, plan.settings, [SEED] * plan.n_tasks, ran.actions)
+    replay = ParityPlan(plan.id, plan.settings, [SEED] * plan.n_tasks, ran.actions)
     expected = single(replay)
     found = [[Episode([], []) for _ in row] for row in expected]
     for row, episodes in enumerate(expected):
