@@ -36,9 +36,9 @@ def settings(study: str, label: str, **more: Any) -> dict[str, Any]:
     return {**STUDIES[study].settings(label, TINY), "seed": 0, **more}
 
 
-def system(study: str) -> learning.System:
+def situation(study: str) -> learning.Situation:
     """As its jobs have it."""
-    return learning.System.of(settings(study, methods.PG))
+    return learning.Situation.of(settings(study, methods.PG))
 
 
 def quiet(share: float) -> None:
@@ -52,7 +52,7 @@ def quiet(share: float) -> None:
 @pytest.mark.parametrize("key", list(plan.SYSTEMS))
 def test_safe_sets_leave_the_optimum_out_but_not_all_that_controls(key: str) -> None:
     """All gains that aren't small are weaker than the optimal ones; anchors are inside and stable."""
-    of = system(f"bound-{key}")
+    of = situation(f"bound-{key}")
     assert of.sets is not None
     assert not of.safe(of.optimal).any()
     anchors = of.anchors(settings(f"bound-{key}", methods.PPG))
@@ -67,7 +67,7 @@ def test_safe_sets_leave_the_optimum_out_but_not_all_that_controls(key: str) -> 
 @pytest.mark.parametrize("key", list(plan.SYSTEMS))
 def test_boxes_around_the_optimum_leave_the_start_out(key: str) -> None:
     """Else nothing would have to be learned to become safe."""
-    of = system(plan.until_name(key, plan.WIDTHS[0], next(iter(plan.STEPS))))
+    of = situation(plan.until_name(key, plan.WIDTHS[0], next(iter(plan.STEPS))))
     assert of.safe(of.optimal).all()
     assert not of.safe(np.broadcast_to(of.start, of.optimal.shape)).any()
 
@@ -96,7 +96,7 @@ def test_some_policies_around_the_optimum_do_not_control() -> None:
 def test_all_methods_begin_at_the_same_policies(label: str) -> None:
     """And keep them where they haven't observed a task, unless they start warm."""
     wanted = settings("free-CP", label)
-    of = learning.System.of(wanted)
+    of = learning.Situation.of(wanted)
     learner = of.learner(wanted)
     np.testing.assert_array_equal(learner.policy.thetas, np.broadcast_to(of.start, of.optimal.shape))
     learner.env.core.admit([1])
@@ -109,7 +109,7 @@ def test_all_methods_begin_at_the_same_policies(label: str) -> None:
 def test_costs_are_those_of_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the env's own, one after another from the same seed."""
     monkeypatch.setattr(learning, "N_STARTS", 4)
-    of = system("free-SM")
+    of = situation("free-SM")
     env, seed = gym.make(of.env, tasks=of.tasks), learning.EVALUATION_SEED
     policy = of.learner(settings("free-SM", methods.PG)).policy.with_thetas(of.optimal[[1]])
     total = 0.0
@@ -123,7 +123,7 @@ def test_costs_are_those_of_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_observations_until_safe_are_counted() -> None:
     """Until the first time, by task; what happens later is told apart."""
-    of = system("bound-SM")
+    of = situation("bound-SM")
     assert of.sets is not None
     safe = np.stack([one.centre()[0] for one in of.sets])
     outside = of.optimal

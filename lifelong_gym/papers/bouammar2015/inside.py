@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.papers.bouammar2015.learning import System
+from lifelong_gym.papers.bouammar2015.learning import Situation
 from lifelong_gym.papers.bouammar2015.regions import AROUND, scales
 
 Progress = Callable[[float], None]
@@ -19,12 +19,12 @@ def measure(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     Returns:
         ``unstable``: share of closed loops, linearised at the goal, that don't contract, for each of ``widths``.
     """
-    system = System.of({**settings, "region": [AROUND, max(settings["widths"])]})
-    n, d = system.optimal.shape
+    situation = Situation.of({**settings, "region": [AROUND, max(settings["widths"])]})
+    n, d = situation.optimal.shape
     draws = np.random.default_rng(settings["seed"]).uniform(-1.0, 1.0, (settings["n_policies"], n, d))
     shares = []
     for i, width in enumerate(settings["widths"]):
-        thetas = system.optimal + width * scales(system.optimal) * draws
-        shares.append(float(np.mean([system.unstable(theta) / n for theta in thetas])))
+        thetas = situation.optimal + width * scales(situation.optimal) * draws
+        shares.append(float(np.mean([situation.unstable(theta) / n for theta in thetas])))
         progress((i + 1) / len(settings["widths"]))
     return {"unstable": shares}

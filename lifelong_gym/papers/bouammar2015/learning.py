@@ -35,7 +35,7 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class System:
+class Situation:
     """The tasks of one seed, where their policies start, and what is safe.
 
     Attributes:
@@ -53,7 +53,7 @@ class System:
     sets: list[PolicyConstraints] | None
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> System:
+    def of(cls, settings: Mapping[str, Any]) -> Situation:
         """As settings describe it; ``region`` is None, ``["around", width]`` or ``["beyond", low, high]``."""
         env = settings["env"]
         family = registry.family(env)
@@ -162,11 +162,11 @@ class Record:
 class Rounds(BaseCallback):
     """Brings the tasks of each round, and notes what came of it."""
 
-    def __init__(self, system: System, present: list[list[int]], progress: Progress) -> None:
+    def __init__(self, situation: Situation, present: list[list[int]], progress: Progress) -> None:
         """``present``: the tasks of each round."""
         super().__init__()
-        self._system, self._present, self._progress = system, present, progress
-        n = len(system.tasks)
+        self._situation, self._present, self._progress = situation, present, progress
+        n = len(situation.tasks)
         self.record = Record(
             observations=np.zeros(n, np.int64), until=np.full(n, -1, np.int64), again=np.zeros(n, np.int64)
         )
@@ -191,18 +191,18 @@ class Rounds(BaseCallback):
         assert isinstance(env, CoreVecEnv)
         env.core.admit(self._present[i])
         self.record.checked += len(self._present[i])
-        self.record.executed_outside += int((~self._system.safe(theta)[self._present[i]]).sum())
+        self.record.executed_outside += int((~self._situation.safe(theta)[self._present[i]]).sum())
         self._resumed = time.process_time()
 
     def _note(self, done: int) -> None:
         theta, record = self._theta(), self.record
-        safe = self._system.safe(theta)
+        safe = self._situation.safe(theta)
         record.again += ~safe & (record.until >= 0)
         record.until = np.where(safe & (record.until < 0), record.observations, record.until)
         record.path.append(theta[0])
         if done <= EVERY_ROUND or done % THEN == 0 or done == len(self._present):
             record.rounds.append(done)
-            record.costs.append(self._system.costs(theta))
+            record.costs.append(self._situation.costs(theta))
 
     def _theta(self) -> FloatArray:
         theta: FloatArray = self.model.policy.thetas  # type: ignore[assignment]
@@ -229,15 +229,15 @@ def learn(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         is ``"one"`` also what a figure shows of the first task: ``path``, (n_rounds + 1, 2), ``best``, (2,), and
         ``outline`` of its set, (n, 2).
     """
-    system = System.of(settings)
-    learner = system.learner(settings)
+    situation = Situation.of(settings)
+    learner = situation.learner(settings)
     n_rounds, order = settings["rounds"], settings["order"]
-    present = tasks_of_rounds(order, len(system.tasks), n_rounds, settings["seed"])
-    watch = Rounds(system, present, progress)
+    present = tasks_of_rounds(order, len(situation.tasks), n_rounds, settings["seed"])
+    watch = Rounds(situation, present, progress)
     n_steps = sum(map(len, present)) * learner.n_trajectories * learner.env.core.horizon
     learner.learn(n_steps, callback=watch, log_interval=None)
     record = watch.record
-    costs, optimal = np.array(record.costs), system.costs(system.optimal)
+    costs, optimal = np.array(record.costs), situation.costs(situation.optimal)
     result: dict[str, Any] = {
         "rounds": record.rounds,
         "costs": rounded(costs.mean(axis=1)),
@@ -245,16 +245,16 @@ def learn(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         "fallen": int((costs > FALLEN * optimal).sum()),
         "evaluated": costs.size,
         "optimal": short(optimal.mean(), 7),
-        "unstable": system.unstable(learner.policy.thetas),
+        "unstable": situation.unstable(learner.policy.thetas),
         "seconds": short(np.median(record.seconds), 3),
     }
-    if system.sets is not None:
+    if situation.sets is not None:
         names = ("checked", "executed_outside", "until", "again")
         result |= {name: getattr(record, name) for name in names}
     if order == ONE:
-        assert system.sets is not None
+        assert situation.sets is not None
         shown = list(settings["shown"])
         result["path"] = rounded(np.array(record.path)[:, shown])
-        result["best"] = rounded(system.optimal[0][shown])
-        result["outline"] = rounded(regions.outline(system.sets[0], shown))
+        result["best"] = rounded(situation.optimal[0][shown])
+        result["outline"] = rounded(regions.outline(situation.sets[0], shown))
     return result

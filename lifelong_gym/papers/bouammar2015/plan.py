@@ -174,7 +174,7 @@ class RoundStudy:
         labels: methods.
         rounds: in the full version.
         order: which tasks come up in a round.
-        region: the safe sets, as `learning.System.of` takes them.
+        region: the safe sets, as `learning.Situation.of` takes them.
         decay: whether the step falls to 0 in the end.
         factor: on the step.
     """
