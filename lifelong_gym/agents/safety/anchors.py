@@ -39,9 +39,6 @@ class Verdict(NamedTuple):
     stable: npt.NDArray[np.bool_]
 
 
-Trial = Callable[[FloatArray], Verdict]
-
-
 @dataclass(frozen=True)
 class RolloutTrial:
     """Runs policies without noise in a family's own simulation.
@@ -119,7 +116,7 @@ class Anchors(NamedTuple):
 
 def choose_anchors(
     constraints: Sequence[PolicyConstraints],
-    trial: Trial,
+    trial: Callable[[FloatArray], Verdict],
     start: FloatArray,
     nominal: FloatArray | None = None,
     *,
