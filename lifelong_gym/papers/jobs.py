@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lifelong_gym.benchmark.results import native, read_result, write_result
+from lifelong_gym.benchmark.run import Progress
 from lifelong_gym.imports import load
 
 SUFFIX = ".json"
 
-Progress = Callable[[float], None]
 Figures = Mapping[str, Any]
 
 

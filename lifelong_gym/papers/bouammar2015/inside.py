@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from lifelong_gym.papers.bouammar2015.learning import Situation
 from lifelong_gym.papers.bouammar2015.regions import AROUND, scales
-
-Progress = Callable[[float], None]
+from lifelong_gym.papers.jobs import Progress
 
 
 def measure(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,7 @@ from lifelong_gym.imports import load
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.papers.bouammar2015 import regions
 from lifelong_gym.papers.bouammar2015.started import StartedPGELLA
+from lifelong_gym.papers.jobs import Progress
 from lifelong_gym.references.lqr import Linearised, scale_of
 from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
@@ -30,8 +31,6 @@ N_STARTS = 100  # as in the paper
 FALLEN = 10.0  # cost over that of the regulator, above which a policy has lost control in some trajectories
 EVERY_ROUND, THEN = 20, 5  # rounds that are all evaluated, and how many lie between evaluations from there on
 EVERYBODY, RANDOM, ONE = "all", "random", "one"  # tasks that come up in a round
-
-Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ The regret against each task's best safe policy, whatever the basis, stands besi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,13 +30,12 @@ from lifelong_gym.agents.safety.steps import Losses, Regulariser, code_system
 from lifelong_gym.measures.statistics import Interval, bootstrap
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.bouammar2015.game import BOUNDS, JOINT, Game, Played, first_of, play
+from lifelong_gym.papers.jobs import Progress
 
 NOTHING = Regulariser(1e-12, 1e-12)  # so that tasks that were never named have a best code too: 0
 N_STARTS = 10
 ALIKE = 0.01  # of the regret: searches that end so close have found the same
 N_POINTS = 40  # of the curve
-
-Progress = Callable[[float], None]
 
 
 def best_policies(sets: SafeSets, losses: Losses, basis: FloatArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from lifelong_gym.agents.shared_basis.admm import Consensus
 from lifelong_gym.agents.shared_basis.basis import SharedBasis, sums
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.papers.jobs import Progress
 from lifelong_gym.papers.zhan2017.learning import environment
 from lifelong_gym.wrappers import Channel, colouring, graph_of
 
@@ -24,8 +25,6 @@ SAFETY = 1e-6
 RIDGE = 1e-4  # the paper's mu_2
 SPARSITY = 1e-3  # its mu_1
 COARSE, FINE = 1e-2, 1e-8
-
-Progress = Callable[[float], None]
 
 
 class Problems(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,10 @@ from scipy.linalg import subspace_angles
 from lifelong_gym import registry
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.papers.jobs import Progress
 from lifelong_gym.papers.zhan2017.learning import drawn_tasks, mean_rewards
 from lifelong_gym.references.linear import best_policies
 from lifelong_gym.tasks.task_set import TaskSet
-
-Progress = Callable[[float], None]
 
 
 def carried_over(theta: FloatArray, tasks: TaskSet, n_action: int) -> FloatArray:

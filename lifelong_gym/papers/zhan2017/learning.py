@@ -19,6 +19,7 @@ from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.imports import load
 from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.papers.jobs import Progress
 from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import CoreVecEnv, Faults, ParameterSharing, as_vec_env
 
@@ -31,8 +32,6 @@ ERRORS = {
     "basis_agreement": "train/basis_agreement_error",
     "basis_distance": "train/basis_distance_to_central",
 }
-
-Progress = Callable[[float], None]
 
 
 def mean_rewards(env_id: str, tasks: TaskSet, theta: FloatArray, bias: bool) -> FloatArray:

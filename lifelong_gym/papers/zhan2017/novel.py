@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,9 @@ import numpy as np
 from lifelong_gym import registry
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.papers.jobs import Progress
 from lifelong_gym.papers.zhan2017.learning import History, environment, make_learner, mean_rewards, run_sweeps
 from lifelong_gym.tasks.task_set import TaskSet
-
-Progress = Callable[[float], None]
 
 
 def split_tasks(settings: Mapping[str, Any]) -> tuple[TaskSet, TaskSet]:
