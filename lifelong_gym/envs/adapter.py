@@ -119,7 +119,7 @@ def metadata(core: Core) -> dict[str, Any]:
     return {"render_modes": RENDER_MODES, "render_fps": fps}
 
 
-class Canvas:
+class Renderer:
     """Draws rows of a core."""
 
     def __init__(self, core: Core, render_mode: str | None, modes: Sequence[str] = RENDER_MODES) -> None:

@@ -13,7 +13,7 @@ from gymnasium.utils import seeding
 from pettingzoo.utils.conversions import parallel_to_aec
 from pettingzoo.utils.env import AECEnv, ParallelEnv
 
-from lifelong_gym.envs.adapter import Canvas, NativeSpec, check_options, check_seed, make_core, metadata, row_infos
+from lifelong_gym.envs.adapter import NativeSpec, Renderer, check_options, check_seed, make_core, metadata, row_infos
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.tasks.task_set import TaskSet
@@ -55,7 +55,7 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         self._row = {agent: i for i, agent in enumerate(self.possible_agents)}
         self.observation_spaces = dict.fromkeys(self.possible_agents, self.core.single_observation_space)
         self.action_spaces = {agent: self.core.family.actions.space for agent in self.possible_agents}
-        self._canvas = Canvas(self.core, render_mode)
+        self._renderer = Renderer(self.core, render_mode)
         self._discrete = isinstance(self.core.single_observation_space, spaces.Discrete)
         self._np_random: np.random.Generator | None = None
 
@@ -108,7 +108,7 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         rows = np.arange(self.core.n_rows)
         observations = self.core.empty_observations()
         self.core.begin(rows, observations, rows, states)
-        self._canvas.began(rows)
+        self._renderer.began(rows)
         self.agents = self.possible_agents[:]
         if self.render_mode == "human":
             self.render()
@@ -143,7 +143,7 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         active = np.zeros(self.core.n_rows, bool)
         active[rows] = True
         results, _ = self.core.step(everybody, active)
-        self._canvas.stepped(everybody, results.rewards, results.failed, active)
+        self._renderer.stepped(everybody, results.rewards, results.failed, active)
         pairs = list(zip(self.agents, rows, strict=True))
         observations = {agent: self._public(results.observations[i]) for agent, i in pairs}
         rewards = {agent: float(results.rewards[i]) for agent, i in pairs}
@@ -175,11 +175,11 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
 
     def render(self) -> Any:
         """One picture in which the agents are tiled (rgb_array: uint8), or None."""
-        return None if self.render_mode is None else self._canvas.show(range(self.core.n_rows))
+        return None if self.render_mode is None else self._renderer.show(range(self.core.n_rows))
 
     def close(self) -> None:
         """Close the window and the simulators."""
-        self._canvas.close()
+        self._renderer.close()
         self.core.close()
 
 

@@ -10,8 +10,8 @@ from gymnasium.error import ResetNeeded
 
 from lifelong_gym.envs.adapter import (
     RENDER_MODES,
-    Canvas,
     NativeSpec,
+    Renderer,
     check_options,
     check_seed,
     make_core,
@@ -51,7 +51,7 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
         self.render_mode = render_mode
         self.observation_space = self.core.single_observation_space
         self.action_space = self.core.single_action_space
-        self._canvas = Canvas(self.core, render_mode)
+        self._renderer = Renderer(self.core, render_mode)
         self._step_one = self.core.step_one
         self._action_shape = (self.core.family.actions.size,)
         self._observation_shape = self.observation_space.shape
@@ -96,7 +96,7 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
             self._seeded = True
         observations = self.core.empty_observations()
         self.core.begin(ROW, observations, tasks, states)
-        self._canvas.began(ROW)
+        self._renderer.began(ROW)
         self._task = int(self.core.task_of_row[0])
         self._running = True
         if self.render_mode == "human":
@@ -126,7 +126,7 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
             observation, reward, terminated, truncated, failed = self._step_rows(action)
         self._running = not (terminated or truncated)
         if self.render_mode is not None:
-            self._canvas.stepped(action, reward, failed)
+            self._renderer.stepped(action, reward, failed)
             if self.render_mode == "human":
                 self.render()
         return observation, reward, terminated, truncated, self._info(failed)
@@ -149,9 +149,9 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
         if self.render_mode is None:
             gym.logger.warn("`render` was called on an env made without `render_mode`: it shows nothing")
             return None
-        return self._canvas.show([0])
+        return self._renderer.show([0])
 
     def close(self) -> None:
         """Close the window and the simulators."""
-        self._canvas.close()
+        self._renderer.close()
         self.core.close()

@@ -17,8 +17,8 @@ from gymnasium.vector.utils import batch_space
 from lifelong_gym.envs.adapter import (
     FRAME_LISTS,
     RENDER_MODES,
-    Canvas,
     NativeSpec,
+    Renderer,
     check_options,
     check_seed,
     make_core,
@@ -96,7 +96,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         self.single_action_space = self.core.single_action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._canvas = Canvas(self.core, render_mode, VECTOR_RENDER_MODES)
+        self._renderer = Renderer(self.core, render_mode, VECTOR_RENDER_MODES)
         self.closed = False
         self._discrete = isinstance(self.single_observation_space, spaces.Discrete)
         self._all = np.ones(self.num_envs, bool)
@@ -148,8 +148,8 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         self.core.begin(
             rows, observations, None if tasks is None else tasks[rows], None if states is None else states[rows]
         )
-        self._canvas.began(rows)
-        self._canvas.collect(rows)
+        self._renderer.began(rows)
+        self._renderer.collect(rows)
         self._active[rows] = True
         self._n_ended = int(np.count_nonzero(~self._active))
         mask = np.zeros(self.num_envs, bool)
@@ -202,7 +202,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         active = self._active
         results, n_ended = self.core.step(checked, active)
         if self.render_mode is not None:
-            self._canvas.stepped(checked, results.rewards, results.failed, active)
+            self._renderer.stepped(checked, results.rewards, results.failed, active)
         if self._n_ended:
             self._begin_waiting(np.flatnonzero(~active), results)
         infos = self._infos(results.failed)
@@ -211,7 +211,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         elif n_ended or self._n_ended:
             self._active = ~(results.terminated | results.truncated)
             self._n_ended = n_ended
-        self._canvas.collect(range(self.num_envs))
+        self._renderer.collect(range(self.num_envs))
         if self.render_mode == "human":
             self.render()
         return self._public(results.observations), results.rewards, results.terminated, results.truncated, infos
@@ -219,7 +219,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
     def _begin_waiting(self, rows: IntArray, results: Results) -> None:
         """NEXT_STEP: rows that ended in the last step begin instead of stepping."""
         self.core.begin(rows, results.observations)
-        self._canvas.began(rows)
+        self._renderer.began(rows)
         results.rewards[rows] = 0.0
         for flags in results[2:]:
             flags[rows] = False
@@ -234,7 +234,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         for row in rows.tolist():
             final_obs[row] = public[row].copy()
         self.core.begin(rows, results.observations)
-        self._canvas.began(rows)
+        self._renderer.began(rows)
         return {
             "final_obs": final_obs,
             "_final_obs": done.copy(),
@@ -258,16 +258,16 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
     def render(self) -> Any:
         """A frame per row (rgb_array), a list of them (rgb_array_list), or one window with all rows (human)."""
         if self.render_mode == FRAME_LISTS:
-            return self._canvas.collected()
+            return self._renderer.collected()
         if self.render_mode == "rgb_array":
-            return tuple(self._canvas.show([row]) for row in range(self.num_envs))
+            return tuple(self._renderer.show([row]) for row in range(self.num_envs))
         if self.render_mode == "human":
-            self._canvas.show(range(self.num_envs))
+            self._renderer.show(range(self.num_envs))
         return None
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the window and the simulators."""
-        self._canvas.close()
+        self._renderer.close()
         self.core.close()
 
 

@@ -15,7 +15,7 @@ from pettingzoo.utils.env import ParallelEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
 
-from lifelong_gym.envs.adapter import Canvas, check_options, metadata, row_infos
+from lifelong_gym.envs.adapter import Renderer, check_options, metadata, row_infos
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Continuous, never
 from lifelong_gym.envs.parallel import LifelongParallelEnv
@@ -158,7 +158,7 @@ class CoreVecEnv(_Rows):
         self.before_steps: Callable[[int], None] = _nothing
         self.budget: Budget | None = None
         self.render_mode = render_mode
-        self._canvas = Canvas(core, render_mode)
+        self._renderer = Renderer(core, render_mode)
         super().__init__(core.n_rows, core.single_observation_space, core.single_action_space)
         self.metadata = metadata(core)
         self._discrete = isinstance(core.single_observation_space, spaces.Discrete)
@@ -244,7 +244,7 @@ class CoreVecEnv(_Rows):
         observations = self.core.empty_observations()
         self._begin(rows, observations, checked_tasks, checked_states)
         self._returns[:], self._lengths[:] = 0.0, 0
-        self._canvas.began(rows)
+        self._renderer.began(rows)
         self.reset_infos = row_infos(self.core, np.zeros(self.num_envs, bool))
         self._reset_seeds()
         self._reset_options()
@@ -274,7 +274,7 @@ class CoreVecEnv(_Rows):
         if self.budget is not None:
             n_ended = self.budget.after_step(results, active)
         self._count(results.rewards, active)
-        self._canvas.stepped(actions, results.rewards, results.failed, active)
+        self._renderer.stepped(actions, results.rewards, results.failed, active)
         infos = row_infos(self.core, results.failed)
         done = results.terminated | results.truncated
         if n_ended:
@@ -289,7 +289,7 @@ class CoreVecEnv(_Rows):
         waiting = np.flatnonzero(done | ~active)
         if len(waiting):
             self._begin(waiting, results.observations)
-            self._canvas.began(waiting)
+            self._renderer.began(waiting)
             begun = row_infos(self.core, np.zeros(len(waiting), bool), waiting)
             for row, info in zip(waiting.tolist(), begun, strict=True):
                 self.reset_infos[row] = info
@@ -312,11 +312,11 @@ class CoreVecEnv(_Rows):
 
     def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
         """A frame per row."""
-        return [self._canvas.show([row]) for row in range(self.num_envs)]
+        return [self._renderer.show([row]) for row in range(self.num_envs)]
 
     def close(self) -> None:
         """Close the window and the simulators."""
-        self._canvas.close()
+        self._renderer.close()
         self.core.close()
 
 
