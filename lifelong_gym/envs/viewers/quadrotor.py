@@ -70,7 +70,7 @@ def hover_speed(task: Task) -> float:
 
 
 @dataclass(frozen=True)
-class Frame:
+class Airframe:
     """A quadrotor's frame in body coordinates and pixels.
 
     Attributes:
@@ -86,7 +86,7 @@ class Frame:
     radius: float
 
     @classmethod
-    def of(cls, task: Task) -> Frame:
+    def of(cls, task: Task) -> Airframe:
         """Arms as long as the task's; the body reaches far along x where inertia about y is large."""
         angles = task["mount_angle"] + 0.5 * math.pi * np.arange(4)
         arm = sized(task["arm_length"], 0.23, 118, 0.15)
@@ -103,7 +103,7 @@ def disc(center: FloatArray, radius: float) -> FloatArray:
     return center + radius * np.stack([np.cos(angles), np.sin(angles), np.zeros(48)], axis=1)
 
 
-def draw_frame(canvas: Canvas, frame: Frame, attitude: FloatArray, colours: Sequence[Colour]) -> None:
+def draw_frame(canvas: Canvas, frame: Airframe, attitude: FloatArray, colours: Sequence[Colour]) -> None:
     """Arms, body and rotor discs."""
     fill, edge, glass = colours
     for hub in frame.hubs:
@@ -115,7 +115,7 @@ def draw_frame(canvas: Canvas, frame: Frame, attitude: FloatArray, colours: Sequ
         canvas.polygon(glass, points, edge)
 
 
-def draw_thrusts(canvas: Canvas, frame: Frame, attitude: FloatArray, scene: Scene) -> None:
+def draw_thrusts(canvas: Canvas, frame: Airframe, attitude: FloatArray, scene: Scene) -> None:
     """An arrow of each rotor's thrust, 28 pixels long when hovering, and the rotors' numbers and blades."""
     hover = hover_speed(scene.task)
     for i, (hub, speed) in enumerate(zip(frame.hubs, rotor_speeds(scene), strict=True)):
@@ -158,7 +158,7 @@ class QuadrotorViewer(ControlViewer):
 
     def stage(self, canvas: Canvas, scene: Scene) -> None:
         """See `ControlViewer`."""
-        frame, task = Frame.of(scene.task), scene.task
+        frame, task = Airframe.of(scene.task), scene.task
         level, _ = project(disc(np.zeros(3), 150))
         canvas.path(LINE, level, 2)
         canvas.polygon(MUTED, project(np.array([(172.0, 0, 0), (148.0, -11, 0), (148.0, 11, 0)]))[0])
