@@ -69,7 +69,7 @@ def make_learner(settings: Mapping[str, Any], tasks: TaskSet) -> Any:
     return load(learner["class"])("LinearGaussianPolicy", env, seed=seed, **learner["arguments"])
 
 
-class History(BaseCallback):
+class SweepHistory(BaseCallback):
     """Values before learning and after each sweep, what was sent, how far nodes were apart, and processor time."""
 
     def __init__(self, measure: Callable[[FloatArray], FloatArray], swept: Callable[[int], None]) -> None:
@@ -103,7 +103,7 @@ class History(BaseCallback):
         return theta
 
 
-def run_sweeps(learner: Any, n_sweeps: int, history: History, n_tasks: int) -> None:
+def run_sweeps(learner: Any, n_sweeps: int, history: SweepHistory, n_tasks: int) -> None:
     """Learn for some sweeps over the environment's tasks."""
     n_steps = n_sweeps * n_tasks * learner.n_trajectories * learner.env.core.horizon
     learner.learn(n_steps, callback=history, log_interval=None)
@@ -120,7 +120,7 @@ def learn(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     tasks = drawn_tasks(settings)
     learner = make_learner(settings, tasks)
     n_sweeps = settings["sweeps"]
-    history = History(
+    history = SweepHistory(
         lambda theta: mean_rewards(settings["env"], tasks, theta, learner.bias),
         lambda done: progress(done / n_sweeps),
     )

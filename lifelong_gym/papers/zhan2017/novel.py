@@ -12,7 +12,7 @@ from lifelong_gym import registry
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.jobs import Progress
-from lifelong_gym.papers.zhan2017.learning import History, environment, make_learner, mean_rewards, run_sweeps
+from lifelong_gym.papers.zhan2017.learning import SweepHistory, environment, make_learner, mean_rewards, run_sweeps
 from lifelong_gym.tasks.task_set import TaskSet
 
 
@@ -35,7 +35,7 @@ def learn(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     scratch = settings["scratch"]
     learner = make_learner(settings, novel if scratch else known)
     if not scratch:
-        half = History(lambda theta: theta[:1, 0], lambda done: progress(0.5 * done / settings["sweeps"]))
+        half = SweepHistory(lambda theta: theta[:1, 0], lambda done: progress(0.5 * done / settings["sweeps"]))
         run_sweeps(learner, settings["sweeps"], half, len(known))
         learner.add_tasks(novel)
     state = copy.deepcopy(learner.get_parameters())
@@ -49,7 +49,7 @@ def learn(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 def _one(learner: Any, settings: Mapping[str, Any], task: TaskSet, place: int) -> FloatArray:
     learner.set_env(environment(settings["env"], task))
-    history = History(
+    history = SweepHistory(
         lambda theta: mean_rewards(settings["env"], task, theta[[place]], learner.bias), lambda done: None
     )
     run_sweeps(learner, settings["novel_sweeps"], history, 1)
