@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from lifelong_gym.errors import unknown
 
-Cell = tuple[int, int]
-World = tuple[Cell, Sequence[Cell]]
+Square = tuple[int, int]
+World = tuple[Square, Sequence[Square]]
 
 _A: list[World] = [
     ((2, 5), [(4, 2), (6, 6), (8, 3)]),
@@ -35,7 +35,7 @@ _D: list[World] = [
     ((8, 3), [(2, 5), (6, 6)]),
 ]
 # Per map the start cell, and per environment the goal and its obstacles; cells are (row, column).
-MAPS: dict[str, tuple[Cell, list[World]]] = {
+MAPS: dict[str, tuple[Square, list[World]]] = {
     "A": ((0, 0), _A),
     "B": ((0, 0), [_A[0], ((4, 8), [(1, 3), (7, 5), (5, 1)]), *_A[2:]]),
     "C": ((0, 0), _C),
@@ -62,7 +62,7 @@ def grid_world_map(name: str) -> list[dict[str, float]]:
     return [_task(start, goal, obstacles) for goal, obstacles in worlds]
 
 
-def _task(start: Cell, goal: Cell, obstacles: Sequence[Cell]) -> dict[str, float]:
+def _task(start: Square, goal: Square, obstacles: Sequence[Square]) -> dict[str, float]:
     cells = {"start": start, "goal": goal, **{f"obstacle_{i}": (-1, -1) for i in (1, 2, 3)}}
     cells.update({f"obstacle_{i}": at for i, at in enumerate(obstacles, 1)})
     return {
