@@ -313,3 +313,30 @@ def test_a_circle_is_found(tmp_path: Path) -> None:
     assert sorted(ring) == ["lifelong_gym.lower", "lifelong_gym.upper"]
     (tree / "lower.py").write_text(f"def number():\n    {below}", encoding="utf-8")
     assert list(circles(tree)) == []
+
+
+def oversized(source: Path, most_lines: int = 400, most_of_a_function: int = 60) -> Iterator[str]:
+    """Files and functions that are too long to be read in one go."""
+    for path in sorted(source.rglob("*.py")):
+        text, place = path.read_text(encoding="utf-8"), path.relative_to(source.parent)
+        if (n_lines := text.count("\n")) > most_lines:
+            yield f"{place}: {n_lines} lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                n_lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if n_lines > most_of_a_function:
+                    yield f"{place}:{node.lineno}: {node.name} has {n_lines} lines"
+
+
+def test_files_and_functions_are_short() -> None:
+    """No file of the package has more than 400 lines, and no function more than 60, its docstring included."""
+    assert list(oversized(SOURCE)) == []
+
+
+def test_what_is_too_long_is_found(tmp_path: Path) -> None:
+    """With its place and length."""
+    tree = tmp_path / SOURCE.name
+    tree.mkdir()
+    (tree / "long.py").write_text("def f():\n    x = 1\n    y = 2\n", encoding="utf-8")
+    assert list(oversized(tree, 2, 3)) == ["lifelong_gym/long.py: 3 lines"]
+    assert list(oversized(tree, 3, 2)) == ["lifelong_gym/long.py:1: f has 3 lines"]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,6 +21,9 @@ from lifelong_gym.cli.listing import agents_table, describe_environment, environ
 from lifelong_gym.cli.training import MODEL, RESULT, check_saving, write_trained
 from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.imports import load, search_current_folder
+
+if TYPE_CHECKING:
+    from lifelong_gym.benchmark.runner import Outcome
 
 console = Console()
 app = typer.Typer(
@@ -259,20 +262,22 @@ def benchmark(
     from lifelong_gym.benchmark.runner import run_experiment
 
     chosen = None if seeds is None else seeds_of(seeds)
-    if experiment is not None:
-        content = read_toml(experiment)
-    else:
-        family = {"n_tasks": n_tasks, "preset": preset, "task_seed": task_seed}
-        budget = {"episodes_per_task": episodes_per_task, "n_evaluations": n_evaluations}
-        content = {
-            "learners": agents.split(","),
-            "families": {id: _given(family) for id in envs.split(",")},
-            "protocol": {"name": protocol, **_given(budget)},
-            "quick": quick,
-        }
+    family = _given(n_tasks=n_tasks, preset=preset, task_seed=task_seed)
+    typed = {
+        "learners": agents.split(","),
+        "families": {id: family for id in envs.split(",")},
+        "protocol": {"name": protocol, **_given(episodes_per_task=episodes_per_task, n_evaluations=n_evaluations)},
+        "quick": quick,
+    }
+    content = typed if experiment is None else read_toml(experiment)
     search_current_folder(*named(content))
     described = Experiment.of_dict(content).part(only.split(",") if only else (), chosen)
     outcome = run_experiment(described, folder, console, processes, Outputs(keep_models, tensorboard, wandb))
+    _conclude(outcome, folder)
+
+
+def _conclude(outcome: Outcome, folder: Path) -> None:
+    """Say what became of an experiment, and exit with 1 where a run failed."""
     for table in final_tables(outcome.written + outcome.skipped):
         console.print(table)
     say(console, f"{len(outcome.written)} runs written, {len(outcome.skipped)} were there: ", (folder, BOLD))
@@ -283,7 +288,7 @@ def benchmark(
         raise typer.Exit(1)
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
+def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 

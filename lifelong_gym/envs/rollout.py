@@ -157,10 +157,14 @@ def rollout(
         seed=seed,
         first_visit=first_visit,
     )
-    if one_of("backend", backend, BACKENDS) == "numba" and not numba_compiles():
+    return _run(plan, (len(plan.tasks), n_trajectories), trajectories, one_of("backend", backend, BACKENDS))
+
+
+def _run(plan: RolloutPlan, shape: tuple[int, int], trajectories: bool, backend: str) -> Any:
+    """Carry out a plan."""
+    if backend == "numba" and not numba_compiles():
         backend = "numpy"
     module = f"lifelong_gym.envs.backends.{backend}_rollout"
-    shape = len(plan.tasks), n_trajectories
     if trajectories:
         run = load(f"{module}:trajectories")(plan)
         return Trajectories(*[_shaped(a, shape) for a in (run.observations, run.actions, run.rewards, run.alive)])
