@@ -22,7 +22,7 @@ EARLY = 0.2  # of the evaluations
 Scratch = Sequence[Run]
 
 
-class Measure(NamedTuple):
+class MetricColumn(NamedTuple):
     """A column, and the function that fills it.
 
     Attributes:
@@ -45,7 +45,7 @@ def _measure(
     more: str = "",
     par: float | None = None,
     raw: bool = True,
-) -> Measure:
+) -> MetricColumn:
     """A measure by one of `metrics.METRICS`, whose docstring says what it is."""
     known = metrics.METRICS[metric]
     unit = "steps" if known.unit == "time" else known.unit
@@ -53,10 +53,10 @@ def _measure(
     formula = first.rstrip(".").replace("; shape (...)", "")
     estimator = f"{formula}{f'; {more}' if more else ''}"
     column = Column(name, unit, known.higher_is_better, estimator, par)
-    return Measure(column, value, np.median if unit == "steps" else np.mean, raw)
+    return MetricColumn(column, value, np.median if unit == "steps" else np.mean, raw)
 
 
-def suited(measures: Sequence[Measure], raw: bool) -> list[Measure]:
+def suited(measures: Sequence[MetricColumn], raw: bool) -> list[MetricColumn]:
     """All of them, or those that have a meaning for raw returns, in whose unit they then are."""
     if not raw:
         return list(measures)
@@ -156,7 +156,7 @@ AREA = _measure(
     MEAN,
     par=0,
 )
-GAP = Measure(
+GAP = MetricColumn(
     Column("optimality gap", "1", False, "mean over tasks of ``max(1 - p, 0)`` of the final performance p", 1),
     lambda run, _: optimality_gap(final_performance(run)[None]),
     raw=False,
@@ -168,7 +168,7 @@ TIME = _measure(
     f"{MEAN}; median over runs",
     raw=False,
 )
-FAILED = Measure(
+FAILED = MetricColumn(
     Column("failures", "share", False, "of the evaluation episodes at the end"),
     lambda run, _: metrics.asymptote(run.failed.T, n_final(run)).mean(),
 )
@@ -182,7 +182,7 @@ MULTI_TASK = (
         f"{MEAN}, over the first {EARLY:.0%} of the evaluations",
         par=0,
     ),
-    Measure(
+    MetricColumn(
         Column("worst task", "performance", True, "the least final performance among the tasks of a run", 0),
         lambda run, _: final_performance(run).min(),
     ),
@@ -237,7 +237,7 @@ LIFELONG = (
         par=0,
         raw=False,
     ),
-    Measure(
+    MetricColumn(
         Column("forward difference", "performance", True, "``A_i - A_b,i`` of the areas, mean over tasks", 0),
         lambda run, scratch: _forward(run, scratch).difference.mean(),
     ),
@@ -298,7 +298,7 @@ DISTRIBUTED = (
         raw=False,
     ),
     *(
-        Measure(Column(name, name, False, f"{name} of all agents together, training included"), _last_sent(name))
+        MetricColumn(Column(name, name, False, f"{name} of all agents together, training included"), _last_sent(name))
         for name in ("rounds", "messages", "bytes")
     ),
     FAILED,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lifelong_gym.benchmark.records import Run
 from lifelong_gym.measures.statistics import Interval, bootstrap
-from lifelong_gym.reports.measures import AGAINST_SCRATCH, FAILED, MEASURES, MULTI_TASK, Measure, Scratch, suited
+from lifelong_gym.reports.measures import AGAINST_SCRATCH, FAILED, MEASURES, MULTI_TASK, MetricColumn, Scratch, suited
 from lifelong_gym.reports.study import Study
 from lifelong_gym.reports.tables import Cell, Table
 
@@ -30,7 +30,7 @@ def estimate(values: npt.ArrayLike, statistic: Callable[..., Any] = np.mean) -> 
     return Interval(float(runs[0]), np.nan, np.nan)
 
 
-def _cell(measure: Measure, runs: Sequence[Run], scratch: Scratch) -> Cell:
+def _cell(measure: MetricColumn, runs: Sequence[Run], scratch: Scratch) -> Cell:
     """Of the runs that can be compared; a ratio that is undefined in one of them can't be averaged over the others."""
     values, reasons = [], []
     for run in runs:
@@ -47,7 +47,7 @@ def _cell(measure: Measure, runs: Sequence[Run], scratch: Scratch) -> Cell:
     return Cell(estimate(values, measure.statistic), reason=why and f"{len(values)} of {len(runs)} runs count; {why}")
 
 
-def _table(study: Study, name: str, title: str, measures: Sequence[Measure], learners: Sequence[str]) -> Table:
+def _table(study: Study, name: str, title: str, measures: Sequence[MetricColumn], learners: Sequence[str]) -> Table:
     rows = {}
     for learner in learners:
         scratch = study.runs.get(study.baseline(learner) or "", ())
@@ -63,7 +63,7 @@ def _table(study: Study, name: str, title: str, measures: Sequence[Measure], lea
     )
 
 
-def _unsaid(measures: Sequence[Measure], rows: Mapping[str, Sequence[Cell]], keep: Sequence[int]) -> list[str]:
+def _unsaid(measures: Sequence[MetricColumn], rows: Mapping[str, Sequence[Cell]], keep: Sequence[int]) -> list[str]:
     """For every column that is left out because nothing in it is defined, why."""
     lines = []
     for i in set(range(len(measures))) - set(keep):
@@ -73,7 +73,7 @@ def _unsaid(measures: Sequence[Measure], rows: Mapping[str, Sequence[Cell]], kee
     return sorted(lines)
 
 
-def _says_something(measure: Measure, cells: Sequence[Cell]) -> bool:
+def _says_something(measure: MetricColumn, cells: Sequence[Cell]) -> bool:
     """A column of dashes, or of failures that never happened, is left out."""
     estimates = [cell.interval.estimate for cell in cells if cell.interval is not None]
     return bool(estimates) and (measure is not FAILED or any(estimates))
