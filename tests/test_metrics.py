@@ -85,7 +85,6 @@ def test_forgetting_and_transfer_from_the_matrix() -> None:
     """Task 0 falls from 0.8 to 0.4; task 1 rises from 0.1 to 0.3 before it is trained."""
     matrix = metrics.evaluation_matrix(HISTORY, last=1)
     np.testing.assert_allclose(metrics.forgetting(matrix), [0.4, 0.0])
-    np.testing.assert_allclose(metrics.backward_transfer(matrix), [-0.4, 0.0])
     assert metrics.gem_bwt(matrix) == pytest.approx(-0.4)
     assert metrics.gem_fwt(matrix) == pytest.approx(0.2)
 
@@ -97,7 +96,7 @@ def test_gem_metrics_are_the_published_sums() -> None:
     for run, backward, forward in zip(matrix, metrics.gem_bwt(matrix), metrics.gem_fwt(matrix), strict=True):
         assert backward == pytest.approx(sum(run[n, i - 1] - run[i, i - 1] for i in range(1, n)) / (n - 1))
         assert forward == pytest.approx(sum(run[i - 1, i - 1] - run[0, i - 1] for i in range(2, n + 1)) / (n - 1))
-    np.testing.assert_allclose(metrics.gem_bwt(matrix), metrics.backward_transfer(matrix).mean(axis=-1) * n / (n - 1))
+    np.testing.assert_allclose(metrics.gem_bwt(matrix), -metrics.forgetting(matrix).mean(axis=-1) * n / (n - 1))
 
 
 def test_forward_transfer_by_hand() -> None:
@@ -140,13 +139,6 @@ def test_tasks_come_into_learned_order() -> None:
     np.testing.assert_array_equal(metrics.in_learned_order(history, [2, 0, 1]), history[..., [2, 0, 1]])
     each = metrics.in_learned_order(history, [[2, 0, 1], [1, 2, 0]])
     np.testing.assert_array_equal(each, [history[0][:, [2, 0, 1]], history[1][:, [1, 2, 0]]])
-
-
-def test_regret_adds_up() -> None:
-    """Gaps 3, 1, -1 to references 10, 10, 5; each for ten episodes; per run."""
-    np.testing.assert_allclose(metrics.regret([7, 9, 6], [10, 10, 5]), [3, 4, 3])
-    np.testing.assert_allclose(metrics.regret([[7, 9, 6]] * 2, [10, 10, 5], n_episodes=10), [[30, 40, 30]] * 2)
-    np.testing.assert_allclose(metrics.regret(np.full(4, 2.0), 2.0), np.zeros(4))
 
 
 def test_agent_time_is_a_mean_over_agents() -> None:
@@ -203,41 +195,15 @@ def test_communication_adds_up() -> None:
         Communication(messages=-1)
 
 
-def test_safety_violations_over_the_whole_life() -> None:
-    """Long parts weigh more; single steps are booleans."""
-    assert metrics.safety_violations([10, 0], [10, 90]) == pytest.approx(0.1)
-    np.testing.assert_allclose(metrics.safety_violations([[True, False, False, False], [True] * 4]), [0.25, 1.0])
-
-
-def test_task_order_sensitivity_by_hand() -> None:
-    """Means 1 and 3, variance 2 over orders; runs vary by 0.5, half of which is in each mean."""
-    spread = metrics.task_order_sensitivity([[0.5, 1.5], [2.5, 3.5]])
-    assert spread.range == pytest.approx(2.0)
-    assert spread.deviation == pytest.approx(np.sqrt(2.0))
-    assert spread.corrected == pytest.approx(np.sqrt(2.0 - 0.25))
-    assert np.isnan(metrics.task_order_sensitivity([[1.0], [2.0]]).corrected)
-
-
-@pytest.mark.parametrize("true", [0.0, 0.5])
-def test_task_order_sensitivity_leaves_chance_out(true: float) -> None:
-    """The corrected variance is right on average; the plain one adds that of the runs, 1/4."""
-    rng = np.random.default_rng(0)
-    scores = true * rng.normal(size=(400, 1)) + rng.normal(size=(400, 4))
-    spread = metrics.task_order_sensitivity(scores)
-    assert spread.deviation**2 == pytest.approx(true**2 + 0.25, abs=0.1)
-    assert spread.corrected**2 == pytest.approx(true**2, abs=0.1)
-
-
 def test_the_table_names_every_metric() -> None:
     """Each once, with a unit, a direction, and a docstring to look it up in."""
     functions = [metric.function for metric in metrics.METRICS.values()]
-    assert len(set(functions)) == len(functions) == 19
+    assert len(set(functions)) == len(functions) == 15
     for name, metric in metrics.METRICS.items():
         assert metric.unit, name
         assert metric.function.__doc__, name
     lower = {name for name, metric in metrics.METRICS.items() if not metric.higher_is_better}
-    costs = {"time to threshold", "agent time", "regret", "consensus error", "safety violations"}
-    assert lower == {"forgetting", "task-order sensitivity"} | costs
+    assert lower == {"forgetting", "time to threshold", "agent time", "consensus error"}
 
 
 @pytest.mark.parametrize("curve", [[], [np.nan, 1.0], [np.inf, 1.0], 3.0])
@@ -283,8 +249,6 @@ def test_curves_must_be_curves(metric: Callable[[Any], Any], curve: Any) -> None
         (lambda: metrics.agent_time(HISTORY), "n_agents, n_evaluations, n_tasks"),
         (lambda: metrics.mean_safe_flight([1.0, -2.0]), "`distances` must not be negative. Received -2.0"),
         (lambda: metrics.consensus_error([1.0, 2.0]), "n_agents, n_parameters"),
-        (lambda: metrics.safety_violations([3], [2]), "`violating` must lie in"),
-        (lambda: metrics.task_order_sensitivity([[1.0, 2.0]]), r"n_orders >= 2. Received shape \(1, 2\)"),
     ],
 )
 def test_bad_input_is_named(call: Callable[[], Any], message: str) -> None:

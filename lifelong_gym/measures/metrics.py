@@ -196,17 +196,12 @@ def forgetting(matrix: npt.ArrayLike) -> FloatArray:
     return np.diagonal(values[..., 1:, :], axis1=-2, axis2=-1) - values[..., -1, :]
 
 
-def backward_transfer(matrix: npt.ArrayLike) -> FloatArray:
-    """``R[N, i] - R[i, i] = -F_i``: what later tasks did to each, in units of the performance; shape (..., n_tasks)."""
-    return -forgetting(matrix)
-
-
 def gem_bwt(matrix: npt.ArrayLike) -> FloatArray:
     """``BWT = 1/(N-1) sum_{i<N} (R[N, i] - R[i, i])``, in units of the performance; shape (...) (GEM).
 
-    N/(N-1) times the mean of `backward_transfer`, because the last task doesn't count.
+    The mean of ``-F_i`` of `forgetting`, to which the last task doesn't count.
     """
-    return np.asarray(backward_transfer(_matrix(matrix, 2))[..., :-1].mean(axis=-1))
+    return np.asarray(-forgetting(_matrix(matrix, 2))[..., :-1].mean(axis=-1))
 
 
 def gem_fwt(matrix: npt.ArrayLike) -> FloatArray:
@@ -251,16 +246,6 @@ def forward_transfer(history: npt.ArrayLike, scratch: npt.ArrayLike, headroom: f
     area = base[..., 1:, :].reshape(-1, n_tasks).mean(axis=0)
     difference = np.diagonal(windows.mean(axis=-2), axis1=-2, axis2=-1) - area
     return ForwardTransfer(_ratio(difference, 1 - area, headroom), difference)
-
-
-def regret(returns: npt.ArrayLike, reference: npt.ArrayLike, n_episodes: npt.ArrayLike = 1) -> FloatArray:
-    """``sum_{k <= K} (V*_k - V_k)`` for every K, shape (..., n), in units of the return; the last one is the total.
-
-    ``returns`` (..., n) are raw, of each episode in turn (or of evaluations that stand for ``n_episodes`` each), and
-    ``reference`` that of the reference in the same task. Less is better; negative where the learner beats it.
-    """
-    gaps = _finite("reference", reference) - _finite("returns", returns, ("n",))
-    return np.asarray(np.cumsum(gaps * _finite("n_episodes", n_episodes), axis=-1))
 
 
 def agent_time(history: npt.ArrayLike, times: npt.ArrayLike | None = None, threshold: float = 0.9) -> FloatArray:
@@ -333,42 +318,6 @@ class Communication:
         return Communication(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
-def safety_violations(violating: npt.ArrayLike, n_steps: npt.ArrayLike = 1) -> FloatArray:
-    """``sum violating steps / sum steps`` over the whole life, training included; in [0, 1], less is better.
-
-    ``violating`` (..., n) says whether each step broke a constraint, or how many of the ``n_steps`` of each part did.
-    """
-    values = _finite("violating", violating, ("n",))
-    steps = np.broadcast_to(_finite("n_steps", n_steps), values.shape)
-    if (values < 0).any() or (values > steps).any() or (steps <= 0).any():
-        raise ValueError(f"`violating` must lie in [0, `n_steps`], `n_steps` above 0. Received {values}, {steps}")
-    return np.asarray(values.sum(axis=-1) / steps.sum(axis=-1))
-
-
-class OrderSensitivity(NamedTuple):
-    """Of a metric, in its unit; see `task_order_sensitivity`."""
-
-    range: float
-    deviation: float
-    corrected: float
-
-
-def task_order_sensitivity(scores: npt.ArrayLike) -> OrderSensitivity:
-    """Spread of ``scores`` (n_orders, n_runs) over seeded permutations of the tasks, in their unit; less is better.
-
-    Range (best minus worst) and standard deviation are those of the permutations' means over runs; chance adds to both.
-    ``corrected = sqrt(max(0, deviation^2 - s^2/n_runs))``, with s^2 the mean variance of the runs of a permutation, is
-    free of that (random-effects analysis of variance); NaN with one run a permutation.
-    """
-    values = _finite("scores", scores, ("n_orders", "n_runs"))
-    if values.ndim != 2 or len(values) < 2:
-        raise ValueError(f"`scores` must have shape (n_orders, n_runs), n_orders >= 2. Received shape {values.shape}")
-    means, n_runs = values.mean(axis=1), values.shape[1]
-    deviation = float(means.std(ddof=1))
-    chance = values.var(axis=1, ddof=1).mean() / n_runs if n_runs > 1 else np.nan
-    return OrderSensitivity(float(np.ptp(means)), deviation, float(np.sqrt(np.maximum(0.0, deviation**2 - chance))))
-
-
 class Metric(NamedTuple):
     """What a report needs; formula and estimator are in the function's docstring."""
 
@@ -380,7 +329,6 @@ class Metric(NamedTuple):
 METRICS: Mapping[str, Metric] = {
     "average performance": Metric(average_performance, "performance", True),
     "forward transfer": Metric(forward_transfer, "1", True),
-    "backward transfer": Metric(backward_transfer, "performance", True),
     "forgetting": Metric(forgetting, "performance", False),
     "BWT (GEM)": Metric(gem_bwt, "performance", True),
     "FWT (GEM)": Metric(gem_fwt, "performance", True),
@@ -390,11 +338,8 @@ METRICS: Mapping[str, Metric] = {
     "time to threshold": Metric(time_to_threshold, "time", False),
     "area under the curve": Metric(area_under_curve, "performance", True),
     "transfer ratio": Metric(transfer_ratio, "1", True),
-    "regret": Metric(regret, "return", False),
     "agent time": Metric(agent_time, "time", False),
     "agent reward": Metric(agent_reward, "1", True),
     "mean safe flight": Metric(mean_safe_flight, "m", True),
     "consensus error": Metric(consensus_error, "parameter^2", False),
-    "safety violations": Metric(safety_violations, "share of steps", False),
-    "task-order sensitivity": Metric(task_order_sensitivity, "performance", False),
 }
