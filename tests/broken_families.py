@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lifelong_gym.envs.family import Bounded, Channel, Columns, Continuous, Discrete, Groups, KernelFamily
+from lifelong_gym.envs.family import Bounded, Columns, Continuous, Discrete, Groups, KernelFamily, Quantity
 from lifelong_gym.numerics.bind import ROLES
 from lifelong_gym.numerics.scalar import Vector, clip, floor, scale, shift
 from lifelong_gym.tasks.distributions import Choice, Constant, Integer, Uniform
@@ -19,7 +19,7 @@ from lifelong_gym.tasks.parameters import Parameter
 from lifelong_gym.tasks.rules import Rule
 
 DT = 0.1
-STATE = (Channel("temperature", "K", "above the goal"),)
+STATE = (Quantity("temperature", "K", "above the goal"),)
 CAPACITY = Parameter("capacity", "J/K", "of the room", (0.5, 5.0), Uniform(1.0, 2.0))
 LOSS = Parameter("loss", "W/K", "through the walls", (-1.0, 2.0), nominal=0.5)
 
@@ -59,7 +59,7 @@ class Room(KernelFamily):
 
     parameters = ParameterSpace([CAPACITY, LOSS])
     state = STATE
-    actions = Continuous((Channel("power", "W", "of the heater"),), (3.0,))
+    actions = Continuous((Quantity("power", "W", "of the heater"),), (3.0,))
     observations = Bounded(STATE, (4.0,))
     horizon = 30
     time_step = DT

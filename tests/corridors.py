@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lifelong_gym.envs.arguments import Argument
-from lifelong_gym.envs.family import Channel, Columns, Discrete, Groups, KernelFamily
+from lifelong_gym.envs.family import Columns, Discrete, Groups, KernelFamily, Quantity
 from lifelong_gym.numerics.scalar import Vector, clip, where
 from lifelong_gym.tasks.distributions import Integer
 from lifelong_gym.tasks.parameter_space import ParameterSpace
@@ -61,7 +61,7 @@ class Corridor(KernelFamily):
     size: int
     prices: list[float] | dict[str, float] | None
     parameters = places(5)
-    state = (Channel("cell", "1", "from the left"),)
+    state = (Quantity("cell", "1", "from the left"),)
     actions = Discrete(2, ("left", "right"))
     observations = Discrete(5)
     horizon = 12

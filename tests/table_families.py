@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.family import Bounded, Channel, Columns, Continuous, Discrete, Groups, KernelFamily
+from lifelong_gym.envs.family import Bounded, Columns, Continuous, Discrete, Groups, KernelFamily, Quantity
 from lifelong_gym.numerics.scalar import Vector, absolute, log, mul, scale, shift, sub, take, total
 from lifelong_gym.tasks.distributions import Integer, Uniform
 from lifelong_gym.tasks.parameter_space import ParameterSpace
@@ -16,8 +16,8 @@ from lifelong_gym.tasks.parameters import Parameter
 
 M, UNIVERSE, WINDOW, DAYS, STARTS, HORIZON = 3, 6, 4, 40, 20, 12
 LAST = DAYS - 1.0
-SHARES = tuple(Channel(f"share_{i}", "1", "of the wealth") for i in range(M))
-SEEN = tuple(Channel(f"relative_{day}_{i}", "1", "price over yesterday's") for day in range(WINDOW) for i in range(M))
+SHARES = tuple(Quantity(f"share_{i}", "1", "of the wealth") for i in range(M))
+SEEN = tuple(Quantity(f"relative_{day}_{i}", "1", "price over yesterday's") for day in range(WINDOW) for i in range(M))
 EQUAL = (1.0 / M,) * M
 
 
@@ -73,7 +73,7 @@ class Market(KernelFamily):
             Parameter("first", "1", "of three instruments", (0.0, 3.0), Integer(0, 3), 1.0, integer=True),
         ]
     )
-    state = (*SHARES, Channel("day", "1", "since the first"))
+    state = (*SHARES, Quantity("day", "1", "since the first"))
     actions = Continuous(SHARES, (1.0,) * M)
     observations = Bounded((*SEEN, *SHARES), (2.0,) * (WINDOW * M + M))
     horizon = HORIZON
@@ -177,7 +177,7 @@ class Chain(KernelFamily):
     parameters = ParameterSpace(
         [Parameter("number", "1", "of the process", (0.0, 1e6), Integer(0, 1000), 3.0, integer=True)]
     )
-    state = (Channel("state", "1", "which"), Channel("step", "1", "how many"))
+    state = (Quantity("state", "1", "which"), Quantity("step", "1", "how many"))
     actions = Discrete(A)
     observations = Discrete(S)
     horizon = 20

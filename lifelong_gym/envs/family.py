@@ -50,7 +50,7 @@ Groups = dict[str, tuple[FloatArray | float, ...]]
 
 
 @dataclass(frozen=True)
-class Channel:
+class Quantity:
     """One number of a state, observation or action: its name, unit and meaning."""
 
     name: str
@@ -62,7 +62,7 @@ class Channel:
 class Continuous:
     """Actions u in [-1, 1]; the family sees ``a = bound * u``."""
 
-    channels: tuple[Channel, ...]
+    channels: tuple[Quantity, ...]
     bound: tuple[float, ...]
 
     @property
@@ -94,7 +94,7 @@ class Discrete:
 class Bounded:
     """A float32 vector of named channels within ``[-high, high]``."""
 
-    channels: tuple[Channel, ...]
+    channels: tuple[Quantity, ...]
     high: tuple[float, ...]
 
     @property
@@ -141,7 +141,7 @@ class KernelFamily(ABC):
     """
 
     parameters: ParameterSpace
-    state: tuple[Channel, ...]
+    state: tuple[Quantity, ...]
     actions: Continuous | Discrete
     observations: Bounded | Discrete
     horizon: int

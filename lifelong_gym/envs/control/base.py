@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from lifelong_gym.envs.family import Bounded, Channel, Columns, Groups, KernelFamily
+from lifelong_gym.envs.family import Bounded, Columns, Groups, KernelFamily, Quantity
 from lifelong_gym.numerics.scalar import Vector, beyond, mul, scale, shift, sqrt, sub, total
 from lifelong_gym.tasks.distributions import Distribution
 from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
@@ -124,7 +124,7 @@ class ControlFamily(KernelFamily):
 
 def control_parameters(
     own: Iterable[Parameter],
-    state: tuple[Channel, ...],
+    state: tuple[Quantity, ...],
     limits: tuple[float, ...],
     start: tuple[float, ...],
     presets: Mapping[str, Preset],
@@ -166,6 +166,6 @@ def safe2015(own: Iterable[Parameter]) -> Preset:
     return Preset(default_draws(own), "the published ranges, with the quadratic reward", reward="quadratic")
 
 
-def sensors(state: tuple[Channel, ...], limits: tuple[float, ...]) -> Bounded:
+def sensors(state: tuple[Quantity, ...], limits: tuple[float, ...]) -> Bounded:
     """Observations wide enough for the clipped failed state under every sensor gain and offset."""
     return Bounded(state, tuple(2.0 * limit + MAX_SENSOR_OFFSET for limit in limits))

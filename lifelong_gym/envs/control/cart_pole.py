@@ -7,7 +7,7 @@ from typing import ClassVar, final
 
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, safe2015, sensors
 from lifelong_gym.envs.control.integrators import rk4
-from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
+from lifelong_gym.envs.family import Columns, Continuous, Groups, Quantity
 from lifelong_gym.numerics.scalar import Vector, sincos
 from lifelong_gym.tasks.distributions import Constant, LogUniform, RandomSign, Uniform
 from lifelong_gym.tasks.parameter_space import Preset
@@ -18,10 +18,10 @@ FORCE = 10.0
 PHYSICS = "lifelong_gym.envs.physics"
 LIMITS = (2.4, 10.0, 0.5, 10.0)
 STATE = (
-    Channel("position", "m", "of the cart"),
-    Channel("velocity", "m/s", "of the cart"),
-    Channel("angle", "rad", "of the pole from upright"),
-    Channel("angular_velocity", "rad/s", "of the pole"),
+    Quantity("position", "m", "of the cart"),
+    Quantity("velocity", "m/s", "of the cart"),
+    Quantity("angle", "rad", "of the pole from upright"),
+    Quantity("angular_velocity", "rad/s", "of the pole"),
 )
 OWN = (
     Parameter("cart_mass", "kg", "mass of the cart", (0.01, 20.0), Uniform(0.3, 1.0)),
@@ -113,7 +113,7 @@ class CartPole(ControlFamily):
 
     parameters = control_parameters(OWN, STATE, LIMITS, (0.05, 0.05, 0.05, 0.05), PRESETS)
     state = STATE
-    actions = Continuous((Channel("force", "10 N", "on the cart, before actuator_gain"),), (2.0,))
+    actions = Continuous((Quantity("force", "10 N", "on the cart, before actuator_gain"),), (2.0,))
     observations = sensors(STATE, LIMITS)
     time_step = DT
     n_initial_noise = 4

@@ -8,7 +8,7 @@ import numpy as np
 
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, sensors
 from lifelong_gym.envs.control.integrators import linear_step, zero_order_hold
-from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
+from lifelong_gym.envs.family import Columns, Continuous, Groups, Quantity
 from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.tasks.distributions import LogUniform, RandomSign, Uniform
 from lifelong_gym.tasks.parameter_space import Preset
@@ -18,10 +18,10 @@ DT = 0.02
 GAIN = 5.0
 LIMITS = (50.0, 50.0, 5.0, 3.0)
 STATE = (
-    Channel("longitudinal_speed", "ft/s", "along the body's long axis, relative to 40 knots"),
-    Channel("vertical_speed", "ft/s", "along the body's vertical axis"),
-    Channel("pitch_rate", "rad/s", "turning nose up"),
-    Channel("pitch", "rad", "nose above level flight"),
+    Quantity("longitudinal_speed", "ft/s", "along the body's long axis, relative to 40 knots"),
+    Quantity("vertical_speed", "ft/s", "along the body's vertical axis"),
+    Quantity("pitch_rate", "rad/s", "turning nose up"),
+    Quantity("pitch", "rad", "nose above level flight"),
 )
 # Doyle and Stein (1981); the last row of A says that pitch integrates the pitch rate, that of B is zero.
 SYSTEM = {
@@ -140,8 +140,8 @@ class CH47(ControlFamily):
     state = STATE
     actions = Continuous(
         (
-            Channel("differential_collective", "5", "input 1, before actuator_gain"),
-            Channel("collective", "5", "input 2, before actuator_gain"),
+            Quantity("differential_collective", "5", "input 1, before actuator_gain"),
+            Quantity("collective", "5", "input 2, before actuator_gain"),
         ),
         (3.0, 3.0),
     )

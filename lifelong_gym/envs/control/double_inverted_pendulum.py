@@ -6,7 +6,7 @@ from typing import final
 
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, sensors
 from lifelong_gym.envs.control.integrators import rk4
-from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
+from lifelong_gym.envs.family import Columns, Continuous, Groups, Quantity
 from lifelong_gym.numerics.scalar import Vector, sincos
 from lifelong_gym.tasks.distributions import Distribution, LogUniform, RandomSign, SameAs, Uniform
 from lifelong_gym.tasks.parameter_space import Preset
@@ -16,12 +16,12 @@ DT = 0.01
 FORCE = 40.0
 LIMITS = (2.4, 10.0, 0.5, 10.0, 0.5, 10.0)
 STATE = (
-    Channel("position", "m", "of the cart"),
-    Channel("velocity", "m/s", "of the cart"),
-    Channel("angle_1", "rad", "of the lower rod from upright"),
-    Channel("angular_velocity_1", "rad/s", "of the lower rod"),
-    Channel("angle_2", "rad", "of the upper rod from upright"),
-    Channel("angular_velocity_2", "rad/s", "of the upper rod"),
+    Quantity("position", "m", "of the cart"),
+    Quantity("velocity", "m/s", "of the cart"),
+    Quantity("angle_1", "rad", "of the lower rod from upright"),
+    Quantity("angular_velocity_1", "rad/s", "of the lower rod"),
+    Quantity("angle_2", "rad", "of the upper rod from upright"),
+    Quantity("angular_velocity_2", "rad/s", "of the upper rod"),
 )
 OWN = (
     Parameter("cart_mass", "kg", "mass of the cart", (0.1, 50.0), Uniform(1.5, 3.5)),
@@ -128,7 +128,7 @@ class DoubleInvertedPendulum(ControlFamily):
 
     parameters = control_parameters(OWN, STATE, LIMITS, (0.02,) * 6, PRESETS)
     state = STATE
-    actions = Continuous((Channel("force", "40 N", "on the cart, before actuator_gain"),), (3.0,))
+    actions = Continuous((Quantity("force", "40 N", "on the cart, before actuator_gain"),), (3.0,))
     observations = sensors(STATE, LIMITS)
     time_step = DT
     n_initial_noise = 6

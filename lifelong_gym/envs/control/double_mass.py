@@ -8,7 +8,7 @@ import numpy as np
 
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, sensors
 from lifelong_gym.envs.control.integrators import linear_step, zero_order_hold
-from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
+from lifelong_gym.envs.family import Columns, Continuous, Groups, Quantity
 from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.tasks.distributions import LogUniform, RandomSign, SameAs, Uniform
 from lifelong_gym.tasks.parameter_space import Preset
@@ -18,10 +18,10 @@ DT = 0.1
 FORCE = 10.0
 LIMITS = (10.0, 10.0, 10.0, 10.0)
 STATE = (
-    Channel("position_1", "m", "of the first mass, from equilibrium"),
-    Channel("velocity_1", "m/s", "of the first mass"),
-    Channel("position_2", "m", "of the second mass, from equilibrium"),
-    Channel("velocity_2", "m/s", "of the second mass"),
+    Quantity("position_1", "m", "of the first mass, from equilibrium"),
+    Quantity("velocity_1", "m/s", "of the first mass"),
+    Quantity("position_2", "m", "of the second mass, from equilibrium"),
+    Quantity("velocity_2", "m/s", "of the second mass"),
 )
 OWN = (
     Parameter("mass_1", "kg", "first mass, which is pushed", (0.1, 100.0), Uniform(1.0, 7.0)),
@@ -106,7 +106,7 @@ class DoubleMass(ControlFamily):
 
     parameters = control_parameters(OWN, STATE, LIMITS, (1.0, 1.0, 1.0, 1.0), PRESETS)
     state = STATE
-    actions = Continuous((Channel("force", "10 N", "on the first mass, before actuator_gain"),), (2.0,))
+    actions = Continuous((Quantity("force", "10 N", "on the first mass, before actuator_gain"),), (2.0,))
     observations = sensors(STATE, LIMITS)
     time_step = DT
     n_initial_noise = 4

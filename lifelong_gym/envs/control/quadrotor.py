@@ -8,7 +8,7 @@ import numpy as np
 
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, safe2015, sensors
 from lifelong_gym.envs.control.integrators import rk4
-from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
+from lifelong_gym.envs.family import Columns, Continuous, Groups, Quantity
 from lifelong_gym.numerics.scalar import Vector, clip
 from lifelong_gym.tasks.distributions import LogUniform, RandomSign, Uniform
 from lifelong_gym.tasks.parameter_space import Preset
@@ -20,12 +20,12 @@ SPEED = 20.0
 MAX_SPEED = 400.0
 LIMITS = (1.5, 10.0, 1.5, 10.0, 3.0, 10.0)
 STATE = (
-    Channel("roll", "rad", "to the right"),
-    Channel("roll_rate", "rad/s", "of the roll"),
-    Channel("pitch", "rad", "nose up"),
-    Channel("pitch_rate", "rad/s", "of the pitch"),
-    Channel("yaw", "rad", "of the nose"),
-    Channel("yaw_rate", "rad/s", "of the yaw"),
+    Quantity("roll", "rad", "to the right"),
+    Quantity("roll_rate", "rad/s", "of the roll"),
+    Quantity("pitch", "rad", "nose up"),
+    Quantity("pitch_rate", "rad/s", "of the pitch"),
+    Quantity("yaw", "rad", "of the nose"),
+    Quantity("yaw_rate", "rad/s", "of the yaw"),
 )
 # Bounds of mass and thrust keep the hover speed within the rotors' range.
 INERTIAS = (
@@ -149,7 +149,7 @@ class Quadrotor(ControlFamily):
     parameters = control_parameters(OWN, STATE, LIMITS, (0.3, 0.5, 0.3, 0.5, 0.3, 0.5), PRESETS)
     state = STATE
     actions = Continuous(
-        tuple(Channel(f"rotor_{i}", "20 rad/s", "from hover, before actuator_gain") for i in range(1, 5)),
+        tuple(Quantity(f"rotor_{i}", "20 rad/s", "from hover, before actuator_gain") for i in range(1, 5)),
         (8.0, 8.0, 8.0, 8.0),
     )
     observations = sensors(STATE, LIMITS)

@@ -8,7 +8,7 @@ import numpy as np
 
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, safe2015, sensors
 from lifelong_gym.envs.control.integrators import linear_step, zero_order_hold
-from lifelong_gym.envs.family import Channel, Columns, Continuous, Groups
+from lifelong_gym.envs.family import Columns, Continuous, Groups, Quantity
 from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.tasks.distributions import LogUniform, RandomSign, Uniform
 from lifelong_gym.tasks.parameter_space import Preset
@@ -18,8 +18,8 @@ DT = 0.05
 FORCE = 10.0
 LIMITS = (10.0, 10.0)
 STATE = (
-    Channel("position", "m", "of the mass, from where the spring is relaxed"),
-    Channel("velocity", "m/s", "of the mass"),
+    Quantity("position", "m", "of the mass, from where the spring is relaxed"),
+    Quantity("velocity", "m/s", "of the mass"),
 )
 OWN = (
     Parameter("mass", "kg", "mass", (0.1, 100.0), Uniform(3.0, 5.0)),
@@ -98,7 +98,7 @@ class SimpleMass(ControlFamily):
 
     parameters = control_parameters(OWN, STATE, LIMITS, (1.0, 1.0), PRESETS)
     state = STATE
-    actions = Continuous((Channel("force", "10 N", "on the mass, before actuator_gain"),), (2.0,))
+    actions = Continuous((Quantity("force", "10 N", "on the mass, before actuator_gain"),), (2.0,))
     observations = sensors(STATE, LIMITS)
     time_step = DT
     n_initial_noise = 2

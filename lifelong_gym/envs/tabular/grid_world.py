@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from lifelong_gym.envs.family import Channel, Columns, Discrete, Groups, KernelFamily
+from lifelong_gym.envs.family import Columns, Discrete, Groups, KernelFamily, Quantity
 from lifelong_gym.envs.tabular.model import Model
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector, clip, floor, where
@@ -22,7 +22,7 @@ UP, DOWN, LEFT, RIGHT = 0.0, 1.0, 2.0, 3.0
 OBSTACLES = (1, 2, 3)
 ALL_CELLS = [(float(row), float(column)) for row in range(SIZE) for column in range(SIZE)]
 NO_SLIP, CERTAIN = (1.0, 0.0), (0.0,)
-STATE = (Channel("row", "1", "from the top, 0 to 9"), Channel("column", "1", "from the left, 0 to 9"))
+STATE = (Quantity("row", "1", "from the top, 0 to 9"), Quantity("column", "1", "from the left, 0 to 9"))
 
 
 def position(name: str, meaning: str, low: int, draws: Integer | None, nominal: int) -> Parameter:

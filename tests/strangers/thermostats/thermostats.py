@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lifelong_gym import Parameter, ParameterSpace
-from lifelong_gym.envs.family import Bounded, Channel, Columns, Discrete, Groups, KernelFamily
+from lifelong_gym.envs.family import Bounded, Columns, Discrete, Groups, KernelFamily, Quantity
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector, scale, shift
 from lifelong_gym.references.reference import Measure, Reference
 from lifelong_gym.tasks.distributions import Uniform
 
 DT, COLD = 0.1, -8.0
-STATE = (Channel("temperature", "K", "above what is wanted"),)
+STATE = (Quantity("temperature", "K", "above what is wanted"),)
 
 
 def reward_comfort(next_state: Vector) -> float:
