@@ -1,4 +1,4 @@
-"""Who may know whom: the package's imports, read with `ast`, against three tables.
+"""Who may know whom: the package's imports, read with `ast`, against three tables; circles, sizes and names.
 
 Modules are named relative to `lifelong_gym`, itself ``.``; a pattern stands for a module and all below it.
 """
@@ -340,3 +340,13 @@ def test_what_is_too_long_is_found(tmp_path: Path) -> None:
     (tree / "long.py").write_text("def f():\n    x = 1\n    y = 2\n", encoding="utf-8")
     assert list(oversized(tree, 2, 3)) == ["lifelong_gym/long.py: 3 lines"]
     assert list(oversized(tree, 3, 2)) == ["lifelong_gym/long.py:1: f has 3 lines"]
+
+
+def test_a_name_stands_for_one_class() -> None:
+    """No two public classes of the package have the same name."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(SOURCE)))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
