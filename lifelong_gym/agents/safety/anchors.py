@@ -67,6 +67,7 @@ class RolloutTrial:
     def __call__(self, thetas: FloatArray) -> Verdict:
         """See the class."""
         horizon = self.horizon or self.family.horizon
+        # Costs are those of an episode as it is learned; what only just lasts that long shows in a longer one.
         once, longer = self._ran(thetas, horizon), self._ran(thetas, EXTENSION * horizon)
         return Verdict(once.costs / horizon, longer.stable & self._contracts(thetas))
 
@@ -144,6 +145,8 @@ def choose_anchors(
         InfeasibleConstraintsError: a safe set is empty.
         ValueError: a singular matrix, an unbounded set, or arguments of the wrong shape.
     """
+    # A policy on the boundary leaves no room to vary in, and the centre may be far from anything good; in between lie
+    # policies that are safe with a margin, nearer to what is wanted the smaller the centre's share.
     middles = np.stack([c.centre(task)[0] for task, c in enumerate(constraints, first)])
     candidates, names = [middles], ["centre"]
     for name, wanted in (("start", start), ("nominal", nominal)):
@@ -155,7 +158,7 @@ def choose_anchors(
     if verdict.costs.shape != thetas.shape[:2] or verdict.stable.shape != thetas.shape[:2]:
         raise ValueError(f"`trial` must give verdicts of shape {thetas.shape[:2]}. Received {verdict.costs.shape}")
     inside = [[c.holds_strictly(theta) for theta in row] for c, row in zip(constraints, thetas, strict=True)]
-    costs = np.where(np.isfinite(verdict.costs), verdict.costs, np.finfo(np.float64).max)
+    costs = np.where(np.isfinite(verdict.costs), verdict.costs, np.finfo(np.float64).max)  # a diverged one comes last
     # By strict safety first, which the centre has, then by stability, then by cost.
     best = np.lexsort((costs, ~verdict.stable, ~np.array(inside)), axis=1)[:, 0]
     tasks = np.arange(len(best))

@@ -58,6 +58,7 @@ class Consensus:
         self._colours = [np.array([self._index[node] for node in colour]) for colour in colouring(channel.graph)]
         adjacency = nx.to_numpy_array(channel.graph, nodelist=channel.nodes, weight=None) > 0
         self._degrees = adjacency.sum(axis=1)
+        # Directed edges, in the order of their receivers: what a node hears is a slice, see `_over_edges`.
         receiver, sender = np.nonzero(adjacency)
         self._edge = {pair: e for e, pair in enumerate(zip(receiver.tolist(), sender.tolist(), strict=True))}
         self._edges_from = [np.flatnonzero(np.isin(sender, colour)) for colour in self._colours]
@@ -66,6 +67,8 @@ class Consensus:
         for number, colour in enumerate(self._colours):
             turn[colour] = number
         self._is_later = (turn[sender] > turn[receiver])[:, None, None]
+        # Setting the Lagrangian's gradient in x_i to 0 gives ``(A_i + rho degree_i P) x_i = b_i + rho P (...)``, where
+        # only (...) changes: what follows from A_i is worked out once.
         inverse = np.linalg.inv(matrix + penalty * self._degrees[:, None, None, None] * metric)
         self._own = (inverse @ vector[..., None])[..., 0]
         self._from_others = penalty * inverse @ metric
@@ -89,7 +92,9 @@ class Consensus:
         return self.x
 
     def _answers(self, nodes: IntArray) -> FloatArray:
-        # Who had a turn already in this iteration has added x to the sum.
+        # (...) is ``sum_l (x_l + (their sum so far) - (our sum so far))`` over neighbours l: the multiplier is the
+        # difference of sums up to the last iteration. Who had a turn already in this one has added x to the sum; of
+        # those whose turn is later, the last x comes on top.
         heard = self._sum_heard + self._is_later * self._x_heard
         pull = self._over_edges(heard, nodes) - self._degrees[nodes, None, None] * self._sum[nodes]
         answers: FloatArray = self._own[nodes] + (self._from_others[nodes] @ pull[..., None])[..., 0]
@@ -102,6 +107,8 @@ class Consensus:
 
     def _tell(self, nodes: IntArray, edges: IntArray) -> None:
         """These nodes send their sums over these edges."""
+        # First all edges go on as before, as if nothing arrived; then what does arrive replaces that. A sum that comes
+        # after losses stands for several x, of which the neighbour takes the mean.
         self._sum_heard[edges] += self._x_heard[edges]
         self._age[edges] += 1
         edges, values = self._told(self._sum, nodes)

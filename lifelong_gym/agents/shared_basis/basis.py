@@ -17,7 +17,7 @@ from lifelong_gym.numerics.arrays import FloatArray, IntArray
 MOST_DIRECT = 400  # numbers in L up to which its system is formed and solved; beyond, conjugate gradients are faster
 CG_TOLERANCE = 1e-10
 MOST_PASSES = 1000
-ROUNDING = 1e-14
+ROUNDING = 1e-14  # relative size below which a difference of floats is nothing but rounding
 
 
 def lasso(basis: FloatArray, point: OperatingPoint, penalty: float, start: FloatArray) -> FloatArray:
@@ -38,6 +38,8 @@ def lasso(basis: FloatArray, point: OperatingPoint, penalty: float, start: Float
     quadratic = np.einsum("dk,ndl->nkl", basis, weighted)
     linear = np.einsum("ndk,nd->nk", weighted, point.target)
     codes = start.copy()
+    # Descent alone only nears the minimum, and slowly where columns of L are alike. But once it has the right signs,
+    # the rest is a linear system, whose solution a test can recognise as the minimum: tasks leave the loop one by one.
     unsolved = np.arange(len(codes))
     for _ in range(MOST_PASSES):
         q, c = quadratic[unsolved], linear[unsolved]
@@ -54,8 +56,10 @@ def _descend(quadratic: FloatArray, linear: FloatArray, penalty: float, codes: F
     """One pass over the coordinates."""
     for k in range(codes.shape[1]):
         scale = quadratic[:, k, k]
+        # What is left for this coordinate by the others: its own term is taken out of the sum again.
         residual = linear[:, k] - np.einsum("nl,nl->n", quadratic[:, k], codes) + scale * codes[:, k]
         shrunk = np.sign(residual) * np.maximum(np.abs(residual) - 0.5 * penalty, 0.0)
+        # A column along which a task's curvature is 0, such as one of zeros, does nothing for it: code 0.
         codes[:, k] = np.divide(shrunk, scale, out=np.zeros_like(shrunk), where=scale > 0)
     return codes
 
@@ -66,10 +70,14 @@ def _with_signs(
     """The stationary point among codes of the given signs (0: not used), and whether it is the minimum."""
     used = signs != 0
     one = np.eye(signs.shape[1])
+    # Tasks use different columns, yet all systems keep one size, so that one call solves them: rows of columns not used
+    # are those of the identity, as large as the others lest the conditioning suffer, and give 0.
     system = np.where(used[:, :, None] & used[:, None, :], quadratic, one * quadratic.max(initial=1.0))
     system += ROUNDING * system.max(axis=(1, 2), keepdims=True) * one  # or equal columns would be singular
     wanted = np.where(used, linear - 0.5 * penalty * signs, 0.0)
     codes = np.linalg.solve(system, wanted[:, :, None])[:, :, 0]
+    # Minimal are codes that have the signs they were found for, and whose unused columns the data pull at less than the
+    # penalty holds them back.
     pull = linear - (quadratic @ codes[:, :, None])[:, :, 0]
     allowed = 0.5 * penalty + ROUNDING * np.abs(linear).max(axis=1, keepdims=True, initial=1.0)
     fits = np.where(used, (np.sign(codes) == signs) | (penalty == 0.0), np.abs(pull) <= allowed)
@@ -170,6 +178,7 @@ class SharedBasis(th.nn.Module):
         mean = targets.mean(axis=0) if fixed else np.zeros(len(basis))
         basis[:, :fixed] = mean[:, None]
         left, size, _ = np.linalg.svd((targets - mean).T, full_matrices=False)
+        # Fewer tasks than columns leave directions that say nothing of any task; `_redraw` fills those.
         n = min(np.count_nonzero(size > ROUNDING * size.max(initial=0.0)), basis.shape[1] - fixed)
         basis[:, fixed : fixed + n] = left[:, :n]
         self._redraw(rng)
@@ -178,6 +187,7 @@ class SharedBasis(th.nn.Module):
         """New codes for these tasks, and their terms in the sums."""
         codes = self.codes_in(self.array("basis"), tasks, point)
         if self.array("gram").size:
+            # Where all terms are replaced, sums begin at 0 again: subtracting would leave rounding that builds up.
             if np.count_nonzero(self.observed) == np.count_nonzero(self.observed[tasks]):
                 self.array("gram")[:], self.array("moment")[:] = 0.0, 0.0
             else:
@@ -242,6 +252,7 @@ def sums(codes: FloatArray, point: OperatingPoint) -> tuple[FloatArray, FloatArr
     """``sum_j (s_j s_j') x H_j`` and ``sum_j s_j x (H_j target_j)``, of shapes (k d, k d) and (k d,)."""
     n, k = codes.shape
     d = point.target.shape[1]
+    # The sum over tasks as one product of matrices: `einsum` over five indices would not reach the BLAS.
     outer = (codes[:, :, None] * codes[:, None, :]).reshape(n, k * k)
     gram = (outer.T @ point.curvature.reshape(n, d * d)).reshape(k, k, d, d).transpose(0, 2, 1, 3)
     pulls = np.einsum("nij,nj->ni", point.curvature, point.target)
@@ -276,6 +287,7 @@ def conjugate_gradients(
 
     def image(x: FloatArray) -> FloatArray:
         found = product(x.reshape(right.shape)).ravel()
+        # The curvature along x, whose error is at most |x| times the noise: below that even its sign is chance.
         if noise > 0 and x @ found <= noise * np.linalg.norm(x):
             raise _LostInNoiseError
         return found
@@ -285,8 +297,10 @@ def conjugate_gradients(
         last = x.copy()
 
     operator = linalg.LinearOperator((right.size, right.size), matvec=image, dtype=np.float64)
+    # In exact arithmetic as many iterations as unknowns suffice. SciPy's own limit, ten times that, makes up for
+    # rounding; with noise, more iterations would only follow the noise.
     limits: dict[str, Any] = {"rtol": CG_TOLERANCE, "atol": noise, "maxiter": right.size if noise > 0 else None}
-    with contextlib.suppress(_LostInNoiseError):
+    with contextlib.suppress(_LostInNoiseError):  # then ``last`` is what `keep` saw last
         last, info = linalg.cg(operator, right.ravel(), last, callback=keep, **limits)
         if info != 0 and noise == 0:
             raise np.linalg.LinAlgError("conjugate gradients didn't converge")
