@@ -97,12 +97,14 @@ class Distributions:
     def update(self, normals: FloatArray, candidates: FloatArray, values: FloatArray, at: IntArray) -> None:
         """Move the distributions of the problems ``at`` towards their better candidates."""
         r, d = self._rates, self._mean.shape[1]
-        best = np.argsort(-values, axis=1, kind="stable")[:, : len(r.weights)]
+        best = np.argsort(-values, axis=1, kind="stable")[:, : len(r.weights)]  # stable: ties the same on any machine
         chosen = np.take_along_axis(candidates, best[..., None], axis=1)
         moves = (chosen - self._mean[at, None]) / self._step[at, None, None]
         move = r.weights @ moves
         self._mean[at] += self._step[at, None] * move
         self._generation += 1
+        # The gains keep a path standard normal if values are pure chance: only then does its length, against that
+        # expected of chance, say whether steps go the same way (grow) or back and forth (shrink).
         gain = np.sqrt(r.path * (2 - r.path) * r.selected)
         self._path[at] = (1 - r.path) * self._path[at] + gain * (r.weights @ normals[best])
         length = np.linalg.norm(self._path[at], axis=1) / r.expected_length
@@ -112,6 +114,7 @@ class Distributions:
         slow_gain = calm * np.sqrt(decay * r.selected)
         self._slow_path[at] = (1 - r.slow_path) * self._slow_path[at] + slow_gain[:, None] * move
         slow = self._slow_path[at]
+        # What a slow path that stands still withholds from the covariance, more of the old one makes up for.
         kept = 1 - r.rank_one - r.rank_many + ~calm * r.rank_one * decay
         self._covariance[at] = (
             kept[:, None, None] * self._covariance[at]
@@ -124,7 +127,7 @@ class Distributions:
 def _cholesky(matrices: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Factors of those symmetric matrices that are positive definite, and which of all these are."""
     regular: npt.NDArray[np.bool_] = np.ones(len(matrices), bool)
-    try:
+    try:  # NumPy refuses the whole batch for one bad matrix; that is rare, so one call for all comes first
         factors = np.asarray(np.linalg.cholesky(matrices), np.float64)
     except np.linalg.LinAlgError:
         regular = np.array([_is_regular(matrix) for matrix in matrices])
@@ -171,9 +174,10 @@ def maximise(
     search, rng = Distributions(start, covariance, population), np.random.default_rng(seed)
     active = np.arange(n)
     best, value = start.copy(), objective(start[:, None], active)[:, 0]
+    # Infinite until it is full, so that no problem ends before so many generations, Hansen's number for stagnation.
     recent = np.full((n, 10 + 30 * d // population), np.inf)
     for _ in range(generations):
-        normals = rng.standard_normal((population, d))
+        normals = rng.standard_normal((population, d))  # drawn once for all problems, however many are left
         candidates, active = search.candidates(normals, active)
         if len(active) == 0:
             break
