@@ -42,6 +42,7 @@ SPACE = ParameterSpace(
     {
         "listed": Preset({"speed": Uniform(1.0, 2.0)}, "", joint=(Listed(FLAVOURS),)),
         "two": Preset({"game": Choice(("freeway", "pong"))}, ""),
+        "one": Preset({"game": Constant("freeway")}, ""),
         "range": Preset({"game": Integer(1, 2), "speed": SameAs("mode")}, "", joint=(Distinct(("mode",), 1, 4),)),
     },
 )
@@ -126,6 +127,7 @@ def test_choices_draw_the_listed_values() -> None:
     for preset, expected in (("default", {0: 0.5, 2: 0.5}), ("two", {1: 0.5, 2: 0.5}), ("range", {1: 0.5, 2: 0.5})):
         drawn = SPACE.sample(4000, 3, preset).column("game")
         assert {value: (drawn == value).mean() for value in np.unique(drawn)} == pytest.approx(expected, abs=0.03)
+    assert set(SPACE.sample(5, 0, "one").column("game")) == {1.0}
     sizes = ParameterSpace([Parameter("size", "1", "", (0, 99), Choice((16, 32, 64)), integer=True)])
     assert set(sizes.sample(100).column("size")) == {16.0, 32.0, 64.0}
     assert sizes["size"].nominal == 16.0
@@ -267,6 +269,8 @@ def test_nothing_is_drawn_twice() -> None:
             ParameterSpace(SPACE.parameters, {"bad": preset})
     with pytest.raises(ValueError, match="`values` must be a tuple of at least one number or name"):
         Choice(())
+    with pytest.raises(UnknownNameError, match=r"preset 'bad': unknown game 'pongg'\. Did you mean 'pong'"):
+        ParameterSpace([GAME], {"bad": Preset({"game": Constant("pongg")}, "")})
 
 
 # ---------------------------------------------------------------------------------------------------------- rules

@@ -78,18 +78,18 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class Constant:
-    """Always the same value."""
+    """Always the same value, a number or a name of an enumeration."""
 
-    value: float
+    value: float | str
 
     def quantile(self, u: FloatArray) -> FloatArray:
         """The value, once per entry of ``u``."""
-        return np.full_like(u, self.value)
+        return np.full_like(u, float(self.value))
 
     @property
     def support(self) -> tuple[float, float]:
-        """The value, twice."""
-        return self.value, self.value
+        """The value, twice; it must be a number."""
+        return float(self.value), float(self.value)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from lifelong_gym.errors import as_float, one_of, unknown
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray
-from lifelong_gym.tasks.distributions import Choice, Integer, Uniform
+from lifelong_gym.tasks.distributions import Choice, Constant, Integer, Uniform
 from lifelong_gym.tasks.rules import Rule
 
 EXACT = 2**53  # up to here a float holds every integer
@@ -122,6 +122,8 @@ class Parameter:
         """A distribution with an enumeration's names replaced by what a task table holds."""
         if isinstance(draws, Choice):
             return replace(draws, values=tuple(self.number(value) for value in draws.values))
+        if isinstance(draws, Constant):
+            return replace(draws, value=self.number(draws.value))
         return draws
 
     def check(self, value: float) -> None:
