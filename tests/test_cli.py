@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -203,3 +205,26 @@ def test_play_refuses_a_damaged_run(lifelong: object, damage: str, message: str)
     assert result.exit_code == 2
     assert "run/run.json" in result.output
     assert message in result.output
+
+
+TAG = re.compile(r"\[/?(bold|dim|red|green|yellow|blue|cyan|magenta)\b[^]]*\]")
+
+
+def unescaped(tree: ast.AST) -> list[str]:
+    """Values in texts with markup that could be anybody's: neither escaped nor formatted as numbers."""
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    marked = [text for text in texts if TAG.search("".join(str(getattr(part, "value", "")) for part in text.values))]
+    values = [part for text in marked for part in text.values if isinstance(part, ast.FormattedValue)]
+    return [
+        ast.unparse(value.value)
+        for value in values
+        if value.format_spec is None and not ast.unparse(value.value).startswith("escape(")
+    ]
+
+
+def test_no_text_with_markup_holds_what_users_named() -> None:
+    """Throughout the package; `say` needs no markup."""
+    source = Path(__file__).parents[1] / "lifelong_gym"
+    found = {path.name: unescaped(ast.parse(path.read_text(encoding="utf-8"))) for path in source.rglob("*.py")}
+    assert {name: values for name, values in found.items() if values} == {}
+    assert unescaped(ast.parse('f"[bold]{folder}[/bold] {escape(label)} {share:.0%}"')) == ["folder"]

@@ -158,6 +158,7 @@ def run(folder: Path, budget: DemoBudget, console: Console) -> None:
 
     claim_folder(folder)
     tasks = sample_tasks(ENV, budget.n_tasks, seed=0, preset=PRESET)
+    say(console, (f"Lifelong learning on {budget.n_tasks} cart-poles", BOLD))
     console.print(_introduction(budget))
     console.print(str(tasks), no_wrap=True, overflow="ellipsis", highlight=False, markup=False)
     with console.status("compiling the physics, and the best linear policy of every task for reference"):
@@ -193,7 +194,6 @@ def _progress(console: Console) -> Progress:
 
 def _introduction(budget: DemoBudget) -> str:
     return (
-        f"[bold]Lifelong learning on {budget.n_tasks} cart-poles[/bold]\n"
         "Each has its own masses, pole and motor, and sensors that may be wired the wrong way\n"
         "round: no policy fits all. Every sweep gives each task only "
         f"{budget.n_trajectories} trajectories. Three\n"
