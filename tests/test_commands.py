@@ -7,13 +7,14 @@ the Makefile's targets that need an installation of their own run in ``.ci/run``
 from __future__ import annotations
 
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -30,11 +31,16 @@ HELP = "help"  # stands for the examples in the commands' help
 COMMAND = r"(?:lifelong|make|pip|python|\.ci/run)"
 INLINE = re.compile(rf"(?<!`)`{{1,2}}({COMMAND}(?: [^`]+)?)`{{1,2}}(?!`)")
 INDENTED = re.compile(rf"^(?:    |#     )({COMMAND}(?: .*)?)$", re.MULTILINE)
-FENCED = re.compile(r"^```(?:sh|bash)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PLACEHOLDERS = {"...": "LifelongCartPole-v0"}
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PLACEHOLDERS = dict.fromkeys(("ID", "ENV", "..."), "LifelongCartPole-v0")
+KEPT = "NAME.jsonl"  # a run whose model was kept
 SHORT = {"train": ("--n-tasks", "4", "--total-timesteps", "10000")}
 ELSEWHERE = ("demo", "reproduce")
-FEW = ("--quick", "--episodes-per-task", "30", "--n-evaluations", "1", "--n-tasks", "2", "--seeds", "1")
+ONE_SEED = ("--seeds", "5:6")
+FEW = (
+    *("--quick", "--episodes-per-task", "30", "--n-evaluations", "1"),
+    *("--n-tasks", "2", "--seeds", "1", "--envs", "LifelongCartPole-v0"),
+)
 IN_CI = ("demo", "bench", "test")
 BY_HAND = ("lowest",)  # an installation of its own
 OWN = """
@@ -49,7 +55,7 @@ class MyMethod(Counter):
 
 def commands(text: str) -> list[str]:
     """Those in a text, each once, in their order; what a prompt continues on a next line is one command."""
-    joined = FENCED.sub(lambda block: re.sub("^", "    ", block[1], flags=re.MULTILINE), text)
+    joined = FENCED.sub(lambda block: "" if block[1] else indent(block[2], "    "), text)
     joined = re.sub(r"\s*\\\n\s*", " ", joined)
     spots = sorted((match.start(), match[1]) for rule in (INLINE, INDENTED) for match in rule.finditer(joined))
     whole = [re.sub(r"\s+#.*", "", found) for _, found in spots]
@@ -71,10 +77,17 @@ def text_of(page: Path | str) -> str:
 def words_of(command: str) -> list[str]:
     """With placeholders filled in, and short."""
     program, *words = [PLACEHOLDERS.get(word, word) for word in shlex.split(command)]
+    if KEPT in words:
+        words[words.index(KEPT)] = str(next(Path("runs").rglob("*PGELLA*.jsonl")))
     if program != "lifelong" or not words:
         return [program, *words]
-    is_file = words[0] == "benchmark" and any(word.endswith(".toml") for word in words)
-    return [program, *words, *(FEW if words[0] == "benchmark" and not is_file else SHORT.get(words[0], ()))]
+    if words == ["benchmark"]:
+        return [program, *words, "--help"]  # that it is there is all that was said
+    if words[0] != "benchmark":
+        return [program, *words, *SHORT.get(words[0], ())]
+    is_described = any(word.endswith(".toml") for word in words)
+    few = ONE_SEED if is_described and "--seeds" in words else () if is_described else FEW
+    return [program, *words, "--keep-models", *few]
 
 
 SOURCES: list[Path | str] = [*PAGES, *EXAMPLES, HELP]
@@ -103,6 +116,7 @@ def shortened(text: str) -> str:
     text = block[1] if block else text
     for key, value in {"seeds": 1, "episodes_per_task": 30, "n_evaluations": 1, "n_tasks": 2}.items():
         text = re.sub(rf"^{key} = .*", f"{key} = {value}", text, flags=re.MULTILINE)
+    text = text.replace("[families.LifelongCH47-v0]\n", "")
     if "[protocol]" not in text:
         text += "\n[protocol]\nepisodes_per_task = 30\nn_evaluations = 1\n"
     return text if "seeds" in text else f"seeds = 1\n{text}"
@@ -119,18 +133,17 @@ def test_commands_of_a_page_run(here: Path, page: Path | str) -> None:
             result = CliRunner().invoke(cli.app, words)
             assert result.exit_code == (0 if words else 2), f"{command}: {result.output}"
         elif program == "python":
-            run_module(words)
+            run_python(words)
         elif program == "make":
             assert words[0] in targets(), command
 
 
-def run_module(words: list[str]) -> None:
-    """``python -m``, in this process, with few tasks."""
-    assert words[0] == "-m"
-    patch = pytest.MonkeyPatch()
-    with patch.context() as at:
-        at.setattr(sys, "argv", [*words[1:], "--n-tasks", "2"])
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+def run_python(words: list[str]) -> None:
+    """A module's ``main``, with few tasks; examples have a test of their own."""
+    if words[0] == "-m":
+        import_module(words[1]).main([*words[2:], "--n-tasks", "2"])
+    else:
+        assert ROOT / words[0] in EXAMPLES
 
 
 def targets() -> set[str]:
@@ -189,6 +202,7 @@ def test_targets_install_what_they_need(tmp_path: Path) -> None:
     [
         ("Try `lifelong list`, or ``lifelong demo``.", ["lifelong list", "lifelong demo"]),
         ("    make test\n\ndoes", ["make test"]),
+        ("```python\nlifelong\n```\npython\n```\nmake bench\n```\n`.ci/run`", ["make bench", ".ci/run"]),
         ("```\nlifelong train A B \\\n    --seed 1  # a run\n```", ["lifelong train A B --seed 1"]),
         ("`pip install a && pre-commit install`", ["pip install a", "pre-commit install"]),
         ("the command `lifelong`;\nmake no mistake", ["lifelong"]),

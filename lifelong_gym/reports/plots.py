@@ -89,17 +89,6 @@ def _for_a_page(svg: str, name: str) -> str:
     return body.replace("url(#", f"url(#{prefix}-").replace("<svg ", '<svg role="img" ', 1)
 
 
-def plain(text: str) -> str:
-    r"""For labels and titles: text as it is, no formula where it has dollars, and no line without an entry in legends.
-
-    >>> plain(r"costs $5, not $6")
-    'costs \\$5, not \\$6'
-    >>> plain("_mine")
-    ' _mine'
-    """
-    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
-
-
 def new_figure(width: float = 8.0, height: float = 4.2) -> Figure:
     """In inches; its parts make room for each other."""
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -120,7 +109,7 @@ def engineering(axis: Any, unit: str = "") -> None:
 
 def line(axes: Axes, x: Any, y: Any, band: tuple[Any, Any] | None, style: Style, label: str) -> None:
     """A line with its interval."""
-    axes.plot(x, y, color=style.colour, ls=style.line, lw=2, label=plain(label))
+    axes.plot(x, y, color=style.colour, ls=style.line, lw=2, label=label)
     if band is not None:
         axes.fill_between(x, *band, color=style.colour, alpha=0.18, lw=0)
 
@@ -153,10 +142,10 @@ def learning_curves(
         half = 1.96 * runs.std(axis=0, ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else np.zeros_like(mean)
         line(axes, np.arange(len(mean)), mean, (mean - half, mean + half), style, name)
     for name, level in (levels or {}).items():
-        axes.axhline(level, color=GREY, lw=1, ls="--", label=plain(name))
+        axes.axhline(level, color=GREY, lw=1, ls="--", label=name)
     for marker in markers:
         axes.axvline(marker, color="#bbbbbb", lw=1, ls=":")
-    axes.set(title=plain(title), xlabel=plain(x_label), ylabel=plain(y_label))
+    axes.set(title=title, xlabel=x_label, ylabel=y_label)
     axes.margins(x=0.01)
     tidy(axes)
     axes.legend(frameon=False)
