@@ -15,7 +15,6 @@ from lifelong_gym.tasks.parameters import Parameter
 
 DT = 0.02
 FORCE = 10.0
-PHYSICS = "lifelong_gym.envs.physics"
 LIMITS = (2.4, 10.0, 0.5, 10.0)
 STATE = (
     Quantity("position", "m", "of the cart"),
@@ -119,7 +118,7 @@ class CartPole(ControlFamily):
     n_initial_noise = 4
     state_limits = LIMITS
     failure_cost = 5.0
-    simulators: ClassVar[Mapping[str, str]] = {"mujoco": f"{PHYSICS}.mujoco_cart_pole:MujocoCartPole"}
+    simulators: ClassVar[Mapping[str, str]] = {"mujoco": "lifelong_gym.envs.engines.mujoco.cart_pole:MujocoCartPole"}
     feature_scale = (1.0, 1.0, 0.1, 1.0)
     viewer = "lifelong_gym.envs.viewers.cart_pole:CartPoleViewer"
 
