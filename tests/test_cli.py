@@ -97,7 +97,7 @@ def test_train_and_play_with_sb3(lifelong: object, tmp_path: Path) -> None:
         (("train", "PGELLA", ENV, "-a", "ridge=Infinity"), "`arguments.ridge` must be what JSON can hold"),
         (("train", "nomod:X", ENV), "there is no module 'nomod', which 'nomod:X' names"),
         (("list", "nomod:X"), "there is no module 'nomod'"),
-        (("play", "nowhere", ENV), "`run` must be a folder that `lifelong train` wrote. There is no nowhere/run.json"),
+        (("play", "nowhere", ENV), "that `lifelong train` wrote, or a run file. There is no nowhere/run.json"),
         (("benchmark", "nofile.toml"), "`experiment` must be a TOML file. There is none at nofile.toml"),
         (("report", "nowhere"), "There is none at nowhere"),
         (("list", "CartPole"), "unknown environment or agent"),

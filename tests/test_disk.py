@@ -96,10 +96,10 @@ def never(*_: Any, **__: Any) -> None:
 
 
 WORK = (
-    "agents.base.MultiTaskAlgorithm.learn",
-    "benchmark.animation.play",
-    "benchmark.demo.performance",
-    "benchmark.reports.report._page",
+    "agents.contract.base.MultiTaskAlgorithm.learn",
+    "cli.animation.play",
+    "cli.demo.performance",
+    "reports.report._page",
     "benchmark.runner._workers",
 )
 COMMANDS: dict[str, tuple[str, ...]] = {
