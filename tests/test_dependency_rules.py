@@ -6,6 +6,7 @@ Modules are named relative to `lifelong_gym`, itself ``.``; a pattern stands for
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -350,3 +351,13 @@ def test_a_name_stands_for_one_class() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(str(path.relative_to(SOURCE)))
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_what_strings_name_is_there() -> None:
+    """Modules that are found by a string, such as ``"lifelong_gym.cli.main:app"``, have their file."""
+    written = re.compile(rf"{SOURCE.name}(\.\w+)+(?=:\w+)")
+    named = {found[0] for path in SOURCE.rglob("*.py") for found in written.finditer(path.read_text(encoding="utf-8"))}
+    assert named
+    places = {name: SOURCE.parent.joinpath(*name.split(".")) for name in named}
+    lost = {name for name, at in places.items() if not at.with_suffix(".py").is_file() and not at.is_dir()}
+    assert lost == set()
