@@ -100,7 +100,7 @@ WORK = (
     "cli.animation.play",
     "cli.demo.performance",
     "reports.report._page",
-    "benchmark.runner._workers",
+    "benchmark.runner.Workers",
 )
 COMMANDS: dict[str, tuple[str, ...]] = {
     "demo": ("demo", "--folder", "FILE"),
