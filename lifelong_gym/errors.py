@@ -170,4 +170,4 @@ def unexpected(function: str, name: str, known: Iterable[str]) -> UnexpectedArgu
 def _suggestion(name: object, known: Iterable[object]) -> str:
     names = [str(item) for item in known]
     close = difflib.get_close_matches(str(name), names, n=1)
-    return (f" Did you mean {close[0]!r}?" if close else "") + f" There are: {', '.join(names)}"
+    return (f" Did you mean {close[0]!r}?" if close else "") + f" There are: {', '.join(names) or 'none'}"

@@ -67,6 +67,8 @@ class Corridor(KernelFamily):
     horizon = 12
     n_noise = 1
     rewards: ClassVar[Mapping[str, Any]] = {"door": reward_door}
+    viewer = "tests.corridors:Lamp"
+    render_fps = 5
     reference = "lifelong_gym.references.closed_form:ClosedForm"
 
     def __init__(self, **arguments: Any) -> None:
@@ -106,3 +108,13 @@ class Corridor(KernelFamily):
         """What depends on the task, and what on the arguments."""
         own = {"goal": (parameters["goal"],), "slip": (parameters["slip"],)}
         return {**own, "last": (self.size - 1.0,), "price": (self.price(),)}
+
+
+class Lamp:
+    """Draws how far one has come."""
+
+    size = (64, 32)
+
+    def draw(self, surface: Any, scene: Any) -> None:
+        """The farther the brighter."""
+        surface.fill((min(255, 20 * int(scene.state[0])), 0, 0))

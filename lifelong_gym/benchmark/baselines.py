@@ -87,9 +87,11 @@ class BestKnown:
         return np.asarray(self._best.predict(observations))
 
 
-def measured_references(env_id: str, tasks: TaskSet, n_episodes: int, seed: int) -> dict[str, Any] | None:
+def measured_references(
+    env_id: str, tasks: TaskSet, n_episodes: int, seed: int, **arguments: Any
+) -> dict[str, Any] | None:
     """Solve the tasks and measure what that is worth, see `measured`; None where the family names no reference."""
-    known = reference.reference_of(family(env_id), tasks)
+    known = reference.reference_of(family(env_id, **arguments), tasks)
     return None if known is None else measured(known, env_id, n_episodes, seed)
 
 
@@ -103,10 +105,10 @@ def measured(known: reference.Reference, env_id: str, n_episodes: int, seed: int
     Raises:
         ValueError: its returns don't fit the tasks, or leave nothing to normalise by.
     """
-    tasks = known.tasks
-    env = CoreVecEnv.of(LifelongVectorEnv(env_id, len(tasks), tasks=tasks))
-    episodes = Evaluation.of(env_id, tasks, n_episodes, seed, "hide")
-    chance = Evaluation.of(env_id, tasks, max(n_episodes, N_RANDOM_EPISODES), seed, "hide")
+    tasks, arguments = known.tasks, known.family.given_arguments
+    env = CoreVecEnv.of(LifelongVectorEnv(env_id, len(tasks), tasks=tasks, **arguments))
+    episodes = Evaluation.of(env_id, tasks, n_episodes, seed, "hide", arguments)
+    chance = Evaluation.of(env_id, tasks, max(n_episodes, N_RANDOM_EPISODES), seed, "hide", arguments)
 
     def measure(policy: Any) -> FloatArray:
         means: FloatArray = episodes.measure(policy).returns.mean(axis=1)

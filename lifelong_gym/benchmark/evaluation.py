@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,18 +38,28 @@ class Evaluation:
         tasks: which are evaluated.
         seeds: row seeds of the episodes, shape (n_episodes, n_tasks).
         task_observation: what a learner sees of the task; see `Settings`.
+        arguments: of the family itself.
     """
 
     env_id: str
     tasks: TaskSet
     seeds: IntArray
     task_observation: str = "hide"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, env_id: str, tasks: TaskSet, n_episodes: int, seed: int, task_observation: str) -> Evaluation:
+    def of(
+        cls,
+        env_id: str,
+        tasks: TaskSet,
+        n_episodes: int,
+        seed: int,
+        task_observation: str,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> Evaluation:
         """Of all tasks, with consecutive seeds."""
         seeds = seed + np.arange(n_episodes * len(tasks)).reshape(n_episodes, -1)
-        return cls(env_id, tasks, seeds, task_observation)
+        return cls(env_id, tasks, seeds, task_observation, arguments or {})
 
     def only(self, task: int) -> Evaluation:
         """The same episodes of one task alone."""
@@ -69,7 +79,8 @@ class Evaluation:
 
     def _measure(self, learner: Any) -> Measured:
         n_rows = self.seeds.size
-        env = LifelongVectorEnv(self.env_id, n_rows, tasks=self.tasks, task_observation=self.task_observation)
+        settings = {"tasks": self.tasks, "task_observation": self.task_observation, **self.arguments}
+        env = LifelongVectorEnv(self.env_id, n_rows, **settings)
         observations, _ = env.reset(seed=self.seeds.reshape(-1).tolist())
         act = Acting(learner)
         totals, running, failed = np.zeros(n_rows), np.ones(n_rows, bool), np.zeros(n_rows, bool)

@@ -14,6 +14,7 @@ from lifelong_gym.benchmark.baselines import measured
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.run import RunSpec
+from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.errors import LifelongGymError, integer, unknown
 from lifelong_gym.references.reference import reference_of
 from lifelong_gym.tasks.task_set import TaskSet
@@ -24,7 +25,7 @@ QUICK_EVALUATIONS = {"lifelong": 3, "transfer": 6}  # of each task or stage
 HETERO = "hetero"
 KEYS = ("learners", "families", "protocol", "seeds", "quick")
 LEARNER_KEYS = ("class", "arguments", "task_observation", "alone")
-FAMILY_KEYS = ("preset", "n_tasks", "task_seed")
+FAMILY_KEYS = ("preset", "n_tasks", "task_seed", "arguments")
 
 
 class ExperimentError(LifelongGymError, ValueError):
@@ -40,32 +41,60 @@ class FamilySpec:
         preset: what the tasks are drawn from.
         n_tasks: how many.
         task_seed: of the draw.
+        arguments: of the family itself, those that differ from their defaults.
     """
 
     id: str
     preset: str
     n_tasks: int
     task_seed: int = 0
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def of(cls, id: str, n_tasks: int = N_TASKS, preset: str | None = None, task_seed: int = 0) -> FamilySpec:
+    def of(
+        cls,
+        id: str,
+        n_tasks: int = N_TASKS,
+        preset: str | None = None,
+        task_seed: int = 0,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> FamilySpec:
         """Of an id, ``module:Id`` or ``module:Class``; with the preset ``hetero`` if there is one.
 
         Raises:
-            ValueError: no such id or preset, or a number out of range.
+            ValueError: no such id, preset or argument, or a number out of range.
         """
-        presets = registry.family(id).parameters.presets
+        if not isinstance(arguments, Mapping | None):
+            raise ValueError(f"`arguments` must be a table. Received {arguments!r}")
+        kind = registry.family(id, **(arguments or {}))
+        presets = kind.parameters.presets
         id = registry.resolve(id)
         if preset is None:
             preset = HETERO if HETERO in presets else "default"
         if preset not in presets:
             raise unknown("preset", preset, presets)
-        return cls(id, preset, integer("n_tasks", n_tasks), integer("task_seed", task_seed, least=0, most=None))
+        n_tasks, task_seed = integer("n_tasks", n_tasks), integer("task_seed", task_seed, least=0, most=None)
+        return cls(id, preset, n_tasks, task_seed, kind.given_arguments)
+
+    @property
+    def family(self) -> KernelFamily:
+        """Made with these arguments."""
+        return registry.family(self.id, **self.arguments)
 
     @property
     def tasks(self) -> TaskSet:
         """What these settings draw."""
-        return registry.sample_tasks(self.id, self.n_tasks, self.task_seed, self.preset)
+        return self.family.parameters.sample(self.n_tasks, self.task_seed, self.preset)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the id, JSON-native; arguments where there are any."""
+        drawn = {"preset": self.preset, "n_tasks": self.n_tasks, "task_seed": self.task_seed}
+        return {**drawn, **({"arguments": dict(self.arguments)} if self.arguments else {})}
+
+    def run(self, learner: LearnerSpec, protocol: Protocol, seed: int, tasks: TaskSet) -> RunSpec:
+        """A learner's in these tasks; its references are yet to be filled in."""
+        drawn = (self.id, self.preset, self.task_seed, tasks)
+        return RunSpec(learner, *drawn, protocol, seed, {}, arguments=self.arguments)
 
 
 @dataclass(frozen=True)
@@ -96,7 +125,7 @@ class Experiment:
         Keys: ``protocol`` (a name, or a table of `Protocol`'s attributes), ``seeds`` (a number, or a list),
         ``quick`` (small budgets where nothing else is said), ``learners.LABEL`` (``class``, ``arguments``,
         ``task_observation``, ``alone``; see `LearnerSpec`) and ``families.ID`` (``preset``, ``n_tasks``,
-        ``task_seed``); or ``learners`` and ``families`` as plain lists of names.
+        ``task_seed``, ``arguments``); or ``learners`` and ``families`` as plain lists of names.
 
         Raises:
             ExperimentError: the message names the key.
@@ -135,10 +164,7 @@ class Experiment:
                 learner.label: {key: value for key, value in learner.to_dict().items() if key != "label"}
                 for learner in self.learners
             },
-            "families": {
-                spec.id: {"preset": spec.preset, "n_tasks": spec.n_tasks, "task_seed": spec.task_seed}
-                for spec in self.families
-            },
+            "families": {spec.id: spec.to_dict() for spec in self.families},
         }
 
     def part(self, only: Sequence[str] = (), seeds: Sequence[int] | None = None) -> Experiment:
@@ -169,7 +195,7 @@ class Experiment:
             ExperimentError: one can't be made.
         """
         for learner, family in product(self.learners, self.families):
-            spec = RunSpec(learner, family.id, family.preset, family.task_seed, family.tasks, self.protocol, 0, {})
+            spec = family.run(learner, self.protocol, 0, family.tasks)
             try:
                 spec.check()
             except (LifelongGymError, ValueError) as error:
@@ -179,7 +205,7 @@ class Experiment:
         """All runs with their families, those of one seed together; their references are yet to be filled in."""
         drawn = [(family, family.tasks) for family in self.families]
         return [
-            (family, RunSpec(learner, family.id, family.preset, family.task_seed, tasks, self.protocol, seed, {}))
+            (family, family.run(learner, self.protocol, seed, tasks))
             for seed, (family, tasks), learner in product(self.seeds, drawn, self.learners)
         ]
 
@@ -225,7 +251,7 @@ class Levels(NamedTuple):
 
 def levels_of(family: FamilySpec, protocol: Protocol) -> Levels:
     """Solve a family's tasks, once, and measure what that is worth; takes seconds."""
-    known = reference_of(registry.family(family.id), family.tasks)
+    known = reference_of(family.family, family.tasks)
     if known is None:
         return Levels(None, None)
     references = measured(known, family.id, protocol.n_eval_episodes, protocol.evaluation_seed)

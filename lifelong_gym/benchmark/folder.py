@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from lifelong_gym import registry
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, FamilySpec, Levels, levels_of
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.protocol import Protocol
@@ -122,9 +120,9 @@ class References:
         return {family: levels for family, levels in known.items() if levels is not None}
 
     def _settings(self, family: FamilySpec) -> dict[str, Any]:
-        reference = reference_class(registry.family(family.id))
+        reference = reference_class(family.family)
         return {
-            "family": asdict(family),
+            "family": {"id": family.id, **family.to_dict()},
             "tasks_hash": family.tasks.hash,
             "n_eval_episodes": self._protocol.n_eval_episodes,
             "evaluation_seed": self._protocol.evaluation_seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Kept:
         tasks: `TaskSet.to_dict()` of the tasks.
         task_observation: what a policy sees of the task.
         model: path of the model, with ``{}`` for the index of the task where each task has one of its own.
+        arguments: of the family itself.
     """
 
     agent: str
@@ -37,6 +38,7 @@ class Kept:
     tasks: Mapping[str, Any]
     task_observation: str
     model: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_training(cls, result: Path, model: Path) -> Kept:
@@ -48,7 +50,8 @@ class Kept:
         """
         settings = read_result(result)["settings"]
         agent = settings["agent"].partition("+")[0]
-        return cls(agent, settings["env"], settings["tasks"], settings["task_observation"], _plain(model))
+        learned = (settings["tasks"], settings["task_observation"], _plain(model))
+        return cls(agent, settings["env"], *learned, settings.get("env_arguments", {}))
 
     @classmethod
     def of_run(cls, path: Path) -> Kept:
@@ -61,7 +64,8 @@ class Kept:
             raise ValueError(f"`run` must be a folder, or a run file with the ending {SUFFIX}. Received {path}")
         learner, family = (read_run(path).settings[key] for key in ("learner", "family"))
         model = model_name(_plain(path.with_suffix("")), "{}" if learner["alone"] else None)
-        return cls(learner["class"], family["id"], family["tasks"], learner["task_observation"], model)
+        learned = (family["tasks"], learner["task_observation"], model)
+        return cls(learner["class"], family["id"], *learned, family.get("arguments", {}))
 
     @property
     def alone(self) -> bool:
@@ -96,8 +100,8 @@ class Kept:
         Raises:
             FileNotFoundError: no model was kept.
         """
-        tasks = TaskSet.of(registry.family(self.env_id).parameters, self.tasks)
-        everything = Evaluation.of(self.env_id, tasks, n_episodes, seed, self.task_observation)
+        tasks = TaskSet.of(registry.family(self.env_id, **self.arguments).parameters, self.tasks)
+        everything = Evaluation.of(self.env_id, tasks, n_episodes, seed, self.task_observation, self.arguments)
         if not self.alone:
             return everything.measure(self.learner())
         there = [task for task in range(len(tasks)) if Path(self.model.format(task)).exists()]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lifelong_gym.benchmark.results import digest
 from lifelong_gym.benchmark.writer import (
     CONTINUED,
     MALFORMED,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "Run", "RunWriter", "find_runs", "load", "make_header", "read_run", "read_runs", "united"]
 
+LONGEST = 40  # characters of an argument in a title
 NOTICEABLE = 1e-6  # difference of references, as a share of what lies between doing nothing and the best
 
 
@@ -86,8 +88,10 @@ class Run:
 
     @property
     def family(self) -> str:
-        """Id of the environment."""
-        return str(self.settings["family"]["id"])
+        """Id of the environment, with the family's own arguments where it was given any."""
+        family = self.settings["family"]
+        given = ", ".join(f"{name}={_brief(value)}" for name, value in family.get("arguments", {}).items())
+        return f"{family['id']} ({given})" if given else str(family["id"])
 
     @property
     def preset(self) -> str:
@@ -307,3 +311,9 @@ def _columns(run: Run) -> dict[str, Any]:
         "zero": np.tile(run.reference("zero"), n_evaluations),
         **sent,
     }
+
+
+def _brief(value: Any) -> str:
+    """An argument, or a hash of one that is longer than a title."""
+    text = json.dumps(value)
+    return text if len(text) <= LONGEST else f"#{digest(text.encode())[:8]}"

@@ -47,6 +47,7 @@ class RunSpec:
         references: returns of ``best``, ``zero`` and ``random`` policies per task, and their ``version``; None where
             the family names none.
         outputs: what is written besides the run file.
+        arguments: of the family itself, those that differ from their defaults.
     """
 
     learner: LearnerSpec
@@ -58,17 +59,22 @@ class RunSpec:
     seed: int
     references: Mapping[str, Any] | None
     outputs: Outputs = field(default_factory=Outputs)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def horizon(self) -> int:
         """Of the family."""
-        return registry.family(self.env_id).horizon
+        return registry.family(self.env_id, **self.arguments).horizon
+
+    @property
+    def _family(self) -> dict[str, Any]:
+        family = {"id": self.env_id, "preset": self.preset, "n_tasks": len(self.tasks), "task_seed": self.task_seed}
+        return {**family, **({"arguments": dict(self.arguments)} if self.arguments else {})}
 
     @property
     def name(self) -> str:
         """Of the file: what the run is, and a hash of all settings but the seed, so that no two runs share one."""
-        family = {"id": self.env_id, "preset": self.preset, "n_tasks": len(self.tasks), "task_seed": self.task_seed}
-        settings = {"learner": self.learner.to_dict(), "family": family, "protocol": asdict(self.protocol)}
+        settings = {"learner": self.learner.to_dict(), "family": self._family, "protocol": asdict(self.protocol)}
         named = file_name(self.protocol.name, self.env_id, self.preset, self.learner.label)
         return f"{named}--{content_hash(settings)[:8]}--seed{self.seed}"
 
@@ -89,17 +95,10 @@ class RunSpec:
     @property
     def settings(self) -> dict[str, Any]:
         """What reproduces the run, JSON-native."""
-        n = len(self.tasks)
         settings = {
             "learner": self.learner.to_dict(),
-            "family": {
-                "id": self.env_id,
-                "preset": self.preset,
-                "n_tasks": n,
-                "task_seed": self.task_seed,
-                "tasks": self.tasks.to_dict(),
-            },
-            "protocol": self.protocol.to_dict(n, self.horizon, self.seed),
+            "family": {**self._family, "tasks": self.tasks.to_dict()},
+            "protocol": self.protocol.to_dict(len(self.tasks), self.horizon, self.seed),
             "seed": self.seed,
         }
         plain: dict[str, Any] = json.loads(json.dumps(settings, default=native))
@@ -115,7 +114,12 @@ class RunSpec:
         """The episodes that everybody is evaluated on."""
         p = self.protocol
         return Evaluation.of(
-            self.env_id, self.tasks, p.n_eval_episodes, p.evaluation_seed, self.learner.task_observation
+            self.env_id,
+            self.tasks,
+            p.n_eval_episodes,
+            p.evaluation_seed,
+            self.learner.task_observation,
+            self.arguments,
         )
 
     def plan(self, n_tasks: int) -> Plan:
@@ -138,10 +142,11 @@ class RunSpec:
 
     def training_env(self, tasks: TaskSet, seed: int) -> CoreVecEnv:
         """With the protocol's rows; under ``distributed``, agents reach each other."""
-        arguments: dict[str, Any] = {"tasks": tasks, "task_observation": self.learner.task_observation}
-        inner: Any = LifelongVectorEnv(self.env_id, self.protocol.n_rows(len(tasks)), **arguments)
+        settings: dict[str, Any] = {"tasks": tasks, "task_observation": self.learner.task_observation}
+        settings.update(self.arguments)
+        inner: Any = LifelongVectorEnv(self.env_id, self.protocol.n_rows(len(tasks)), **settings)
         if self.protocol.name == "distributed" and len(tasks) > 1:
-            inner = ParameterSharing(LifelongParallelEnv(self.env_id, **arguments), self.protocol.topology)
+            inner = ParameterSharing(LifelongParallelEnv(self.env_id, **settings), self.protocol.topology)
         env = as_vec_env(inner)
         assert isinstance(env, CoreVecEnv)
         env.seed(seed)

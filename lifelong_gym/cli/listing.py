@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from lifelong_gym import registry
 from lifelong_gym.benchmark.learners import BASELINES, CONTRIB, SB3, first_line, learner_class, registered
+from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.tasks.distributions import Choice, RandomSign, SameAs
 from lifelong_gym.tasks.parameters import Parameter
 
@@ -63,10 +64,14 @@ def agents_table() -> Table:
     return table
 
 
-def describe_environment(console: Console, id: str, references: bool) -> None:
-    """One family: its text, parameters and presets, and if wanted the returns of its reference controllers."""
-    family = registry.family(id)
+def describe_environment(
+    console: Console, id: str, references: bool, arguments: Mapping[str, Any] | None = None
+) -> None:
+    """One family, made with these arguments: its text, parameters, presets, and if wanted its reference returns."""
+    family = registry.family(id, **(arguments or {}))
     console.print(Markdown(f"# {id}\n\n{POINTER.sub('', inspect.getdoc(type(family)) or '')}"))
+    if family.arguments:
+        console.print(_arguments_table(family))
     parameters = Table(title="Parameters")
     for column in ("name", "unit", "nominal", "bounds", "meaning"):
         parameters.add_column(column)
@@ -85,7 +90,7 @@ def describe_environment(console: Console, id: str, references: bool) -> None:
         presets.add_row(*map(Text, (name, preset.meaning, "; ".join([*draws, *map(str, preset.joint)]) or "nothing")))
     console.print(presets)
     if references:
-        _print_references(console, id)
+        _print_references(console, id, family)
 
 
 def _draws(parameter: Parameter, distribution: Any) -> str:
@@ -101,11 +106,23 @@ def _draws(parameter: Parameter, distribution: Any) -> str:
     return f"±{high:g}" if isinstance(distribution, RandomSign) else f"{low:.3g} to {high:.3g}"
 
 
-def _print_references(console: Console, id: str) -> None:
+def _arguments_table(family: KernelFamily) -> Table:
+    table = Table(title="Arguments")
+    for column in ("name", "type", "default", "here", "meaning"):
+        table.add_column(column)
+    for argument in family.arguments:
+        here = family.argument_values[argument.name]
+        cells = (argument.name, argument.type_names, f"{argument.default!r}", f"{here!r}", argument.meaning)
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _print_references(console: Console, id: str, family: KernelFamily) -> None:
     from lifelong_gym.benchmark.baselines import measured_references
 
     with console.status("measuring the references"):
-        found = measured_references(id, registry.sample_tasks(id, 10), N_EPISODES, EVALUATION_SEED)
+        tasks, own = family.parameters.sample(10), family.given_arguments
+        found = measured_references(id, tasks, N_EPISODES, EVALUATION_SEED, **own)
     if found is None:
         console.print("It names no reference: learners are compared by raw returns.")
         return

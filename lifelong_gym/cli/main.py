@@ -36,6 +36,10 @@ app = typer.Typer(
 EnvArgument = Annotated[
     str, typer.Argument(help="Id of an environment (`lifelong list` shows them), `module:Id` or `module:Class`.")
 ]
+EnvArguments = Annotated[
+    list[str] | None,
+    typer.Option("--env-argument", "-e", help="Argument of the family itself, `name=value` (value as JSON)."),
+]
 REPRODUCTIONS = "lifelong_gym.papers"
 PAPERS = {name: f"{REPRODUCTIONS}.{name}.paper:PAPER" for name in ("bouammar2015", "zhan2017")}
 
@@ -83,6 +87,7 @@ def list_(
         str | None, typer.Argument(help="Id of an environment, or name of an agent; either may be `module:Name`.")
     ] = None,
     references: Annotated[bool, typer.Option(help="Also compute the reference returns of ten tasks.")] = False,
+    env_argument: EnvArguments = None,
 ) -> None:
     """Show what there is: environments and agents, or one of them with parameters and presets.
 
@@ -94,7 +99,7 @@ def list_(
         console.print(agents_table())
         say(console, "Next: ", ("lifelong list LifelongCartPole-v0", BOLD), ", or ", ("lifelong demo", BOLD), ".")
     elif name in registry.FAMILIES or (":" in name and registry.names_family(name)):
-        describe_environment(console, name, references)
+        describe_environment(console, name, references, _arguments(env_argument))
     elif name in known() or ":" in name:
         kind = learner_class(name)
         console.print(Markdown(f"# {name}\n\n{inspect.getdoc(kind)}"))
@@ -115,6 +120,7 @@ def train(
     argument: Annotated[
         list[str] | None, typer.Option("--argument", "-a", help="Constructor argument `name=value` (value as JSON).")
     ] = None,
+    env_argument: EnvArguments = None,
     folder: Annotated[Path | None, typer.Option(help="Where to write; default: `runs/AGENT-ENV-seedN`.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier run in that folder.")] = False,
 ) -> None:
@@ -127,15 +133,16 @@ def train(
     from lifelong_gym.wrappers import CoreVecEnv
 
     search_current_folder(agent, env)
-    arguments = dict(_argument(text) for text in argument or [])
+    arguments = _arguments(argument)
     spec = LearnerSpec.of(agent, arguments=arguments)
     env = registry.resolve(env)
+    own = registry.family(env, **_arguments(env_argument)).given_arguments
     folder = folder or Path("runs") / f"{agent.rpartition(':')[2]}-{env.rpartition(':')[2]}-seed{seed}"
     if (folder / RESULT).exists() and not overwrite:
         raise FileExistsError(f"{folder} holds a run already: pass --overwrite, or another --folder")
     with working(console, f"making {n_tasks:,} task{'s' * (n_tasks > 1)} and the learner"):
-        tasks = registry.sample_tasks(env, n_tasks, task_seed, preset)
-        parallel = LifelongParallelEnv(env, tasks=tasks, task_observation=spec.task_observation)
+        tasks = registry.sample_tasks(env, n_tasks, task_seed, preset, **own)
+        parallel = LifelongParallelEnv(env, tasks=tasks, task_observation=spec.task_observation, **own)
         learner = spec.make(CoreVecEnv.of(parallel), seed)
     check_saving(learner, agent, folder, console)
     takes_bar = "progress_bar" in inspect.signature(learner.learn).parameters
@@ -144,6 +151,7 @@ def train(
         "agent": agent,
         "arguments": arguments,
         "env": env,
+        **({"env_arguments": own} if own else {}),
         "tasks": tasks.to_dict(),
         "task_observation": spec.task_observation,
         "seed": seed,
@@ -153,6 +161,10 @@ def train(
     say(console, "Next: ", (f"lifelong play {written} {env} --task 0", BOLD))
     if written != folder:
         raise typer.Exit(1)
+
+
+def _arguments(texts: list[str] | None) -> dict[str, Any]:
+    return dict(_argument(text) for text in texts or [])
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -201,7 +213,7 @@ def play(
         "task_observation": kept.task_observation,
         "render_mode": "human" if video is None else "rgb_array",
     }
-    single = LifelongEnv(env, tasks=kept.tasks, **look)
+    single = LifelongEnv(env, tasks=kept.tasks, **kept.arguments, **look)
     if video is None:
         total = animation.play(single, policy, task, seed)
     else:
@@ -237,6 +249,7 @@ def benchmark(
     n_tasks: Annotated[int | None, typer.Option(min=1, help="Tasks of each family.")] = None,
     preset: Annotated[str | None, typer.Option(help="What tasks are drawn from; default: `hetero`.")] = None,
     task_seed: Annotated[int, typer.Option(min=0, help="Seed of that draw.")] = 0,
+    env_argument: EnvArguments = None,
     episodes_per_task: Annotated[int | None, typer.Option(min=1, help="Training budget.")] = None,
     n_evaluations: Annotated[int | None, typer.Option(min=1, help="How often to evaluate.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small budgets: a minute or two on two cores.")] = False,
@@ -262,7 +275,8 @@ def benchmark(
     from lifelong_gym.benchmark.runner import run_experiment
 
     chosen = None if seeds is None else seeds_of(seeds)
-    family = _given(n_tasks=n_tasks, preset=preset, task_seed=task_seed)
+    drawn = {"n_tasks": n_tasks, "preset": preset, "task_seed": task_seed}
+    family = _given(**drawn, arguments=_arguments(env_argument) or None)
     typed = {
         "learners": agents.split(","),
         "families": {id: family for id in envs.split(",")},

@@ -36,7 +36,8 @@ def write_trained(learner: Any, folder: Path, settings: Mapping[str, Any], tasks
     model = keep(folder / MODEL, learner.save)
     model.with_name(RESULT).unlink(missing_ok=True)  # of an earlier model in this folder
     with working(console, f"evaluating the learned policies in {N_EPISODES * len(tasks):,} episodes"):
-        evaluation = Evaluation.of(settings["env"], tasks, N_EPISODES, EVALUATION_SEED, settings["task_observation"])
+        how = (N_EPISODES, EVALUATION_SEED, settings["task_observation"], settings.get("env_arguments"))
+        evaluation = Evaluation.of(settings["env"], tasks, *how)
         measured = evaluation.measure(learner)
     returns = measured.returns.mean(axis=1)
     figures = {"return_per_task": returns, "failed": measured.failed, **_steps(learner)}

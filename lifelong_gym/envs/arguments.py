@@ -23,7 +23,7 @@ class Argument:
     Attributes:
         name: in every interface, beside those that all families share; also of the family's attribute.
         type: ``bool``, ``int``, ``float``, ``str``, ``list`` or ``dict``, or several of them. A float may be given as
-            an integer, a list as a tuple or an array.
+            an integer, a list as a tuple or an array; a dict is sorted by its keys.
         default: of one of these types, or None where "not given" has a meaning of its own.
         meaning: one line.
     """
@@ -88,7 +88,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, numbers.Real) and math.isfinite(value):
         return float(value)
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(value[key]) for key in sorted(value)}
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return [_plain(item) for item in value]
     raise ValueError(f"received {value!r}")
