@@ -130,7 +130,7 @@ def without_seed(state: Vector, action: Vector, room: Vector) -> Vector:
 
 def knows_its_backend(state: Vector, action: Vector, room: Vector) -> Vector:
     """Looks at the type of a number."""
-    outside = 1.0 if isinstance(state[0], float) else 1.5
+    outside = 1.5 if isinstance(state[0], np.ndarray) else 1.0
     return (state[0] + DT * room[0] * (action[0] - room[1] * (state[0] - outside)),)
 
 

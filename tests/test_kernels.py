@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numba import float64, njit, typeof
 
 import lifelong_gym
-from lifelong_gym.envs.backends import numba_math, numba_rows
+from lifelong_gym.envs.backends import numba_blocks, numba_math
 from lifelong_gym.envs.backends.kernels import bind_family
 from lifelong_gym.envs.backends.numba_rows import NumbaRows
 from lifelong_gym.envs.backends.numpy_rows import NumpyRows
@@ -376,11 +376,11 @@ def test_compiled_code_is_shared_by_texts() -> None:
 
         __doc__ = Room.__doc__
 
-    code = numba_rows.compiled(text_of(Room()), 8)
-    assert numba_rows.compiled(text_of(Room()), 8) is code
-    assert numba_rows.compiled(text_of(SameRoom()), 8) is code
-    assert numba_rows.compiled(text_of(of_instance(horizon=7)), 8) is code
-    assert numba_rows.compiled(text_of(of_instance(failure_cost=50.0)), 8) is not code
+    code = numba_blocks.compiled(text_of(Room()), 8)
+    assert numba_blocks.compiled(text_of(Room()), 8) is code
+    assert numba_blocks.compiled(text_of(SameRoom()), 8) is code
+    assert numba_blocks.compiled(text_of(of_instance(horizon=7)), 8) is code
+    assert numba_blocks.compiled(text_of(of_instance(failure_cost=50.0)), 8) is not code
 
 
 @pytest.mark.parametrize("value", [None, 3.0, np.sin])
@@ -388,6 +388,13 @@ def test_a_role_that_is_no_function(value: Any) -> None:
     """Is named, with what was received."""
     with pytest.raises(FamilyError, match=r"Room: `transition` must be a function\. Received "):
         text_of(of_instance(transition=value))
+
+
+def test_a_role_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is named too."""
+    monkeypatch.delattr(Room, "initial")
+    with pytest.raises(FamilyError, match=r"Room: `initial` must be a function\. Received None"):
+        text_of(Room())
 
 
 @pytest.mark.parametrize("ends", [False, True])
@@ -445,7 +452,7 @@ def test_the_width_of_a_block_doesnt_matter(width: int) -> None:
 @pytest.mark.parametrize("id", ["LifelongCartPole-v0", "LifelongQuadrotor-v0"])
 def test_blocks_are_vectorised(id: str) -> None:
     """LLVM multiplies several rows at a time, and calls no function of libm."""
-    block = numba_rows.compiled(text_of(lifelong_gym.family(id), "norm"), 64).advance_block
+    block = numba_blocks.compiled(text_of(lifelong_gym.family(id), "norm"), 64).advance_block
     anew = njit(error_model="numpy", nogil=True)(block.py_func)  # code from numba's cache can't be inspected
     anew.compile((float64[::1], typeof(((), ()))))
     (text,) = anew.inspect_llvm().values()

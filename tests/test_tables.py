@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lifelong_gym.envs.backends import numba_rows
+from lifelong_gym.envs.backends import numba_blocks
 from lifelong_gym.envs.backends.numba_rows import NumbaRows
 from lifelong_gym.envs.backends.numpy_rows import NumpyRows
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
@@ -185,7 +185,7 @@ def test_tables_follow_the_instance() -> None:
     first = Tables.of(family, tasks)
     assert not np.array_equal(Tables.of(other, tasks).arrays[1], first.arrays[1])
     text, other_text = (Program.of(kind, tasks).text for kind in (family, other))
-    assert numba_rows.compiled(text, 64) is numba_rows.compiled(other_text, 64)
+    assert numba_blocks.compiled(text, 64) is numba_blocks.compiled(other_text, 64)
     family.argument_values = {"relatives": prices(1)}
     assert Tables.of(family, tasks).hash == Tables.of(other, tasks).hash != first.hash
 

@@ -22,7 +22,8 @@ reward           state, action, next_state, noise, tables, groups     float
 
 ``tables`` is a tuple in the order of ``TABLES``. A table is read by a flat index, ``window[int(x)]``, and gives a
 float. Compiled code doesn't look whether it lies in range (the other backends do), and the roles are evaluated at
-terminal states too, where nobody uses what they return: clamp the stage. NaN must not get as far as ``int``.
+terminal states too, where nobody uses what they return: clamp the stage, and let ``check_state`` refuse states that
+have no entry. NaN must not get as far as ``int``.
 
 An observation of many numbers is written: a role that names ``out`` sets each of ``out[0] ... out[n - 1]`` and returns
 nothing. Elsewhere, too, `int`, `float`, `min`, `max`, `abs`, `len` and loops over a constant `range` are at hand.

@@ -10,7 +10,7 @@ import scipy.linalg
 
 from lifelong_gym.envs.backends.kernels import bind_family
 from lifelong_gym.envs.backends.text import Program
-from lifelong_gym.envs.family import Continuous, KernelFamily
+from lifelong_gym.envs.family import Constants, Continuous, KernelFamily
 from lifelong_gym.errors import unknown
 from lifelong_gym.numerics import numpy_math
 from lifelong_gym.numerics.arrays import FloatArray
@@ -52,9 +52,9 @@ class Linearised(NamedTuple):
             ValueError: discrete actions, or no goal.
         """
         n_action = continuous(family).size
-        program = Program.of(family, tasks)
-        if "goal" not in program.groups:
+        if "goal" not in Constants.of(family, tasks.values).groups:
             raise ValueError(f"`family` must have a group of constants `goal`. Received {type(family).__name__}")
+        program = Program.of(family, tasks)
         kernels, data = bind_family(program.text, numpy_math.binder()), program.on_arrays(program.tables.slots)
         goal = program.constants[program.tables.slots, program.groups["goal"]]
         n = goal.shape[1]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.envs.family import Bounded, Constants, Continuous, KernelFamily, reward_name
+from lifelong_gym.envs.tables import Tables
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.references.reference import reference_class
 from lifelong_gym.testing.common import FaultList, running, task_sets
@@ -92,8 +93,9 @@ def check_docstring(id: str, kind: KernelFamily) -> None:
 
 
 def check_constants(id: str, kind: KernelFamily) -> None:
-    """Constants are finite, and a task's don't depend on the tasks beside it."""
+    """Constants and tables are as declared and finite, and a task's constants don't depend on the tasks beside it."""
     for name, tasks in task_sets(kind, 8).items():
+        Tables.of(kind, tasks)
         table = Constants.of(kind, tasks.values).table
         for i, row in enumerate(table):
             alone: Any = Constants.of(kind, tasks.values[i : i + 1]).table[0]
