@@ -23,7 +23,7 @@ from lifelong_gym.envs.arguments import argument_values
 from lifelong_gym.errors import FamilyError, UnknownNameError, unknown
 
 if TYPE_CHECKING:
-    from lifelong_gym.envs.family import KernelFamily
+    from lifelong_gym.envs.family import Family
     from lifelong_gym.tasks.task_set import TaskSet
 
 FAMILIES: dict[str, str] = {
@@ -48,7 +48,7 @@ def register_family(id: str, entry_point: str) -> None:
 
     Args:
         id: Gymnasium id, ``Name-vN``.
-        entry_point: ``module:Class`` of a `KernelFamily`; imported at first use.
+        entry_point: ``module:Class`` of a `KernelFamily` or `SimulatorFamily`; imported at first use.
 
     Raises:
         ValueError: the id is taken, or malformed.
@@ -145,9 +145,9 @@ def _import(module: str, name: str) -> object:
 
 
 def _is_family(kind: object) -> bool:
-    from lifelong_gym.envs.family import KernelFamily
+    from lifelong_gym.envs.family import KernelFamily, SimulatorFamily
 
-    return isinstance(kind, type) and issubclass(kind, KernelFamily)
+    return isinstance(kind, type) and issubclass(kind, (KernelFamily, SimulatorFamily))
 
 
 def _check_own(id: str, entry_point: str, kind: object) -> None:
@@ -167,12 +167,12 @@ def names_family(name: str) -> bool:
     return True
 
 
-def family(name: str, /, **arguments: Any) -> KernelFamily:
+def family(name: str, /, **arguments: Any) -> Family:
     """The family behind an id, ``module:Id`` or ``module:Class``; see `resolve`.
 
     Args:
         name: see there.
-        **arguments: of the family itself, see `KernelFamily.arguments`; the same ones give the same object.
+        **arguments: of the family itself, see `Family.arguments`; the same ones give the same object.
 
     >>> import lifelong_gym
     >>> lifelong_gym.family("LifelongCartPole-v0").parameters["cart_mass"].unit
@@ -190,24 +190,24 @@ def family(name: str, /, **arguments: Any) -> KernelFamily:
 
 
 @functools.cache
-def _instance(entry_point: str) -> KernelFamily:
+def _instance(entry_point: str) -> Family:
     from lifelong_gym.imports import load
 
     kind = load(entry_point)
     if not _is_family(kind):
-        raise FamilyError(f"{entry_point} must be a subclass of KernelFamily. Received {kind!r}")
-    made: KernelFamily = kind()
+        raise FamilyError(f"{entry_point} must be a subclass of KernelFamily or SimulatorFamily. Received {kind!r}")
+    made: Family = kind()
     return made
 
 
-def _with(default: KernelFamily, arguments: Mapping[str, Any]) -> KernelFamily:
+def _with(default: Family, arguments: Mapping[str, Any]) -> Family:
     kind = type(default)
     values = argument_values(kind.arguments, arguments, kind.__name__)
     return default if values == default.argument_values else _made_with(kind, json.dumps(values))
 
 
 @functools.lru_cache(maxsize=64)
-def _made_with(kind: type[KernelFamily], values: str) -> KernelFamily:
+def _made_with(kind: type[Family], values: str) -> Family:
     return kind(**json.loads(values))
 
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lifelong_gym.envs.family import Bounded, Columns, Continuous, Discrete, Groups, KernelFamily, Quantity
+from lifelong_gym.envs.family import Columns, Groups, KernelFamily
+from lifelong_gym.envs.spaces import Bounded, Continuous, Discrete, Quantity
 from lifelong_gym.numerics.bind import ROLES
 from lifelong_gym.numerics.scalar import Vector, clip, floor, scale, shift
 from lifelong_gym.tasks.distributions import Choice, Constant, Integer, Uniform
@@ -98,7 +99,7 @@ class Room(KernelFamily):
 def variant(name: str, **changes: Any) -> type[Room]:
     """A room in which some attributes are others; its docstring is the room's."""
     attributes = {key: staticmethod(value) if key in ROLES else value for key, value in changes.items()}
-    return type(name, (Room,), attributes)
+    return type(name, (Room,), {**attributes, "__module__": __name__})
 
 
 def is_warm(state: Vector) -> bool:

@@ -29,9 +29,9 @@ def register() -> Iterator[Callable[..., str]]:
 
     ids = []
 
-    def register_one(name: str, module: str = "tests.broken_families") -> str:
+    def register_one(name: str, module: str = "broken_families") -> str:
         ids.append(f"{name}-v0")
-        register_family(ids[-1], f"{module}:{name}")
+        register_family(ids[-1], f"tests.{module}:{name}")
         return ids[-1]
 
     yield register_one

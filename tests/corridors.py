@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lifelong_gym.envs.arguments import Argument
-from lifelong_gym.envs.family import Columns, Discrete, Groups, KernelFamily, Quantity
+from lifelong_gym.envs.family import Columns, Groups, KernelFamily
+from lifelong_gym.envs.spaces import Discrete, Quantity
 from lifelong_gym.numerics.scalar import Vector, clip, where
 from lifelong_gym.tasks.distributions import Integer
 from lifelong_gym.tasks.parameter_space import ParameterSpace

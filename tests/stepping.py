@@ -17,7 +17,7 @@ from lifelong_gym.envs.control.double_inverted_pendulum import DoubleInvertedPen
 from lifelong_gym.envs.control.double_mass import DoubleMass
 from lifelong_gym.envs.control.quadrotor import Quadrotor
 from lifelong_gym.envs.control.simple_mass import SimpleMass
-from lifelong_gym.envs.family import Continuous
+from lifelong_gym.envs.spaces import Continuous
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.scalar import Vector

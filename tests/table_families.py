@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.family import Bounded, Columns, Continuous, Discrete, Groups, KernelFamily, Quantity
+from lifelong_gym.envs.family import Columns, Groups, KernelFamily
+from lifelong_gym.envs.spaces import Bounded, Continuous, Discrete, Quantity
 from lifelong_gym.numerics.scalar import Vector, absolute, log, mul, scale, shift, sub, take, total
 from lifelong_gym.tasks.distributions import Integer, Uniform
 from lifelong_gym.tasks.parameter_space import ParameterSpace

@@ -15,7 +15,8 @@ from gymnasium.envs.registration import EnvSpec
 
 import lifelong_gym
 from lifelong_gym.envs.arguments import Argument
-from lifelong_gym.envs.family import Continuous, KernelFamily
+from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.envs.spaces import Continuous
 from lifelong_gym.errors import FamilyError, UnexpectedArgumentError
 from lifelong_gym.registry import FAMILIES, _instance, family, register_family, sample_tasks
 from lifelong_gym.testing import check_family

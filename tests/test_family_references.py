@@ -11,7 +11,8 @@ import lifelong_gym
 from lifelong_gym.benchmark.baselines import measured_references
 from lifelong_gym.benchmark.experiment import FamilySpec, levels_of
 from lifelong_gym.benchmark.protocol import Protocol
-from lifelong_gym.envs.family import Columns, Continuous
+from lifelong_gym.envs.family import Columns
+from lifelong_gym.envs.spaces import Continuous
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references import linear

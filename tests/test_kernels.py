@@ -23,8 +23,9 @@ from lifelong_gym.envs.backends.numpy_rows import NumpyRows
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
 from lifelong_gym.envs.backends.text import Program, Text
-from lifelong_gym.envs.family import Continuous, KernelFamily
+from lifelong_gym.envs.family import KernelFamily, kernel_of
 from lifelong_gym.envs.rollout import rollout
+from lifelong_gym.envs.spaces import Continuous
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics import numpy_math, philox, scalar
 from lifelong_gym.numerics.bind import Binder
@@ -452,7 +453,7 @@ def test_the_width_of_a_block_doesnt_matter(width: int) -> None:
 @pytest.mark.parametrize("id", ["LifelongCartPole-v0", "LifelongQuadrotor-v0"])
 def test_blocks_are_vectorised(id: str) -> None:
     """LLVM multiplies several rows at a time, and calls no function of libm."""
-    block = numba_blocks.compiled(text_of(lifelong_gym.family(id), "norm"), 64).advance_block
+    block = numba_blocks.compiled(text_of(kernel_of(lifelong_gym.family(id), "a block"), "norm"), 64).advance_block
     anew = njit(error_model="numpy", nogil=True)(block.py_func)  # code from numba's cache can't be inspected
     anew.compile((float64[::1], typeof(((), ()))))
     (text,) = anew.inspect_llvm().values()

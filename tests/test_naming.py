@@ -20,7 +20,7 @@ from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, Famil
 from lifelong_gym.benchmark.records import load, read_runs
 from lifelong_gym.benchmark.runner import run_experiment
 from lifelong_gym.cli.main import app
-from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.envs.family import Family
 from lifelong_gym.errors import FamilyError, UnknownNameError
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.reference import Reference
@@ -233,9 +233,9 @@ def test_references_refuse_families_that_they_cannot_solve() -> None:
     from lifelong_gym.references.linear import LinearSearch
     from lifelong_gym.references.tabular import ValueIteration
 
-    grid: KernelFamily = lifelong_gym.family("LifelongGridWorld-v0")
+    grid: Family = lifelong_gym.family("LifelongGridWorld-v0")
     tasks: TaskSet = grid.parameters.sample(1)
-    with pytest.raises(ValueError, match=r"must have Bounded observations\. Received GridWorld"):
+    with pytest.raises(ValueError, match=r"must have vectors as observations\. Received GridWorld"):
         LinearSearch(grid, tasks, "goal")
     room = lifelong_gym.family(ROOM)
     with pytest.raises(FamilyError, match="Room must have Discrete actions and observations, and a method `model"):

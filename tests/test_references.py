@@ -11,7 +11,7 @@ import pytest
 import scipy.linalg
 
 from lifelong_gym import family, rollout
-from lifelong_gym.envs.family import Constants, KernelFamily
+from lifelong_gym.envs.family import Constants, KernelFamily, kernel_of
 from lifelong_gym.errors import UnknownNameError
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.references import headroom
@@ -34,7 +34,7 @@ CONTROL = [*LINEAR, "LifelongCartPole-v0", "LifelongDoubleInvertedPendulum-v0", 
 
 def some(id: str, n_tasks: int, preset: str = "default") -> tuple[KernelFamily, TaskSet]:
     """A family and tasks of one of its presets."""
-    return family(id), family(id).parameters.sample(n_tasks, seed=0, preset=preset)
+    return kernel_of(family(id), "a reference"), family(id).parameters.sample(n_tasks, seed=0, preset=preset)
 
 
 def matrices(kind: KernelFamily, tasks: TaskSet) -> tuple[FloatArray, FloatArray]:

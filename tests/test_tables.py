@@ -104,7 +104,7 @@ def test_packed_blocks_are_the_same(packed: bool, n_tasks: int) -> None:
 @pytest.mark.parametrize("name", ["Market", "Chain"])
 def test_every_promise_is_kept(register: Callable[..., str], name: str) -> None:
     """The same numbers through every interface, and in rollouts."""
-    check_family(register(name, "tests.table_families"))
+    check_family(register(name, "table_families"))
 
 
 def test_rollouts_sum_what_is_written() -> None:

@@ -17,7 +17,7 @@ import pytest
 import lifelong_gym
 from lifelong_gym.envs.control.ch47 import CH47
 from lifelong_gym.envs.control.quadrotor import Quadrotor
-from lifelong_gym.envs.family import Discrete
+from lifelong_gym.envs.spaces import Discrete
 from lifelong_gym.envs.tabular.grid_world import GridWorld
 from lifelong_gym.envs.viewers import canvas, ch47, grid_world, palette, panel, pendulum, quadrotor
 from lifelong_gym.envs.viewers.screen import LARGEST, Scene, Screen, layout

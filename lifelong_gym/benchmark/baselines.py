@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
 from lifelong_gym.benchmark.evaluation import Evaluation
 from lifelong_gym.benchmark.writer import check_levels
-from lifelong_gym.envs.family import Continuous
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references import reference
@@ -28,7 +26,7 @@ class Random:
 
     def __init__(self, env: CoreVecEnv, seed: int = 0) -> None:
         """Take the action space."""
-        self._space = env.action_space
+        self._actions = env.core.family.actions
         self._rng = np.random.default_rng(seed)
 
     def learn(self, total_timesteps: int) -> None:
@@ -36,11 +34,7 @@ class Random:
 
     def predict(self, observations: Any) -> Actions:
         """One action a row."""
-        n, space = len(observations), self._space
-        if isinstance(space, spaces.Discrete):
-            return self._rng.integers(space.start, space.start + space.n, n)
-        assert isinstance(space, spaces.Box)
-        return self._rng.uniform(space.low, space.high, (n, *space.shape)).astype(space.dtype)
+        return self._actions.draw(self._rng, (len(observations),))
 
 
 class Zero:
@@ -52,16 +46,17 @@ class Zero:
         Raises:
             ValueError: discrete actions.
         """
-        if not isinstance(env.action_space, spaces.Box):
+        rest = env.core.family.actions.rest
+        if rest is None:
             raise ValueError(f"`zero` needs continuous actions, `random` doesn't. Received {env.action_space}")
-        self._space = env.action_space
+        self._rest = rest
 
     def learn(self, total_timesteps: int) -> None:
         """Nothing."""
 
     def predict(self, observations: Any) -> Actions:
         """One action a row."""
-        return np.zeros((len(observations), *self._space.shape), self._space.dtype)
+        return np.tile(self._rest, (len(observations), 1))
 
 
 class BestKnown:
@@ -117,7 +112,7 @@ def measured(known: reference.Reference, env_id: str, n_episodes: int, seed: int
     random = chance.measure(Random(env)).returns.mean(axis=1)
     zero = known.zero(measure)
     if zero is None:
-        zero = measure(Zero(env)) if isinstance(known.family.actions, Continuous) else random
+        zero = random if known.family.actions.rest is None else measure(Zero(env))
     levels = {"best": known.best(measure), "zero": zero, "random": random}
     check_levels(levels, len(tasks), f"{env_id}: ")
     lists = {name: np.asarray(values, np.float64).tolist() for name, values in levels.items()}

@@ -14,7 +14,7 @@ from lifelong_gym.benchmark.baselines import measured
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.run import RunSpec
-from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.envs.family import Family
 from lifelong_gym.errors import LifelongGymError, integer, unknown
 from lifelong_gym.references.reference import reference_of
 from lifelong_gym.tasks.task_set import TaskSet
@@ -77,7 +77,7 @@ class FamilySpec:
         return cls(id, preset, n_tasks, task_seed, kind.given_arguments)
 
     @property
-    def family(self) -> KernelFamily:
+    def family(self) -> Family:
         """Made with these arguments."""
         return registry.family(self.id, **self.arguments)
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from lifelong_gym import registry
 from lifelong_gym.benchmark.learners import BASELINES, CONTRIB, SB3, first_line, learner_class, registered
-from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.envs.family import Family
 from lifelong_gym.tasks.distributions import Choice, RandomSign, SameAs
 from lifelong_gym.tasks.parameters import Parameter
 
@@ -106,7 +106,7 @@ def _draws(parameter: Parameter, distribution: Any) -> str:
     return f"±{high:g}" if isinstance(distribution, RandomSign) else f"{low:.3g} to {high:.3g}"
 
 
-def _arguments_table(family: KernelFamily) -> Table:
+def _arguments_table(family: Family) -> Table:
     table = Table(title="Arguments")
     for column in ("name", "type", "default", "here", "meaning"):
         table.add_column(column)
@@ -117,7 +117,7 @@ def _arguments_table(family: KernelFamily) -> Table:
     return table
 
 
-def _print_references(console: Console, id: str, family: KernelFamily) -> None:
+def _print_references(console: Console, id: str, family: Family) -> None:
     from lifelong_gym.benchmark.baselines import measured_references
 
     with console.status("measuring the references"):

@@ -8,30 +8,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.family import Continuous, Discrete, KernelFamily
+from lifelong_gym.envs.family import Family
 from lifelong_gym.errors import as_float, unknown
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 
 
-def channels(family: KernelFamily) -> dict[str, int]:
+def channels(family: Family) -> dict[str, int]:
     """What can be limited, and its place among states, actions a and their changes, side by side.
 
     Where a state and an action bear one name, the state's counts.
     """
-    actions = [c.name for c in family.actions.channels] if isinstance(family.actions, Continuous) else []
+    actions = [c.name for c in family.actions.channels]
     names = [*(c.name for c in family.state), *actions, *(f"{name}_change" for name in actions)]
     return {name: names.index(name) for name in names}
 
 
-def check_constraints(family: KernelFamily, constraints: Any) -> dict[str, float]:
+def check_constraints(family: Family, constraints: Any) -> dict[str, float]:
     """The constraints as ``{channel: limit}``, in the order given.
 
     Raises:
         ValueError: not a mapping of channels to limits, none at all, an unknown channel, a limit that isn't positive
-            and finite or that only failed states exceed; or the family's observations are discrete.
+            and finite or that only failed states exceed; or the family's observations are no vectors.
     """
-    if isinstance(family.observations, Discrete):
-        raise ValueError(f"`constraints` must be None where observations are Discrete. Received {constraints!r}")
+    if not family.observations.is_vector:
+        kind = type(family.observations).__name__
+        raise ValueError(f"`constraints` must be None where observations are {kind}. Received {constraints!r}")
     if not isinstance(constraints, Mapping) or not constraints:
         raise ValueError(f"`constraints` must be a dict from channels to their limits. Received {constraints!r}")
     known = channels(family)
@@ -64,7 +65,7 @@ class SafetySignal:
         n_violations: those of them in which a constraint was violated, int64, (n_tasks,).
     """
 
-    def __init__(self, family: KernelFamily, constraints: Mapping[str, float], n_rows: int, n_tasks: int) -> None:
+    def __init__(self, family: Family, constraints: Mapping[str, float], n_rows: int, n_tasks: int) -> None:
         """Check the constraints; nothing has been counted.
 
         Raises:
@@ -72,12 +73,11 @@ class SafetySignal:
         """
         self.constraints = check_constraints(family, constraints)
         known = channels(family)
-        bound = family.actions.bound if isinstance(family.actions, Continuous) else ()
         # Rows lie side by side, as NumPy is quick with them: a column each.
         self._chosen = np.array([known[name] for name in self.constraints])
         self._limits = np.array(list(self.constraints.values()))[:, None]
-        self._bound = np.array(bound, np.float64)[:, None]
-        self._last = np.zeros((len(bound), n_rows))
+        self._measured = family.actions.measured
+        self._last = np.zeros((len(family.actions.channels), n_rows))
         self._values = np.zeros((len(self._limits), n_rows))
         self.violated = np.zeros(n_rows, bool)
         self.n_steps, self.n_violations = np.zeros((2, n_tasks), np.int64)
@@ -95,7 +95,7 @@ class SafetySignal:
 
     def step(self, states: FloatArray, actions: FloatArray, active: BoolArray, tasks: IntArray) -> None:
         """Active rows, each in its task, took these actions u and came to these states; arrays of all rows."""
-        a = self._bound * np.minimum(np.maximum(actions.T[: len(self._bound)], -1.0), 1.0)
+        a = self._measured(actions)
         values = self._evaluate(states, a, a - self._last)
         np.copyto(self._last, a, where=active)
         np.copyto(self._values, values, where=active)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,20 +11,18 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from lifelong_gym.envs.backends.rows import Clock, Episodes, Results, Rows
-from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
+from lifelong_gym.envs.backends.making import make_rows
+from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.backends.visits import Visits
 from lifelong_gym.envs.constraints import SafetySignal
-from lifelong_gym.envs.family import Bounded, Discrete, KernelFamily, reward_name
-from lifelong_gym.errors import flag, floats, integer, one_of, unknown
-from lifelong_gym.imports import load
+from lifelong_gym.envs.family import Family, reward_name
+from lifelong_gym.errors import FamilyError, flag, floats, integer, one_of, unknown
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.tasks.parameters import Value
 from lifelong_gym.tasks.schedule import Schedule
 from lifelong_gym.tasks.task_set import TaskSet
 
-BACKENDS = ("numba", "numpy", "python")
 TASK_OBSERVATIONS = ("hide", "append", "one_hot")
 DEFAULT_N_TASKS = 10
 
@@ -45,7 +42,7 @@ class Settings:
         task_observation: ``"hide"``, ``"append"`` (parameters scaled to [0, 1], names one-hot) or ``"one_hot"``.
         hide_task_id: leave ``task_id`` out of the infos.
         reward: name of the family's reward; default: the preset's, or else the family's first.
-        physics: ``"kernel"`` or one of the family's simulators.
+        physics: ``"kernel"``, the family's own way, or one of its simulators.
         terminate_on_failure: end the episode at a failure rather than freeze it at a constant cost.
         horizon: steps after which an episode is truncated; default: the family's.
         backend: ``"numba"``, ``"numpy"`` or ``"python"``; the results are the same to the bit. Where the environment
@@ -78,7 +75,7 @@ class Settings:
             object.__setattr__(self, name, flag(name, getattr(self, name)))
         integer("task_seed", self.task_seed, 0, most=None)
 
-    def task_set(self, family: KernelFamily) -> TaskSet:
+    def task_set(self, family: Family) -> TaskSet:
         """The tasks these settings name."""
         if self.tasks is None:
             n_tasks = DEFAULT_N_TASKS if self.n_tasks is None else self.n_tasks
@@ -93,13 +90,6 @@ def _as_array(value: Any) -> npt.NDArray[Any]:
         return np.asarray(value)
     except ValueError:  # lists of different lengths: no shape that anybody asks for
         return np.empty(0)
-
-
-def numba_compiles() -> bool:
-    """Whether numba's compiler is on; ``NUMBA_DISABLE_JIT`` turns it off, to debug or to measure coverage."""
-    from numba import config
-
-    return not config.DISABLE_JIT  # type: ignore[attr-defined]
 
 
 class Core:
@@ -120,7 +110,7 @@ class Core:
         safety: evaluates and counts violated constraints; None where there are no constraints.
     """
 
-    def __init__(self, family: KernelFamily, n_rows: int, settings: Settings) -> None:
+    def __init__(self, family: Family, n_rows: int, settings: Settings) -> None:
         """Check the settings and allocate the rows; no episode has begun."""
         self.family = family
         self.n_rows = integer("num_envs", n_rows)
@@ -137,8 +127,16 @@ class Core:
         self.single_observation_space = self._observation_space()
         self._schedule = Schedule(settings.schedule, len(self.tasks), n_rows)
         self._n_observation = family.observations.size + self._features.shape[1]
-        self._dtype = np.float32 if isinstance(family.observations, Bounded) else np.int64
-        self._rows: Rows = self._make_rows()
+        self._dtype = family.observations.dtype
+        self._rows = make_rows(
+            settings.physics,
+            settings.backend,
+            self.n_rows,
+            family,
+            self.tasks,
+            self.reward,
+            settings.terminate_on_failure,
+        )
         self._keys = np.zeros((n_rows, 2), np.uint64)
         self._episodes = np.full(n_rows, -1, np.int64)
         self._visits = Visits(n_rows, len(self.tasks))
@@ -151,25 +149,13 @@ class Core:
             return None
         return SafetySignal(self.family, constraints, self.n_rows, len(self.tasks))
 
-    def _make_rows(self) -> Rows:
-        physics, backend = self.settings.physics, self.settings.backend
-        arguments = (self.family, self.tasks, self.reward, self.terminate_on_failure)
-        if physics != "kernel":
-            one_of("physics", physics, ["kernel", *self.family.simulators])
-            return SimulatorRows(self.n_rows, load(self.family.simulators[physics]).maker, *arguments)
-        one_of("backend", backend, BACKENDS)
-        if backend == "python" or (backend == "numba" and not numba_compiles()):
-            return SimulatorRows(self.n_rows, kernel_simulator, *arguments)
-        kind = load(f"lifelong_gym.envs.backends.{backend}_rows:{backend.capitalize()}Rows")
-        rows: Rows = kind(self.family, self.tasks, self.n_rows, self.reward, self.terminate_on_failure)
-        return rows
-
     def _task_features(self) -> npt.NDArray[np.float32]:
         kind = one_of("task_observation", self.settings.task_observation, TASK_OBSERVATIONS)
         if kind == "hide":
             return np.zeros((len(self.tasks), 0), np.float32)
-        if isinstance(self.family.observations, Discrete):
-            raise ValueError(f'`task_observation` must be "hide" where observations are Discrete. Received {kind!r}')
+        if not self.family.observations.is_vector:
+            of = type(self.family.observations).__name__
+            raise ValueError(f'`task_observation` must be "hide" where observations are {of}. Received {kind!r}')
         if kind == "one_hot":
             return np.eye(len(self.tasks), dtype=np.float32)
         try:
@@ -178,13 +164,8 @@ class Core:
             raise ValueError(f'`task_observation="append"`: {error}') from None
 
     def _observation_space(self) -> spaces.Space[Any]:
-        space = self.family.observations.space
-        width = self._features.shape[1]
-        if width == 0:
-            return space
-        assert isinstance(space, spaces.Box)
-        low, high = np.zeros(width, np.float32), np.ones(width, np.float32)
-        return spaces.Box(np.concatenate([space.low, low]), np.concatenate([space.high, high]), dtype=np.float32)
+        observations, width = self.family.observations, self._features.shape[1]
+        return observations.with_features(width) if width else observations.space
 
     @property
     def horizon(self) -> int:
@@ -315,37 +296,19 @@ class Core:
         """The latency path of a single row on numba, if there is one; see `NumbaRows.step_one`."""
         if self.n_rows > 1 or self._features.shape[1]:
             return None
-        if isinstance(self.family.actions, Discrete) or isinstance(self.family.observations, Discrete):
+        if not (self.family.actions.any_finite and self.family.observations.is_vector):
             return None
         if self.safety is not None:  # its cost is several times what is saved here
             return None
         return getattr(self._rows, "step_one", None)
 
     def check_action(self, action: Any) -> npt.NDArray[Any]:
-        """One row's action, shape (n_action,); raises `ValueError` on a wrong shape, values are not looked at."""
-        given, shape = _as_array(action), self.single_action_space.shape
-        if given.shape not in (shape, (self.family.actions.size,)):
-            raise ValueError(f"an action must have shape {shape}. Received {action!r}")
-        return given.reshape(-1)
+        """See `ActionCodec.check_shape`."""
+        return self.family.actions.check_shape(action)
 
     def check_actions(self, actions: Any, n: int) -> FloatArray:
-        """Actions of ``n`` rows as float64 (n, n_action); raises `ValueError` on a wrong shape or value."""
-        size = self.family.actions.size
-        try:
-            given = np.ascontiguousarray(actions, np.float64)
-        except (TypeError, ValueError, OverflowError):
-            raise ValueError(f"actions must be numbers. Received {actions!r}") from None
-        if isinstance(self.family.actions, Discrete):
-            given = given.reshape(-1, 1) if given.shape == (n,) else given
-            valid = (given >= 0) & (given < self.family.actions.n) & (given == np.floor(given))
-            if given.shape == (n, 1) and not valid.all():
-                wrong = np.asarray(actions).reshape(-1)[int(np.argmin(valid))]
-                raise ValueError(f"an action must be an integer in [0, {self.family.actions.n - 1}]. Received {wrong}")
-        elif not math.isfinite(np.add.reduce(given, axis=None)) and not np.isfinite(given).all():
-            raise ValueError(f"actions must be finite. Received {given[~np.isfinite(given)][0]} in {actions!r}")
-        if given.shape != (n, size):
-            raise ValueError(f"actions must have shape {(n, size)}. Received {np.shape(actions)}")
-        return given if given.flags.writeable else given.copy()
+        """See `ActionCodec.check`."""
+        return self.family.actions.check(actions, n)
 
     def _add_features(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
         if self._features.shape[1]:
@@ -353,6 +316,8 @@ class Core:
 
     def states(self) -> FloatArray:
         """Physical states, a copy of shape (n_rows, n_state)."""
+        if not self.family.state:
+            raise FamilyError(f"{type(self.family).__name__} has no physical state to look at")
         if not self.begun:
             raise ResetNeeded("there is no state before the first episode: call `reset` first")
         return self._rows.states()

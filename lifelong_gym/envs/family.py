@@ -1,5 +1,8 @@
 """What a task family declares. A family is physics and tables: it knows no interface, no backend and no learner.
 
+It declares parameters, spaces, horizon and rewards; how its tasks are simulated is said apart from that. The tasks of
+a *simulator family* are objects, one a row: see `Simulation`.
+
 A *kernel family* states its physics as small pure functions on tuples of floats (static methods), in the vocabulary
 of `lifelong_gym.numerics.scalar`. They are never called as they stand: a backend binds them. Each names the
 arguments it needs:
@@ -9,6 +12,7 @@ role             arguments to choose from                             returns
 ===============  ===================================================  =====================================
 ``initial``      noise, tables, groups                                state
 ``exogenous``    state, tables, groups                                noise of the step; optional
+``present``      state, tables, groups                                1 or 0 per number of an action; optional
 ``transition``   state, action, noise, tables, groups                 next state
 reward           state, action, next_state, noise, tables, groups     float
 ``failed``       state, tables, groups                                bool; optional
@@ -17,8 +21,9 @@ reward           state, action, next_state, noise, tables, groups     float
 ===============  ===================================================  =====================================
 
 ``noise`` are uniforms in [0, 1), or what ``exogenous`` returns: noise that has already happened, such as prices.
-``action`` is clipped and in physical or dimensionless units (``bound * u``). *Groups* are the named tuples that
-`KernelFamily.constants` derives from a task's parameters; all of them side by side are called k elsewhere.
+``action`` is what the codec of its space makes of it, for one in [-1, 1] clipped and in physical or dimensionless
+units (``bound * u``). *Groups* are the named tuples that `KernelFamily.constants` derives from a task's parameters;
+all of them side by side are called k elsewhere.
 
 ``tables`` is a tuple in the order of ``TABLES``. A table is read by a flat index, ``window[int(x)]``, and gives a
 float. Compiled code doesn't look whether it lies in range (the other backends do), and the roles are evaluated at
@@ -35,13 +40,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FunctionType, MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
 from lifelong_gym.envs.arguments import Argument, argument_values
+from lifelong_gym.envs.spaces import ActionCodec, ObservationCodec, Quantity
 from lifelong_gym.errors import FamilyError, one_of
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.tasks.parameter_space import ParameterSpace
@@ -50,124 +55,48 @@ Columns = dict[str, FloatArray]
 Groups = dict[str, tuple[FloatArray | float, ...]]
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """One number of a state, observation or action: its name, unit and meaning."""
-
-    name: str
-    unit: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Continuous:
-    """Actions u in [-1, 1]; the family sees ``a = bound * u``."""
-
-    channels: tuple[Quantity, ...]
-    bound: tuple[float, ...]
-
-    @property
-    def size(self) -> int:
-        """Numbers an action consists of."""
-        return len(self.bound)
-
-    @property
-    def space(self) -> spaces.Box:
-        """``Box(-1, 1)``."""
-        return spaces.Box(-1.0, 1.0, (self.size,), np.float32)
-
-
-@dataclass(frozen=True)
-class Discrete:
-    """One of ``n`` actions or observations; the family sees its index as a float."""
-
-    n: int
-    names: tuple[str, ...] = ()
-    size: ClassVar[int] = 1
-
-    @property
-    def space(self) -> spaces.Discrete:
-        """``Discrete(n)``."""
-        return spaces.Discrete(self.n)
-
-
-@dataclass(frozen=True)
-class Bounded:
-    """A float32 vector of named channels within ``[-high, high]``."""
-
-    channels: tuple[Quantity, ...]
-    high: tuple[float, ...]
-
-    @property
-    def size(self) -> int:
-        """Numbers an observation consists of."""
-        return len(self.high)
-
-    @property
-    def space(self) -> spaces.Box:
-        """The Box of these bounds."""
-        high = np.array(self.high, np.float32)
-        return spaces.Box(-high, high, dtype=np.float32)
-
-
 def never() -> bool:
     """``failed`` and ``terminated`` of a family that doesn't define them."""
     return False
 
 
-class KernelFamily(ABC):
-    """A family of tasks that differ in the parameters of one kernel.
+class Family(ABC):
+    """What every family declares; how its tasks are simulated is said by `KernelFamily` or `SimulatorFamily`.
 
     Attributes:
         parameters: the `ParameterSpace`, presets included.
-        state: the physical state's channels.
-        actions: `Continuous` or `Discrete`.
-        observations: `Bounded` or `Discrete`.
+        state: the physical state's channels; a `SimulatorFamily` may have none.
+        actions: an `ActionCodec`: `Continuous`, `Discrete`, `MultiDiscrete` or `Simplex`, or one of your own.
+        observations: an `ObservationCodec`: `Bounded`, `Discrete`, `Entities` or `Image`, or one of your own.
         horizon: steps after which an episode is truncated.
         time_step: seconds of one step; 1 where time has no unit.
-        n_initial_noise: uniforms that ``initial`` receives.
-        n_noise: uniforms that a step receives, or numbers that ``exogenous`` returns.
         state_limits: the state is clipped to twice these when ``failed``; empty where failing isn't defined.
-        failure_cost: cost of every step from the failing one on.
-        rewards: reward functions by name; the first is the default.
+        rewards: reward functions by name, or of a `SimulatorFamily` their meanings; the first is the default.
         simulators: other physics by name, as ``module:Class`` of a `Simulator`.
         feature_scale: per observation, the scale c of a linear policy's features ``y / c``; empty: all 1.
         reference: ``module:Class`` of a `Reference`, the best policy known; None: learners are compared by raw returns.
         viewer: ``module:Class`` that draws a state.
         render_fps: frames per second of a window; None: real time.
-        TABLES: name and kind of each table: ``"shared"`` by all tasks, or one a ``"task"``.
         arguments: what the family may be made with. An instance has their values as attributes, and what depends on
             them (``parameters``, spaces, ``horizon``, ...) set in its ``__init__``.
         argument_values: by name, of the arguments that the family was made with, JSON-native.
     """
 
     parameters: ParameterSpace
-    state: tuple[Quantity, ...]
-    actions: Continuous | Discrete
-    observations: Bounded | Discrete
+    state: tuple[Quantity, ...] = ()
+    actions: ActionCodec
+    observations: ObservationCodec
     horizon: int
     time_step: ClassVar[float] = 1.0
-    n_initial_noise: ClassVar[int] = 0
-    n_noise: ClassVar[int] = 0
     state_limits: ClassVar[tuple[float, ...]] = ()
-    failure_cost: ClassVar[float] = 0.0
-    rewards: ClassVar[Mapping[str, Callable[..., float]]]
+    rewards: ClassVar[Mapping[str, Any]]
     simulators: ClassVar[Mapping[str, str]] = {}
     feature_scale: ClassVar[tuple[float, ...]] = ()
     reference: ClassVar[str | None] = None
     viewer: ClassVar[str | None] = None
     render_fps: ClassVar[int | None] = None
-    TABLES: ClassVar[tuple[tuple[str, str], ...]] = ()
     arguments: ClassVar[tuple[Argument, ...]] = ()
     argument_values: Mapping[str, Any] = MappingProxyType({})
-
-    initial: ClassVar[Callable[..., Any]]
-    transition: ClassVar[Callable[..., Any]]
-    observation: ClassVar[Callable[..., Any]]
-
-    exogenous: ClassVar[Callable[..., Any] | None] = None
-    failed: ClassVar[Callable[..., bool]] = staticmethod(never)
-    terminated: ClassVar[Callable[..., bool]] = staticmethod(never)
 
     def __init__(self, **arguments: Any) -> None:
         """Take the arguments.
@@ -177,7 +106,8 @@ class KernelFamily(ABC):
             ValueError: one of a wrong type.
             FamilyError: a declared one has the name of something else.
         """
-        every = {*dir(KernelFamily), *KernelFamily.__annotations__}
+        kinds = [kind for kind in type(self).__mro__ if kind.__module__ == __name__]
+        every = {name for kind in kinds for name in (*dir(kind), *vars(kind).get("__annotations__", ()))}
         taken = [argument.name for argument in self.arguments if argument.name in every]
         if taken:
             raise FamilyError(f"{type(self).__name__}: an argument can't be called {taken[0]!r}, every family has one")
@@ -190,6 +120,39 @@ class KernelFamily(ABC):
         """Those that differ from their defaults: with them, the family is made anew."""
         defaults = {argument.name: argument.default for argument in self.arguments}
         return {name: value for name, value in self.argument_values.items() if value != defaults[name]}
+
+    @abstractmethod
+    def check_state(self, state: FloatArray) -> None:
+        """Raise `ValueError` unless ``state`` is a state an episode may start from."""
+
+    def describe(self, state: FloatArray) -> dict[str, float]:
+        """A state as ``{channel: value}``."""
+        return {channel.name: float(x) for channel, x in zip(self.state, state, strict=True)}
+
+
+class KernelFamily(Family):
+    """A family of tasks that differ in the parameters of one kernel, whose text every backend binds.
+
+    Attributes:
+        n_initial_noise: uniforms that ``initial`` receives.
+        n_noise: uniforms that a step receives, or numbers that ``exogenous`` returns.
+        failure_cost: cost of every step from the failing one on.
+        TABLES: name and kind of each table: ``"shared"`` by all tasks, or one a ``"task"``.
+    """
+
+    n_initial_noise: ClassVar[int] = 0
+    n_noise: ClassVar[int] = 0
+    failure_cost: ClassVar[float] = 0.0
+    TABLES: ClassVar[tuple[tuple[str, str], ...]] = ()
+
+    initial: ClassVar[Callable[..., Any]]
+    transition: ClassVar[Callable[..., Any]]
+    observation: ClassVar[Callable[..., Any]]
+
+    exogenous: ClassVar[Callable[..., Any] | None] = None
+    failed: ClassVar[Callable[..., bool]] = staticmethod(never)
+    terminated: ClassVar[Callable[..., bool]] = staticmethod(never)
+    present: ClassVar[Callable[..., Any] | None] = None
 
     @abstractmethod
     def constants(self, parameters: Columns) -> Groups:
@@ -241,9 +204,54 @@ class KernelFamily(ABC):
             c = self.state[i]
             raise ValueError(f"`state`: {c.name} must be finite and within {limits[i]:g} {c.unit}. Received {state[i]}")
 
-    def describe(self, state: FloatArray) -> dict[str, float]:
-        """A state as ``{channel: value}``."""
-        return {channel.name: float(x) for channel, x in zip(self.state, state, strict=True)}
+
+class SimulatorFamily(Family):
+    """A family whose tasks are objects, one a row, as games and engines are. It has no kernel and no rollouts.
+
+    Attributes:
+        simulator: ``module:Class`` of a `Simulation`.
+    """
+
+    simulator: ClassVar[str]
+
+    def check_state(self, state: FloatArray) -> None:
+        """A simulator begins its episodes by itself."""
+        raise ValueError(f"`state` can't be set: {type(self).__name__} is simulated, and begins its episodes by itself")
+
+
+class Simulation(Protocol):
+    """One task of a `SimulatorFamily`: ``Class(family, task, reward)``, with a dict of parameters and a name, makes it.
+
+    All chance comes from the generator that is handed in, which the core stores and restores beside the simulation.
+    Where the family declares a state, an attribute ``state`` holds it, as numbers; where its actions are shares, a
+    method ``present`` may say who is there, 1 or 0 each; a method ``close`` is called in the end.
+    """
+
+    def reset(self, rng: np.random.Generator) -> Any:
+        """Begin an episode: its first observation."""
+        ...
+
+    def step(self, action: Any, rng: np.random.Generator) -> tuple[Any, float, bool]:
+        """Take an action, as the family's codec has it for simulators: ``(observation, reward, terminated)``.
+
+        Observations are of the space's dtype and shape.
+        """
+        ...
+
+    def snapshot(self) -> Any:
+        """What tells this simulation from a new one of its task, within an episode too; picklable."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Go on where ``snapshot`` was taken."""
+        ...
+
+
+def kernel_of(family: Family, what: str) -> KernelFamily:
+    """The family, for ``what`` needs its kernel; raises `FamilyError` where it has none."""
+    if not isinstance(family, KernelFamily):
+        raise FamilyError(f"{what} needs a kernel, and {type(family).__name__} has none: its tasks are simulators")
+    return family
 
 
 @dataclass(frozen=True)
@@ -259,9 +267,9 @@ class Constants:
     groups: Mapping[str, slice]
 
     @classmethod
-    def of(cls, family: KernelFamily, values: FloatArray) -> Constants:
+    def of(cls, family: Family, values: FloatArray) -> Constants:
         """Evaluate ``family.constants`` on a task table of shape (n_tasks, n_parameters)."""
-        derived = family.constants(family.parameters.columns(values))
+        derived = kernel_of(family, "a table of constants").constants(family.parameters.columns(values))
         groups: dict[str, slice] = {}
         columns: list[FloatArray] = []
         for name, group in derived.items():
@@ -274,7 +282,7 @@ class Constants:
         return cls(table, groups)
 
 
-def reward_name(family: KernelFamily, preset: str | None, name: str | None) -> str:
+def reward_name(family: Family, preset: str | None, name: str | None) -> str:
     """``name``, or where it is None the reward of the preset that tasks were drawn from, or the family's first."""
     if name is None and preset in family.parameters.presets:
         name = family.parameters.presets[preset].reward
@@ -283,14 +291,14 @@ def reward_name(family: KernelFamily, preset: str | None, name: str | None) -> s
     return name
 
 
-def reward_of(family: KernelFamily, name: str | None) -> Callable[..., float]:
+def reward_of(family: Family, name: str | None) -> Callable[..., float]:
     """The family's reward function of that name, or its default."""
     return family.rewards[one_of("reward", next(iter(family.rewards)) if name is None else name, family.rewards)]
 
 
 def has_role(family: KernelFamily, role: str) -> bool:
-    """Whether there is such a role; all but ``exogenous`` are everybody's."""
-    return role != "exogenous" or family.exogenous is not None
+    """Whether there is such a role; all but ``exogenous`` and ``present`` are everybody's."""
+    return role not in ("exogenous", "present") or getattr(family, role) is not None
 
 
 def role_of(family: KernelFamily, role: str, reward: str | None = None) -> FunctionType:

@@ -56,7 +56,7 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         self.observation_spaces = dict.fromkeys(self.possible_agents, self.core.single_observation_space)
         self.action_spaces = {agent: self.core.family.actions.space for agent in self.possible_agents}
         self._renderer = Renderer(self.core, render_mode)
-        self._discrete = isinstance(self.core.single_observation_space, spaces.Discrete)
+        self._one = self.core.family.observations.one
         self._np_random: np.random.Generator | None = None
 
     @property
@@ -171,7 +171,7 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
             raise ValueError(f"{agent}: {error}") from None
 
     def _public(self, observation: Any) -> Any:
-        return np.int64(observation[0]) if self._discrete else observation.copy()
+        return self._one(observation).copy()
 
     def render(self) -> Any:
         """One picture in which the agents are tiled (rgb_array: uint8), or None."""

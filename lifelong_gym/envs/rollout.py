@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.arguments import argument_values
+from lifelong_gym.envs.backends.making import numba_compiles
 from lifelong_gym.envs.backends.rollout_plan import RolloutPlan
-from lifelong_gym.envs.core import DEFAULT_N_TASKS, Core, numba_compiles
-from lifelong_gym.envs.family import Continuous, KernelFamily, reward_name
+from lifelong_gym.envs.core import DEFAULT_N_TASKS, Core
+from lifelong_gym.envs.family import Family, kernel_of, reward_name
 from lifelong_gym.errors import as_float, floats, integer, one_of
 from lifelong_gym.imports import load
 from lifelong_gym.numerics import philox
@@ -96,7 +97,7 @@ class Trajectories:
 
 
 def rollout(
-    family: str | KernelFamily,
+    family: str | Family,
     *,
     theta: npt.ArrayLike,
     n_trajectories: int,
@@ -206,7 +207,7 @@ def count_violations(core: Core, tasks: IntArray, actions: FloatArray, *, seed: 
     core.safety.n_violations += copies.safety.n_violations
 
 
-def _family_with(family: str | KernelFamily, arguments: dict[str, Any]) -> KernelFamily:
+def _family_with(family: str | Family, arguments: dict[str, Any]) -> Family:
     kind = family_of(family) if isinstance(family, str) else family
     if not arguments:
         return kind
@@ -228,7 +229,7 @@ def _shaped(array: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]
 
 
 def _plan(
-    family: KernelFamily,
+    kind: Family,
     tasks: Any,
     theta: npt.ArrayLike,
     n_trajectories: int,
@@ -242,7 +243,8 @@ def _plan(
     seed: int,
     first_visit: int,
 ) -> RolloutPlan:
-    if not isinstance(family.actions, Continuous):
+    family = kernel_of(kind, "a rollout")
+    if not family.actions.bound:
         raise ValueError(f"`family` must have continuous actions. Received {type(family).__name__}")
     task_set = family.parameters.sample(DEFAULT_N_TASKS) if tasks is None else TaskSet.of(family.parameters, tasks)
     n_trajectories, first_visit = integer("n_trajectories", n_trajectories), integer("first_visit", first_visit, 0)

@@ -55,6 +55,7 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
         self._step_one = self.core.step_one
         self._action_shape = (self.core.family.actions.size,)
         self._observation_shape = self.observation_space.shape
+        self._public = self.core.family.observations.one
         self._hide = self.core.settings.hide_task_id
         self._safety = self.core.safety
         self._task = 0
@@ -136,9 +137,6 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
         results, _ = self.core.step(actions, ACTIVE)
         terminated, truncated, failed = (bool(flags[0]) for flags in results[2:])
         return self._public(results.observations[0]), float(results.rewards[0]), terminated, truncated, failed
-
-    def _public(self, observation: Any) -> Any:
-        return observation if observation.dtype == np.float32 else np.int64(observation[0])
 
     def _info(self, failed: bool) -> dict[str, Any]:
         info = {"failed": failed} if self._hide else {"task_id": self._task, "failed": failed}

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import VectorEnv
@@ -98,7 +97,7 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._renderer = Renderer(self.core, render_mode, VECTOR_RENDER_MODES)
         self.closed = False
-        self._discrete = isinstance(self.single_observation_space, spaces.Discrete)
+        self._public = self.core.family.observations.rows
         self._all = np.ones(self.num_envs, bool)
         self._active = self._all.copy()
         self._n_ended = 0
@@ -242,9 +241,6 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
             "_final_info": done.copy(),
             **self._infos(results.failed & ~done),
         }
-
-    def _public(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return observations[:, 0].copy() if self._discrete else observations
 
     def _infos(self, failed: BoolArray, present: BoolArray | None = None) -> dict[str, Any]:
         present = self._all if present is None else present

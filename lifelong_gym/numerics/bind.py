@@ -23,6 +23,7 @@ from lifelong_gym.errors import FamilyError
 ROLES: Mapping[str, tuple[str, ...]] = {
     "initial": ("noise", "k", "tables"),
     "exogenous": ("state", "k", "tables"),
+    "present": ("state", "k", "tables"),
     "transition": ("state", "action", "noise", "k", "tables"),
     "reward": ("state", "action", "next_state", "noise", "k", "tables"),
     "failed": ("state", "k", "tables"),

@@ -202,3 +202,30 @@ def room(n: int) -> Any:
 def contents(written: Any, n: int) -> Vector:
     """The ``n`` numbers in a `room`."""
     return tuple(written)
+
+
+def put(a: Vector, i: int, x: float) -> Vector:
+    """``a`` with ``x`` in place of its i-th element."""
+    return (*a[:i], x, *a[i + 1 :])
+
+
+def shares(weights: Vector, present: Vector) -> Vector:
+    """Weights of at least 0 divided by their sum, absent ones (0 in ``present``, 1 otherwise) by nobody.
+
+    A sum of 0 is equal shares among those present; where nobody is, all get 0.
+    """
+    held = mul(weights, present)
+    whole, n = total(held), total(present)
+    by, among = where(whole > 0.0, whole, 1.0), where(n > 0.0, n, 1.0)
+    result = held
+    for i in range(len(held)):
+        result = put(result, i, where(whole > 0.0, held[i] / by, present[i] / among))
+    return result
+
+
+def softmax(logits: Vector, present: Vector) -> Vector:
+    """Exponentials, of logits up to 100 in magnitude, divided by their sum as in `shares`."""
+    weights = logits
+    for i in range(len(logits)):
+        weights = put(weights, i, exp(logits[i]))
+    return shares(weights, present)

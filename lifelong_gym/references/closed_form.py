@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lifelong_gym.envs.family import Columns, KernelFamily
+from lifelong_gym.envs.family import Columns, Family
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.reference import Measure, Reference
@@ -34,7 +34,7 @@ class ClosedForm(Reference):
 
     how = "closed form"
 
-    def __init__(self, family: KernelFamily, tasks: TaskSet, reward: str) -> None:
+    def __init__(self, family: Family, tasks: TaskSet, reward: str) -> None:
         """Nothing is to be solved.
 
         Raises:
@@ -70,7 +70,7 @@ class ClosedForm(Reference):
 class _Stated:
     """A policy by one of a family's formulas."""
 
-    def __init__(self, family: KernelFamily, tasks: TaskSet, reward: str, formula: Formula) -> None:
+    def __init__(self, family: Family, tasks: TaskSet, reward: str, formula: Formula) -> None:
         self._family, self._tasks, self._reward, self._formula = family, tasks, reward, formula
 
     def predict(self, observations: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lifelong_gym.envs.backends.kernels import bind_family
 from lifelong_gym.envs.backends.text import Program
-from lifelong_gym.envs.family import Bounded, Constants, KernelFamily, reward_of
+from lifelong_gym.envs.family import Constants, Family, kernel_of, reward_of
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.numerics import numpy_math, philox
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
@@ -42,13 +42,13 @@ class Trial:
         starts: physical start states, (n_tasks, 8, n_state).
     """
 
-    family: KernelFamily
+    family: Family
     tasks: TaskSet
     reward: str
     starts: FloatArray
 
     @classmethod
-    def of(cls, family: KernelFamily, tasks: TaskSet, reward: str | None = None) -> Trial:
+    def of(cls, family: Family, tasks: TaskSet, reward: str | None = None) -> Trial:
         """The fixed trial of these tasks; ``reward=None``: the preset's, or else the family's first.
 
         Raises:
@@ -58,8 +58,9 @@ class Trial:
         if reward is None and tasks.preset in family.parameters.presets:
             reward = family.parameters.presets[tasks.preset].reward
         reward_of(family, reward)
-        program, key = Program.of(family, tasks), philox.row_key(START_SEED)
-        noise = numpy_math.uniforms(family.n_initial_noise, 0, 0, np.arange(N_STARTS), philox.INITIAL, key)
+        kernel = kernel_of(family, "a search for linear policies")
+        program, key = Program.of(kernel, tasks), philox.row_key(START_SEED)
+        noise = numpy_math.uniforms(kernel.n_initial_noise, 0, 0, np.arange(N_STARTS), philox.INITIAL, key)
         kernels = bind_family(program.text, numpy_math.binder())
         drawn = kernels.initial(noise, *program.on_arrays(program.tables.slots[:, None]))
         starts = np.stack([np.broadcast_to(x, (len(tasks), N_STARTS)) for x in drawn], axis=-1)
@@ -126,7 +127,7 @@ def spread(curvature: FloatArray, share: float) -> FloatArray:
     return covariance
 
 
-def best_policies(family: KernelFamily, tasks: TaskSet, reward: str | None = None) -> FloatArray:
+def best_policies(family: Family, tasks: TaskSet, reward: str | None = None) -> FloatArray:
     """The best linear policy of each task that search finds, from the better of LQR and doing nothing.
 
     Under the quadratic reward the search confirms LQR on linear systems; on others it gains where the horizon is
@@ -158,7 +159,7 @@ def regulators_or_zero(trial: Trial) -> FloatArray:
 
 
 def shared_policy(
-    family: KernelFamily, tasks: TaskSet, reward: str | None = None, candidates: FloatArray | None = None
+    family: Family, tasks: TaskSet, reward: str | None = None, candidates: FloatArray | None = None
 ) -> FloatArray:
     """The best single linear policy for all tasks that search finds: wide from neutral starts, narrow from good ones.
 
@@ -190,7 +191,7 @@ def shared_policy(
     return best
 
 
-def reference_returns(family: KernelFamily, tasks: TaskSet, reward: str | None = None) -> FloatArray:
+def reference_returns(family: Family, tasks: TaskSet, reward: str | None = None) -> FloatArray:
     """What an episode of the best linear policy earns in each task, on average over the fixed starts: (n_tasks,).
 
     Raises:
@@ -205,15 +206,15 @@ class LinearSearch(Reference):
 
     how = "linear policies, by LQR and search"
 
-    def __init__(self, family: KernelFamily, tasks: TaskSet, reward: str) -> None:
+    def __init__(self, family: Family, tasks: TaskSet, reward: str) -> None:
         """Search; takes a second or so.
 
         Raises:
             ValueError: discrete actions or observations.
         """
         super().__init__(family, tasks, reward)
-        if not isinstance(family.observations, Bounded):
-            raise ValueError(f"`family` must have Bounded observations. Received {type(family).__name__}")
+        if not family.observations.is_vector:
+            raise ValueError(f"`family` must have vectors as observations. Received {type(family).__name__}")
         self._scale = np.array(family.feature_scale or (1.0,) * family.observations.size)
         self._bound = np.array(continuous(family).bound)
         self._thetas = best_policies(family, tasks, reward)

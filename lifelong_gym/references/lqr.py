@@ -10,7 +10,8 @@ import scipy.linalg
 
 from lifelong_gym.envs.backends.kernels import bind_family
 from lifelong_gym.envs.backends.text import Program
-from lifelong_gym.envs.family import Constants, Continuous, KernelFamily
+from lifelong_gym.envs.family import Constants, Family, kernel_of
+from lifelong_gym.envs.spaces import ActionCodec
 from lifelong_gym.errors import unknown
 from lifelong_gym.numerics import numpy_math
 from lifelong_gym.numerics.arrays import FloatArray
@@ -20,9 +21,9 @@ EFFORT_WEIGHT = 0.1  # of the families' quadratic reward
 DIFFERENCE = 1e-5
 
 
-def continuous(family: KernelFamily) -> Continuous:
+def continuous(family: Family) -> ActionCodec:
     """The family's actions; raises `ValueError` unless they are continuous."""
-    if not isinstance(family.actions, Continuous):
+    if not family.actions.bound:
         raise ValueError(f"`family` must have continuous actions. Received {type(family).__name__}")
     return family.actions
 
@@ -45,22 +46,23 @@ class Linearised(NamedTuple):
     level: FloatArray
 
     @classmethod
-    def of(cls, family: KernelFamily, tasks: TaskSet) -> Linearised:
+    def of(cls, family: Family, tasks: TaskSet) -> Linearised:
         """By central differences of one step at the goal, without action.
 
         Raises:
             ValueError: discrete actions, or no goal.
         """
         n_action = continuous(family).size
+        kernel = kernel_of(family, "a linear model")
         if "goal" not in Constants.of(family, tasks.values).groups:
             raise ValueError(f"`family` must have a group of constants `goal`. Received {type(family).__name__}")
-        program = Program.of(family, tasks)
+        program = Program.of(kernel, tasks)
         kernels, data = bind_family(program.text, numpy_math.binder()), program.on_arrays(program.tables.slots)
         goal = program.constants[program.tables.slots, program.groups["goal"]]
         n = goal.shape[1]
 
         def follow(x: FloatArray) -> FloatArray:
-            return _stacked(kernels.transition(tuple(x[:, :n].T), tuple(x[:, n:].T), (0.5,) * family.n_noise, *data))
+            return _stacked(kernels.transition(tuple(x[:, :n].T), tuple(x[:, n:].T), (0.5,) * kernel.n_noise, *data))
 
         def observe(x: FloatArray) -> FloatArray:
             return _stacked(kernels.observation(tuple(x[:, :n].T), *data))
@@ -81,12 +83,12 @@ class Linearised(NamedTuple):
         return np.asarray(self.transition + self.actuation @ gains @ self.sensors, np.float64)
 
 
-def scale_of(family: KernelFamily) -> FloatArray:
+def scale_of(family: Family) -> FloatArray:
     """The scale c of the family's features ``y / c``, shape (n_observations,)."""
     return np.array(family.feature_scale or (1.0,) * family.observations.size)
 
 
-def lqr_policies(family: KernelFamily, tasks: TaskSet, *, time: str = "discrete", bias: bool = True) -> FloatArray:
+def lqr_policies(family: Family, tasks: TaskSet, *, time: str = "discrete", bias: bool = True) -> FloatArray:
     """The policies that are optimal for the quadratic reward ``-|x - x*|^2 - 0.1 |a|^2`` near each task's goal.
 
     Where the goal is no equilibrium they hold the state that costs least. A task whose linearisation can't be

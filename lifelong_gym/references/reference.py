@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from lifelong_gym.envs.family import KernelFamily, reward_name
+from lifelong_gym.envs.family import Family, reward_name
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.imports import load
 from lifelong_gym.numerics.arrays import FloatArray
@@ -32,7 +32,7 @@ class Reference(ABC):
     how: ClassVar[str]
     version: ClassVar[int] = 1
 
-    def __init__(self, family: KernelFamily, tasks: TaskSet, reward: str) -> None:
+    def __init__(self, family: Family, tasks: TaskSet, reward: str) -> None:
         """Keep what is to be solved."""
         self.family, self.tasks, self.reward = family, tasks, reward
 
@@ -64,7 +64,7 @@ class Reference(ABC):
         return None
 
 
-def reference_of(family: KernelFamily, tasks: TaskSet, reward: str | None = None) -> Reference | None:
+def reference_of(family: Family, tasks: TaskSet, reward: str | None = None) -> Reference | None:
     """The best policies known of these tasks, solved here; None where the family names no reference.
 
     Args:
@@ -80,7 +80,7 @@ def reference_of(family: KernelFamily, tasks: TaskSet, reward: str | None = None
     return None if kind is None else kind(family, tasks, reward_name(family, tasks.preset, reward))
 
 
-def reference_class(family: KernelFamily) -> type[Reference] | None:
+def reference_class(family: Family) -> type[Reference] | None:
     """The class that a family names; None where it names none.
 
     Raises:

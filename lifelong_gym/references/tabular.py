@@ -11,7 +11,8 @@ from typing import Any, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.family import Discrete, KernelFamily, reward_of
+from lifelong_gym.envs.family import Family, reward_of
+from lifelong_gym.envs.spaces import Discrete
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.references.reference import Measure, Reference
@@ -88,7 +89,7 @@ class ValueIteration(Reference):
 
     how = "value iteration"
 
-    def __init__(self, family: KernelFamily, tasks: TaskSet, reward: str) -> None:
+    def __init__(self, family: Family, tasks: TaskSet, reward: str) -> None:
         """Solve every task.
 
         Raises:

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.envs.family import Family, KernelFamily
 from lifelong_gym.registry import family, own_arguments
-from lifelong_gym.testing.behaviour import check_boundaries, check_seeds, check_spaces
+from lifelong_gym.testing.behaviour import check_boundaries, check_seeds, check_snapshots, check_spaces
 from lifelong_gym.testing.common import FaultList, running
 from lifelong_gym.testing.declarations import check_constants, check_declarations, check_docstring
 from lifelong_gym.testing.parameters import check_parameters
@@ -25,7 +25,7 @@ __all__ = ["check_family", "check_parameters", "check_parity"]
 
 
 def check_family(id: str, **settings: Any) -> None:
-    """Check everything: declarations, docstring, spaces, seeds, changes of task, parameters and parity.
+    """Check everything: declarations, docstring, spaces, seeds, changes of task, copies, parameters and parity.
 
     All faults are told at once, but for those that may follow from others: what doesn't fit together isn't stepped,
     and what misbehaves on one backend isn't compiled for the others.
@@ -46,7 +46,7 @@ def check_family(id: str, **settings: Any) -> None:
     faults.tell()
 
 
-def _behaves(id: str, kind: KernelFamily, settings: dict[str, Any], faults: FaultList) -> bool:
+def _behaves(id: str, kind: Family, settings: dict[str, Any], faults: FaultList) -> bool:
     """Whether the checks that need no compilation find nothing."""
 
     def run(what: str, check: Callable[..., None], *arguments: Any) -> None:
@@ -54,10 +54,11 @@ def _behaves(id: str, kind: KernelFamily, settings: dict[str, Any], faults: Faul
             check(id, kind, *arguments)
 
     fine = [
-        faults.collect(run, "`constants`", check_constants),
+        not isinstance(kind, KernelFamily) or faults.collect(run, "`constants`", check_constants),
         faults.collect(run, "stepping", check_spaces, settings),
         faults.collect(check_parameters, id, **settings),
     ]
     if fine[1]:
-        fine += [faults.collect(run, "stepping", check, settings) for check in (check_seeds, check_boundaries)]
+        checks = check_seeds, check_boundaries, check_snapshots
+        fine += [faults.collect(run, "stepping", check, settings) for check in checks]
     return all(fine)

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
 from lifelong_gym.envs.core import Settings
-from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.envs.family import Family
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.tasks.task_set import TaskSet
@@ -71,7 +70,7 @@ class FaultList:
         raise kind(f"{self._id}: {text}")
 
 
-def with_tasks(kind: KernelFamily, settings: dict[str, Any], n_tasks: int) -> dict[str, Any]:
+def with_tasks(kind: Family, settings: dict[str, Any], n_tasks: int) -> dict[str, Any]:
     """Settings with a `TaskSet` in them: the one they name, or else ``n_tasks`` of the preset they name."""
     how: dict[str, Any] = {
         name: settings[name] for name in ("tasks", "n_tasks", "task_seed", "preset") if name in settings
@@ -82,7 +81,7 @@ def with_tasks(kind: KernelFamily, settings: dict[str, Any], n_tasks: int) -> di
     return {**rest, "tasks": Settings(**how).task_set(kind)}
 
 
-def task_sets(kind: KernelFamily, n_tasks: int) -> dict[str, TaskSet]:
+def task_sets(kind: Family, n_tasks: int) -> dict[str, TaskSet]:
     """Tasks of every preset, and some at the corners of the bounds, as far as the family's rules allow these."""
     sets = {f"preset {name!r}": kind.parameters.sample(n_tasks, preset=name) for name in kind.parameters.presets}
     low, high = finite_bounds(kind)
@@ -93,7 +92,7 @@ def task_sets(kind: KernelFamily, n_tasks: int) -> dict[str, TaskSet]:
     return {**sets, "bounds": TaskSet(kind.parameters, corners)} if len(corners) else sets
 
 
-def finite_bounds(kind: KernelFamily) -> tuple[FloatArray, FloatArray]:
+def finite_bounds(kind: Family) -> tuple[FloatArray, FloatArray]:
     """The parameters' bounds, each of shape (n_parameters,); where one is infinite, twice as far out as is nominal."""
     low, high = kind.parameters.bounds
     nominal = kind.parameters.nominal
@@ -101,15 +100,6 @@ def finite_bounds(kind: KernelFamily) -> tuple[FloatArray, FloatArray]:
     return np.where(np.isfinite(low), low, nominal - reach), np.where(np.isfinite(high), high, nominal + reach)
 
 
-def draw_actions(space: spaces.Space[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Random actions, one more axis than ``shape`` unless they are integers.
-
-    The last axis of ``shape`` is time. Continuous ones stay at -1, 0 or 1 for an episode, with noise, so that some
-    episodes reach the limits of the state.
-    """
-    rng = np.random.default_rng(SEED)
-    if isinstance(space, spaces.Discrete):
-        return rng.integers(0, space.n, shape)
-    assert space.shape is not None
-    held = rng.integers(-1, 2, (*shape[:-1], 1, *space.shape))
-    return np.clip(held + rng.uniform(-0.5, 0.5, (*shape, *space.shape)), -1.0, 1.0).astype(np.float32)
+def draw_actions(kind: Family, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Actions that test a family, see `ActionCodec.try_out`; the last axis of ``shape`` is time."""
+    return kind.actions.try_out(np.random.default_rng(SEED), shape)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from lifelong_gym.envs.family import Bounded, Constants, Continuous, KernelFamily, reward_name
+from lifelong_gym.envs.family import Constants, Family, KernelFamily, kernel_of, reward_name
+from lifelong_gym.envs.spaces.codecs import not_positive
 from lifelong_gym.envs.tables import Tables
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.references.reference import reference_class
@@ -27,7 +28,7 @@ SECTIONS = (
 )
 
 
-def check_declarations(id: str, kind: KernelFamily) -> None:
+def check_declarations(id: str, kind: Family) -> None:
     """Numbers in their ranges, tuples of equal lengths, presets that can be drawn from; all faults at once."""
     faults = FaultList(id)
     for fault in [*_wrong_numbers(kind), *_wrong_lengths(kind)]:
@@ -38,11 +39,12 @@ def check_declarations(id: str, kind: KernelFamily) -> None:
     faults.tell()
 
 
-def _wrong_numbers(kind: KernelFamily) -> Iterator[str]:
+def _wrong_numbers(kind: Family) -> Iterator[str]:
     names = [channel.name for channel in kind.state]
-    if not len(set(names)) == len(names) > 0:
+    is_kernel = isinstance(kind, KernelFamily)
+    if len(set(names)) < len(names) or (is_kernel and not names):
         yield f"`state` must have channels of different names. Received {names}"
-    for name, least in (("horizon", 1), ("n_noise", 0), ("n_initial_noise", 0)):
+    for name, least in (("horizon", 1), *((("n_noise", 0), ("n_initial_noise", 0)) if is_kernel else ())):
         value = getattr(kind, name)
         if not (isinstance(value, int) and value >= least):
             yield f"`{name}` must be at least {least}. Received {value}"
@@ -52,34 +54,27 @@ def _wrong_numbers(kind: KernelFamily) -> Iterator[str]:
         yield "`rewards` must name at least one"
 
 
-def _wrong_lengths(kind: KernelFamily) -> Iterator[str]:
-    if isinstance(kind.actions, Continuous):
-        yield from _not_positive("actions.bound", kind.actions.bound, len(kind.actions.channels))
-    if isinstance(kind.observations, Bounded):
-        yield from _not_positive("observations.high", kind.observations.high, len(kind.observations.channels))
+def _wrong_lengths(kind: Family) -> Iterator[str]:
+    yield from kind.actions.faults()
+    yield from kind.observations.faults()
     if kind.state_limits:
-        yield from _not_positive("state_limits", kind.state_limits, len(kind.state))
+        yield from not_positive("state_limits", kind.state_limits, len(kind.state))
     if kind.feature_scale:
-        yield from _not_positive("feature_scale", kind.feature_scale, kind.observations.size)
+        yield from not_positive("feature_scale", kind.feature_scale, kind.observations.size)
 
 
-def _not_positive(name: str, values: Sequence[float], length: int) -> Iterator[str]:
-    if len(values) != length or not all(0 < value < np.inf for value in values):
-        yield f"`{name}` must be {length} positive numbers, one a channel. Received {values}"
-
-
-def _check_reference(id: str, kind: KernelFamily) -> None:
+def _check_reference(id: str, kind: Family) -> None:
     with running(id, f"`reference` {kind.reference!r}"):
         reference_class(kind)
 
 
-def _check_preset(id: str, kind: KernelFamily, preset: str) -> None:
+def _check_preset(id: str, kind: Family, preset: str) -> None:
     with running(id, f"preset {preset!r}"):
         reward_name(kind, preset, None)
         kind.parameters.sample(64, preset=preset)
 
 
-def check_docstring(id: str, kind: KernelFamily) -> None:
+def check_docstring(id: str, kind: Family) -> None:
     """The sections of an env's docstring, in Gymnasium's order."""
     faults = FaultList(id)
     text = inspect.getdoc(type(kind)) or ""
@@ -92,10 +87,10 @@ def check_docstring(id: str, kind: KernelFamily) -> None:
     faults.tell()
 
 
-def check_constants(id: str, kind: KernelFamily) -> None:
+def check_constants(id: str, kind: Family) -> None:
     """Constants and tables are as declared and finite, and a task's constants don't depend on the tasks beside it."""
     for name, tasks in task_sets(kind, 8).items():
-        Tables.of(kind, tasks)
+        Tables.of(kernel_of(kind, "a table"), tasks)
         table = Constants.of(kind, tasks.values).table
         for i, row in enumerate(table):
             alone: Any = Constants.of(kind, tasks.values[i : i + 1]).table[0]

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.envs.family import Family
 from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.tasks.parameter_space import ParameterSpace
 from lifelong_gym.tasks.parameters import Parameter
@@ -39,7 +39,7 @@ def check_parameters(id: str, **settings: Any) -> None:
     faults.tell()
 
 
-def _check(id: str, kind: KernelFamily, parameter: Parameter, settings: dict[str, Any]) -> None:
+def _check(id: str, kind: Family, parameter: Parameter, settings: dict[str, Any]) -> None:
     column = kind.parameters.index(parameter.name)
     values = _other_values(kind.parameters, parameter, [bound[column] for bound in finite_bounds(kind)])
     if not values:
@@ -76,14 +76,14 @@ def _other_values(space: ParameterSpace, parameter: Parameter, bounds: Sequence[
 
 
 def _history(
-    id: str, kind: KernelFamily, task: dict[str, float], n_rows: int, n_steps: int, settings: dict[str, Any]
+    id: str, kind: Family, task: dict[str, float], n_rows: int, n_steps: int, settings: dict[str, Any]
 ) -> bytes:
     """All that rows of one task go through, under the same noise and actions whatever the task."""
     env: Any = gym.make_vec(id, num_envs=n_rows, tasks=[task], **settings)
-    actions = draw_actions(env.single_action_space, (n_rows, n_steps))
+    actions = draw_actions(kind, (n_rows, n_steps))
     seen: list[npt.NDArray[Any]] = [env.reset(seed=SEED)[0]]
     for step in range(n_steps):
         observations, rewards, terminated, *_ = env.step(actions[:, step])
-        seen += [observations, rewards, terminated, env.unwrapped.state]
+        seen += [observations, rewards, terminated, *([env.unwrapped.state] if kind.state else [])]
     env.close()
     return b"".join([np.ascontiguousarray(array).tobytes() for array in seen])

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pettingzoo
 from gymnasium.vector import SyncVectorEnv
 
-from lifelong_gym.envs.family import Continuous, Discrete, KernelFamily
+from lifelong_gym.envs.family import Family, KernelFamily
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.envs.vector import AutoresetMode
 from lifelong_gym.registry import family, own_arguments
@@ -110,20 +110,20 @@ def check_parity(id: str, **settings: Any) -> None:
     """
     kind = family(id, **own_arguments(id, settings))
     settings = with_tasks(kind, settings, N_TASKS)
-    is_kernel = settings.get("physics", "kernel") == "kernel"
+    is_kernel = isinstance(kind, KernelFamily) and settings.get("physics", "kernel") == "kernel"
     if is_kernel and kind.state_limits:  # rows that end apart from each other; numba would compile these anew
         plan = _plan(id, kind, {"horizon": SHORT, **settings, "terminate_on_failure": True})
         _check_ways(plan, ["numpy", "python"])
     plan = _plan(id, kind, settings)
     _check_ways(plan, ["python", "numpy", "numba"] if is_kernel else ["python"])
-    if is_kernel and isinstance(kind.actions, Continuous) and settings.get("task_observation", "hide") == "hide":
+    if is_kernel and kind.actions.bound and settings.get("task_observation", "hide") == "hide":
         with running(id, "`rollout`"):
             _check_rollout(kind, plan)
 
 
-def _plan(id: str, kind: KernelFamily, settings: dict[str, Any]) -> ParityPlan:
+def _plan(id: str, kind: Family, settings: dict[str, Any]) -> ParityPlan:
     n_rows, horizon = 2 * len(settings["tasks"]), settings.get("horizon") or kind.horizon
-    actions = draw_actions(kind.actions.space, (n_rows, N_EPISODES, horizon))
+    actions = draw_actions(kind, (n_rows, N_EPISODES, horizon))
     return ParityPlan(id, settings, [SEED + row for row in range(n_rows)], actions)
 
 
@@ -258,7 +258,7 @@ def _check_autoreset(plan: ParityPlan, mode: AutoresetMode) -> None:
     sync = SyncVectorEnv(makers, autoreset_mode=mode)
     where = f"{plan.id}: vector env and SyncVectorEnv differ in mode {mode.value}"
     _check_same(native.reset(seed=plan.seeds[0]), sync.reset(seed=plan.seeds[0]), f"{where}, `reset`")
-    actions = draw_actions(native.single_action_space, (n_rows, n_steps))
+    actions = draw_actions(family(plan.id, **own_arguments(plan.id, plan.settings)), (n_rows, n_steps))
     for step in range(n_steps):
         results = native.step(actions[:, step])
         _check_same(results, sync.step(actions[:, step]), f"{where}, step {step}")
@@ -285,9 +285,8 @@ def _check_same(a: Any, b: Any, where: str) -> None:
         raise AssertionError(f"{where}: {a!r} instead of {b!r}")
 
 
-def _check_rollout(kind: KernelFamily, plan: ParityPlan) -> None:
+def _check_rollout(kind: Family, plan: ParityPlan) -> None:
     """Trajectories of random policies against single envs that take the same actions."""
-    assert isinstance(kind.actions, Continuous)
     n_theta = kind.actions.size * (kind.observations.size + 1)
     theta = np.random.default_rng(SEED).normal(size=(plan.n_tasks, n_theta))
     given = {name: plan.settings[name] for name in ("tasks", "reward", "horizon") if name in plan.settings}
@@ -309,8 +308,6 @@ def _check_rollout(kind: KernelFamily, plan: ParityPlan) -> None:
     _compare_episodes(replay, "rollout", expected, found)
 
 
-def _as_envs_have_it(kind: KernelFamily, observations: npt.NDArray[np.float64]) -> list[Any]:
+def _as_envs_have_it(kind: Family, observations: npt.NDArray[np.float64]) -> list[Any]:
     """Observations of a rollout, (n_steps, n_observation), in the type that an env returns."""
-    if isinstance(kind.observations, Discrete):
-        return list(observations[:, 0].astype(np.int64))
-    return list(observations.astype(np.float32))
+    return list(kind.observations.rows(observations.astype(kind.observations.dtype)))

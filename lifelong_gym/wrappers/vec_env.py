@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepRetu
 
 from lifelong_gym.envs.adapter import Renderer, check_options, metadata, row_infos
 from lifelong_gym.envs.core import Core
-from lifelong_gym.envs.family import Continuous, never
+from lifelong_gym.envs.family import KernelFamily, never
 from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.errors import integer
@@ -161,7 +161,7 @@ class CoreVecEnv(_Rows):
         self._renderer = Renderer(core, render_mode)
         super().__init__(core.n_rows, core.single_observation_space, core.single_action_space)
         self.metadata = metadata(core)
-        self._discrete = isinstance(core.single_observation_space, spaces.Discrete)
+        self._public = core.family.observations.rows
         self._everybody = np.arange(core.n_rows)
         self._seeded = False
 
@@ -175,13 +175,14 @@ class CoreVecEnv(_Rows):
     @property
     def can_rollout(self) -> bool:
         """Whether `lifelong_gym.rollout` simulates exactly these rows."""
-        settings = self.core.settings
+        settings, family = self.core.settings, self.core.family
         return (
-            isinstance(self.core.family.actions, Continuous)
+            isinstance(family, KernelFamily)
+            and bool(family.actions.bound)
             and settings.physics == "kernel"
             and settings.task_observation == "hide"
             and not settings.terminate_on_failure
-            and (self.budget is None or self.core.family.terminated is never)  # else steps aren't known before
+            and (self.budget is None or family.terminated is never)  # else steps aren't known before
         )
 
     @property
@@ -306,9 +307,6 @@ class CoreVecEnv(_Rows):
     @property
     def _begin(self) -> Callable[..., None]:
         return self.core.begin if self.budget is None else self.budget.begin
-
-    def _public(self, observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return observations[:, 0].copy() if self._discrete else observations
 
     def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
         """A frame per row."""

@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import io
 import json
+import math
 import os
 import platform
 import uuid
@@ -202,12 +203,31 @@ def check_arrays(found: Mapping[str, npt.NDArray[Any]], expected: Mapping[str, n
 
 
 def encode_space(space: spaces.Space[Any]) -> dict[str, Any]:
-    """A Box or Discrete space in JSON-native form; numbers that aren't finite become text."""
+    """A Box, Discrete or MultiDiscrete space in JSON-native form.
+
+    A Box's bounds are told as far as they don't repeat themselves, so that an image's are a number each; numbers that
+    aren't finite become text.
+
+    Raises:
+        CheckpointError: another kind of space.
+    """
     if isinstance(space, spaces.Discrete):
         return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
-    assert isinstance(space, spaces.Box)
-    low, high = ([float(x) if np.isfinite(x) else str(x) for x in b.ravel()] for b in (space.low, space.high))
+    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1 and not space.start.any():
+        return {"type": "MultiDiscrete", "n": space.nvec.tolist()}
+    if not isinstance(space, spaces.Box):
+        raise CheckpointError(f"a space that is stored must be a Box, Discrete or MultiDiscrete. Received {space}")
+    low, high = (
+        _repeated([float(x) if np.isfinite(x) else str(x) for x in b.ravel()]) for b in (space.low, space.high)
+    )
     return {"type": "Box", "low": low, "high": high, "shape": list(space.shape), "dtype": str(space.dtype)}
+
+
+def _repeated(bounds: list[Any]) -> list[Any]:
+    """The shortest beginning of a list that, repeated, gives all of it."""
+    n = len(bounds)
+    lengths = [i for i in range(1, n + 1) if n % i == 0]
+    return next((bounds[:i] for i in lengths if bounds[:i] * (n // i) == bounds), bounds)
 
 
 def decode_space(data: Mapping[str, Any]) -> spaces.Space[Any]:
@@ -215,8 +235,12 @@ def decode_space(data: Mapping[str, Any]) -> spaces.Space[Any]:
     with contextlib.suppress(KeyError, TypeError, ValueError, AssertionError):
         if data["type"] == "Discrete":
             return spaces.Discrete(data["n"], start=data["start"])
+        if data["type"] == "MultiDiscrete":
+            return spaces.MultiDiscrete(data["n"])
         if data["type"] == "Box":
-            low, high = (np.array([float(x) for x in data[key]]).reshape(data["shape"]) for key in ("low", "high"))
+            size = math.prod(data["shape"])
+            bounds = [[float(x) for x in data[key]] for key in ("low", "high")]
+            low, high = (np.array(b * (size // max(len(b), 1))).reshape(data["shape"]) for b in bounds)
             dtype: Any = np.dtype(data["dtype"]).type
             return spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype)
     raise CheckpointError(f"not a space: {data!r}")

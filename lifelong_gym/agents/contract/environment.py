@@ -9,7 +9,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from lifelong_gym.envs.core import Core
-from lifelong_gym.envs.family import Bounded, Continuous, KernelFamily
+from lifelong_gym.envs.family import Family
 from lifelong_gym.numerics.arrays import BoolArray, IntArray
 from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.tasks.task_set import TaskSet
@@ -112,14 +112,14 @@ def fused_core(env: VecEnv) -> Core | None:
 def units_of(env: VecEnv) -> dict[str, tuple[float, ...]]:
     """The family's ``feature_scale`` and ``action_bound``; empty where observations are not the family's own."""
     kind = _family_of(env)
-    if kind is None or not isinstance(kind.actions, Continuous) or not isinstance(kind.observations, Bounded):
+    if kind is None or not kind.actions.bound or not kind.observations.is_vector:
         return {}
     if env.observation_space != kind.observations.space or unwrap_vec_normalize(env) is not None:
         return {}
     return {"feature_scale": kind.feature_scale, "action_bound": kind.actions.bound}
 
 
-def _family_of(env: VecEnv) -> KernelFamily | None:
+def _family_of(env: VecEnv) -> Family | None:
     core = core_of(env)
     if core is not None:
         return core.family

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lifelong_gym.agents.safety.constraints import PolicyConstraints
 from lifelong_gym.agents.safety.nearest import nearest
-from lifelong_gym.envs.family import Constants, KernelFamily
+from lifelong_gym.envs.family import Constants, Family
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.lqr import Linearised, scale_of
@@ -56,7 +56,7 @@ class RolloutTrial:
         n_starts: start states a policy.
     """
 
-    family: KernelFamily
+    family: Family
     tasks: TaskSet
     reward: str | None = None
     bias: bool = True

@@ -12,7 +12,6 @@ from lifelong_gym.numerics.scalar import Vector, add, bounded, choose, contents,
 Tables = tuple[Any, ...]  # in the order that the family declares
 
 # Bound per family; the values here are those of a family with one state, one action and no failure.
-BOUND: Vector = (1.0,)
 LOW: Vector = (-1.0,)
 HIGH: Vector = (1.0,)
 CLIP_LOW: Vector = (0.0,)
@@ -22,6 +21,7 @@ ENDS_ON_FAILURE = False
 INVERSE_BOUND: Vector = (1.0,)
 INVERSE_SCALE: Vector = (1.0,)
 N_OBSERVATION = 1
+PRESENT: Vector = (1.0,)
 
 
 def transition(state: Vector, action: Vector, noise: Vector, k: Vector, tables: Tables) -> Vector:
@@ -61,21 +61,21 @@ def written(state: Vector, k: Vector, tables: Tables) -> Vector:
     return contents(out, N_OBSERVATION)
 
 
-def physical(action: Vector) -> Vector:
-    """What the family sees of a continuous action u: clipped to [-1, 1], times the bound."""
-    return mul(BOUND, bounded(action, LOW, HIGH))
+def seen(action: Vector, present: Vector) -> Vector:
+    """The text of the family's `ActionCodec`."""
+    raise NotImplementedError
 
 
-def index(action: Vector) -> Vector:
-    """What the family sees of a discrete action."""
-    return action
+def present(state: Vector, k: Vector, tables: Tables) -> Vector:
+    """The family's ``present``, or else: everybody is there."""
+    return PRESENT
 
 
 def advance(
     state: Vector, action: Vector, noise: Vector, k: Vector, tables: Tables, has_failed: bool
 ) -> tuple[Vector, float, bool, bool]:
     """One step without failure handling: ``(next state, reward, terminated, failed)``."""
-    a = physical(action)
+    a = seen(action, present(state, k, tables))
     moved = transition(state, a, noise, k, tables)
     return moved, reward(state, a, moved, noise, k, tables), terminated(moved, k, tables), has_failed
 
@@ -84,7 +84,7 @@ def advance_or_freeze(
     state: Vector, action: Vector, noise: Vector, k: Vector, tables: Tables, has_failed: bool
 ) -> tuple[Vector, float, bool, bool]:
     """One step of a family that can fail: on failing, the state is clipped and then frozen, at a constant cost."""
-    a = physical(action)
+    a = seen(action, present(state, k, tables))
     moved = transition(state, a, noise, k, tables)
     fails = has_failed | failed(moved, k, tables)
     following = choose(has_failed, state, choose(fails, bounded(moved, CLIP_LOW, CLIP_HIGH), moved))
@@ -110,7 +110,7 @@ def act(phi: Vector, theta: Vector, sigma: float, noise: Vector) -> Vector:
 
 def bind_policy(text: Text, kernels: Kernels, bias: bool) -> tuple[Any, Any]:
     """``features`` and ``act`` of a linear-Gaussian policy, bound to the backend of ``kernels``."""
-    assert text.bound is not None
+    assert text.bound, "checked by whoever plans a rollout"
     given = {
         "observation": kernels.observation,
         "INVERSE_SCALE": tuple(1.0 / c for c in text.feature_scale),
@@ -157,18 +157,16 @@ def bind_family(text: Text, binder: Binder, transition_role: Any = None) -> Kern
     bound = text.bound_roles(binder)
     if transition_role is not None:
         bound["transition"] = transition_role
+    function, values = text.seen
     given: dict[str, Any] = {
+        "present": binder.bind(present, {"PRESENT": (1.0,) * text.n_action}),
         **bound,
+        "seen": binder.bind(function, dict(values)),
         "CLIP_LOW": tuple(-limit for limit in text.limits),
         "CLIP_HIGH": text.limits,
         "FAILURE_COST": text.failure_cost,
         "ENDS_ON_FAILURE": text.ends_on_failure,
     }
-    if text.bound is None:
-        given["physical"] = binder.bind(index)
-    else:
-        size = text.n_action
-        given["physical"] = binder.bind(physical, {"BOUND": text.bound, "LOW": (-1.0,) * size, "HIGH": (1.0,) * size})
     step = binder.bind(advance_or_freeze if text.limits else advance, given)
     observation, write = bound["observation"], None
     if text.writes:

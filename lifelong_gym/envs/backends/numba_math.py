@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 from numba.core.errors import TypingError
+from numba.cpython.unsafe.tuple import tuple_setitem
 from numba.extending import intrinsic as _intrinsic
 from numba.np.arrayobj import make_array
 
@@ -297,6 +298,7 @@ NAMES: dict[Any, Any] = {
     scalar.outer: outer,
     scalar.packed_square: packed_square,
     scalar.power_of_two: power_of_two,
+    scalar.put: tuple_setitem,
     philox.unit_interval: unit_interval,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,8 +61,8 @@ class Simulator(Protocol):
         """Take the ``step``-th action u of the episode: ``(reward, terminated, failed)``."""
         ...
 
-    def observe(self) -> Vector:
-        """The observation, without task features."""
+    def observe(self) -> Sequence[float] | npt.NDArray[Any]:
+        """The observation, flat and without task features."""
         ...
 
     def snapshot(self) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.envs.backends.table_views import ArrayTable, array_tables
-from lifelong_gym.envs.family import Constants, Continuous, KernelFamily, has_role, role_of
+from lifelong_gym.envs.family import Constants, KernelFamily, has_role, role_of
+from lifelong_gym.envs.spaces.codecs import ActionText
 from lifelong_gym.envs.tables import Tables
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.numerics.bind import ROLES, Binder
@@ -26,7 +27,8 @@ class Text:
         roles: the family's functions by role.
         groups: name, first and last index (exclusive) of each group of constants in k.
         n_state, n_constants, n_observation, n_action, n_initial_noise, n_noise: sizes.
-        bound: of continuous actions; None: actions are discrete.
+        seen: text of the actions' codec, and the values of its names.
+        bound: see `ActionCodec`; a linear policy's actions are divided by it.
         limits: what a failing state is clipped to; empty: nothing fails.
         failure_cost: of every step from the failing one on.
         ends_on_failure: whether a failure ends the episode rather than freezes it.
@@ -43,7 +45,8 @@ class Text:
     n_action: int
     n_initial_noise: int
     n_noise: int
-    bound: Vector | None
+    seen: tuple[ActionText, tuple[tuple[str, Any], ...]]
+    bound: Vector
     limits: Vector
     failure_cost: float
     ends_on_failure: bool
@@ -69,6 +72,7 @@ class Text:
             terminate_on_failure: end the episode at a failure rather than freeze it.
         """
         n_observation = family.observations.size
+        seen, given = family.actions.text()
         return cls(
             name=type(family).__name__,
             roles=tuple((role, role_of(family, role, reward_name)) for role in ROLES if has_role(family, role)),
@@ -79,7 +83,8 @@ class Text:
             n_action=family.actions.size,
             n_initial_noise=family.n_initial_noise,
             n_noise=family.n_noise,
-            bound=tuple(map(float, family.actions.bound)) if isinstance(family.actions, Continuous) else None,
+            seen=(seen, tuple(sorted(given.items()))),
+            bound=tuple(map(float, family.actions.bound)),
             limits=tuple(2.0 * float(limit) for limit in family.state_limits),
             failure_cost=float(family.cost_of_failing(reward_name)),
             ends_on_failure=terminate_on_failure,

@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from lifelong_gym.envs.family import Bounded, Columns, Groups, KernelFamily, Quantity
+from lifelong_gym.envs.family import Columns, Groups, KernelFamily
+from lifelong_gym.envs.spaces import Bounded, Quantity
 from lifelong_gym.numerics.scalar import Vector, beyond, mul, scale, shift, sqrt, sub, total
 from lifelong_gym.tasks.distributions import Distribution
 from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset

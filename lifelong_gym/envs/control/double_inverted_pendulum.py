@@ -6,7 +6,8 @@ from typing import final
 
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, sensors
 from lifelong_gym.envs.control.integrators import rk4
-from lifelong_gym.envs.family import Columns, Continuous, Groups, Quantity
+from lifelong_gym.envs.family import Columns, Groups
+from lifelong_gym.envs.spaces import Continuous, Quantity
 from lifelong_gym.numerics.scalar import Vector, sincos
 from lifelong_gym.tasks.distributions import Distribution, LogUniform, RandomSign, SameAs, Uniform
 from lifelong_gym.tasks.parameter_space import Preset

@@ -8,7 +8,8 @@ import numpy as np
 
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, safe2015, sensors
 from lifelong_gym.envs.control.integrators import rk4
-from lifelong_gym.envs.family import Columns, Continuous, Groups, Quantity
+from lifelong_gym.envs.family import Columns, Groups
+from lifelong_gym.envs.spaces import Continuous, Quantity
 from lifelong_gym.numerics.scalar import Vector, clip
 from lifelong_gym.tasks.distributions import LogUniform, RandomSign, Uniform
 from lifelong_gym.tasks.parameter_space import Preset

@@ -7,7 +7,8 @@ from typing import final
 
 import numpy as np
 
-from lifelong_gym.envs.family import Columns, Discrete, Groups, KernelFamily, Quantity
+from lifelong_gym.envs.family import Columns, Groups, KernelFamily
+from lifelong_gym.envs.spaces import Discrete, Quantity
 from lifelong_gym.envs.tabular.model import Model
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector, clip, floor, where

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.optimize
 
 from lifelong_gym.agents import PolicyConstraints
-from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.envs.family import Family
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.lqr import lqr_policies
 from lifelong_gym.tasks.task_set import TaskSet
@@ -18,12 +18,12 @@ N_DIRECTIONS = 72
 BEYOND, AROUND = "beyond", "around"
 
 
-def regulators(family: KernelFamily, tasks: TaskSet) -> FloatArray:
+def regulators(family: Family, tasks: TaskSet) -> FloatArray:
     """Each task's own optimum, near enough, shape (n_tasks, d)."""
     return lqr_policies(family, tasks, bias=False)
 
 
-def start_policy(family: KernelFamily, share: float, time: str) -> FloatArray:
+def start_policy(family: Family, share: float, time: str) -> FloatArray:
     """A share of the nominal task's regulator, shape (d,)."""
     return share * lqr_policies(family, family.parameters.tasks([{}]), time=time, bias=False)[0]
 

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lifelong_gym import Parameter, ParameterSpace
-from lifelong_gym.envs.family import Bounded, Columns, Discrete, Groups, KernelFamily, Quantity
+from lifelong_gym.envs.family import Columns, Groups, KernelFamily
+from lifelong_gym.envs.spaces import Bounded, Discrete, Quantity
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector, scale, shift
 from lifelong_gym.references.reference import Measure, Reference

@@ -1,0 +1,138 @@
+"""Observations of numbers: named channels, entities side by side, images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from gymnasium import spaces
+
+from lifelong_gym.envs.spaces.codecs import Array, ObservationCodec, Quantity, not_positive
+from lifelong_gym.numerics.arrays import BoolArray
+
+
+@dataclass(frozen=True)
+class Bounded(ObservationCodec):
+    """A float32 vector of named channels within ``[low, high]``; without ``low``, within ``[-high, high]``."""
+
+    channels: tuple[Quantity, ...]
+    high: tuple[float, ...]
+    low: tuple[float, ...] | None = None
+    is_vector: ClassVar[bool] = True
+
+    @property
+    def size(self) -> int:
+        """Numbers an observation consists of."""
+        return len(self.high)
+
+    @property
+    def space(self) -> spaces.Box:
+        """The Box of these bounds."""
+        high = np.array(self.high, np.float32)
+        return spaces.Box(-high if self.low is None else np.array(self.low, np.float32), high, dtype=np.float32)
+
+    def one(self, row: Array) -> Array:
+        """The row itself, with its task features."""
+        return row
+
+    def rows(self, rows: Array) -> Array:
+        """The rows themselves, with their task features."""
+        return rows
+
+    def faults(self) -> Iterator[str]:
+        """Finite bounds, one a channel and apart from each other."""
+        if self.low is None:
+            yield from not_positive("observations.high", self.high, len(self.channels))
+        else:
+            yield from _not_apart(self.low, self.high, len(self.channels))
+
+
+@dataclass(frozen=True)
+class Entities(ObservationCodec):
+    """m entities side by side in a flat float32 vector, so that tasks of unlike sizes share a space.
+
+    Each entity is a block of numbers within ``[low, high]``, one a channel; without ``low``, within ``[-high, high]``.
+    The last channel of a block says whether the entity is there: 1, or 0.
+    """
+
+    m: int
+    channels: tuple[Quantity, ...]
+    high: tuple[float, ...]
+    low: tuple[float, ...] | None = None
+    is_vector: ClassVar[bool] = True
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Shape of an observation as a table: m rows, a column a channel."""
+        return self.m, len(self.high)
+
+    @property
+    def size(self) -> int:
+        """Numbers an observation consists of."""
+        return self.m * len(self.high)
+
+    @property
+    def space(self) -> spaces.Box:
+        """The Box of these bounds, m times."""
+        high = np.array(self.high, np.float32)
+        low = -high if self.low is None else np.array(self.low, np.float32)
+        low[-1] = 0.0
+        return spaces.Box(np.tile(low, self.m), np.tile(high, self.m), dtype=np.float32)
+
+    def blocks(self, observations: Array) -> Array:
+        """Observations (..., m * n_channels), task features behind left out, as tables (..., m, n_channels)."""
+        return observations[..., : self.size].reshape(*observations.shape[:-1], *self.block)
+
+    def present(self, observations: Array) -> BoolArray:
+        """Which entities are there, shape (..., m)."""
+        there: BoolArray = self.blocks(observations)[..., -1] > 0.0
+        return there
+
+    def one(self, row: Array) -> Array:
+        """The row itself, with its task features."""
+        return row
+
+    def rows(self, rows: Array) -> Array:
+        """The rows themselves, with their task features."""
+        return rows
+
+    def faults(self) -> Iterator[str]:
+        """An entity or more; finite bounds, one a channel, of which the last's upper one is 1."""
+        if self.m < 1:
+            yield f"`observations.m` must be at least 1. Received {self.m}"
+        low = tuple(-x for x in self.high) if self.low is None else self.low
+        yield from _not_apart(low, self.high, len(self.channels))
+        if not self.high or self.high[-1] != 1.0:
+            yield f"`observations.high` must end with 1, for an entity that is there. Received {self.high}"
+
+
+@dataclass(frozen=True)
+class Image(ObservationCodec):
+    """Pixels: uint8 of shape (height, width, channels)."""
+
+    height: int
+    width: int
+    channels: int = 3
+
+    @property
+    def size(self) -> int:
+        """Numbers an observation consists of."""
+        return self.height * self.width * self.channels
+
+    @property
+    def space(self) -> spaces.Box:
+        """``Box(0, 255)`` of that shape."""
+        return spaces.Box(0, 255, (self.height, self.width, self.channels), np.uint8)
+
+    def faults(self) -> Iterator[str]:
+        """Positive sizes."""
+        if min(self.height, self.width, self.channels) < 1:
+            yield f"`observations` must be at least 1 high, wide and deep. Received {self}"
+
+
+def _not_apart(low: Sequence[float], high: Sequence[float], length: int) -> Iterator[str]:
+    fit = len(low) == len(high) == length and all(-np.inf < a < b < np.inf for a, b in zip(low, high, strict=True))
+    if not fit:
+        yield f"`observations` must have {length} finite bounds, low below high. Received {low} and {high}"

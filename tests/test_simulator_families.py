@@ -1,0 +1,138 @@
+"""Families without a kernel: objects, one a row, through every interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import lifelong_gym
+from lifelong_gym.errors import FamilyError
+from lifelong_gym.references.lqr import Linearised
+from lifelong_gym.testing import check_family
+from lifelong_gym.wrappers import as_vec_env
+from tests.camera import SIDE, Slow
+
+CAMERA = "Camera-v0"
+
+
+@pytest.fixture(autouse=True)
+def _registered(register: Callable[..., str]) -> None:
+    for name in ("Camera", "Blind", "GreyCamera", "SlowCamera", "NoCamera"):
+        register(name, "camera")
+
+
+def test_a_camera_keeps_all_promises() -> None:
+    """Images of a simulator: spaces, seeds, tasks, copies and one result through every interface."""
+    check_family(CAMERA)
+
+
+def test_images_come_as_they_are() -> None:
+    """uint8 of shape (height, width, channels), of one row and of many."""
+    env = gym.make(CAMERA)
+    observation, _ = env.reset(seed=0)
+    assert observation.shape == (SIDE, SIDE, 1)
+    assert observation.dtype == np.uint8
+    assert (observation == 255).sum() == 64
+    rows: Any = gym.make_vec(CAMERA, num_envs=3)
+    assert rows.reset(seed=0)[0].shape == (3, SIDE, SIDE, 1)
+
+
+def test_sb3_learns_from_images() -> None:
+    """`CnnPolicy` on rows of tasks."""
+    from stable_baselines3 import PPO
+
+    model = PPO("CnnPolicy", as_vec_env(CAMERA, n_tasks=2), n_steps=8, batch_size=8, n_epochs=1)
+    model.learn(16)
+    assert model.num_timesteps == 16
+
+
+def needs() -> list[tuple[Callable[[], Any], type[Exception], str]]:
+    """What a simulator family doesn't have, and what asking for it says."""
+
+    def blind() -> Any:
+        env: Any = gym.make("Blind-v0").unwrapped
+        env.reset(seed=0)
+        return env.state
+
+    def linearise() -> Any:
+        family = lifelong_gym.family(CAMERA)
+        return Linearised.of(family, family.parameters.sample(2))
+
+    def started() -> Any:
+        return gym.make(CAMERA).reset(seed=0, options={"state": [1.0, 2.0]})
+
+    return [
+        (
+            lambda: lifelong_gym.rollout(CAMERA, theta=[[0.0]], n_trajectories=1),
+            FamilyError,
+            "a rollout needs a kernel, and Camera has none: its tasks are simulators",
+        ),
+        (linearise, ValueError, "must have continuous actions"),
+        (blind, FamilyError, "Blind has no physical state"),
+        (started, ValueError, "`state` can't be set: Camera is simulated"),
+        (lambda: gym.make(CAMERA, physics="mujoco"), ValueError, "physics"),
+        (lambda: gym.make(CAMERA, backend="cobol"), ValueError, "backend"),
+        (lambda: gym.make(CAMERA, task_observation="append"), ValueError, '"hide" where observations are Image'),
+        (lambda: gym.make(CAMERA, constraints={"row": 1.0}), ValueError, "None where observations are Image"),
+        (
+            lambda: gym.make("NoCamera-v0"),
+            FamilyError,
+            "must have methods reset, step, snapshot, restore. Missing: reset",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("i", range(len(needs())))
+def test_what_needs_a_kernel_says_so(i: int) -> None:
+    """In one sentence."""
+    ask, error, message = needs()[i]
+    with pytest.raises(error, match=message):
+        ask()
+
+
+def test_a_wrong_first_observation_is_told() -> None:
+    """Of which class and method it is, what it must be and what it was."""
+    message = r"Grey: `reset`: an observation must be uint8 of shape \(40, 40, 1\). Received float64"
+    with pytest.raises(FamilyError, match=message):
+        gym.make("GreyCamera-v0").reset(seed=0)
+
+
+GOOD = np.zeros((SIDE, SIDE, 1), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ((GOOD[0], 0.0, False), r"Slow: `step`: an observation must be uint8 of shape \(40, 40, 1\)"),
+        ((GOOD, "much", False), "the reward of `step` must be a finite number. Received 'much'"),
+        ((GOOD, np.nan, False), "the reward of `step` must be a finite number. Received nan"),
+        ((GOOD, 0.0, 1), "`terminated` of `step` must be a bool. Received 1"),
+        (GOOD, "`step` must return observation, reward, terminated"),
+    ],
+)
+def test_a_wrong_result_is_told(result: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The episode is where it was: the clock stands, the last observation stays."""
+    monkeypatch.setattr(Slow, "wrong", result)
+    env: Any = gym.make("SlowCamera-v0", disable_env_checker=True).unwrapped
+    first, _ = env.reset(seed=0)
+    with pytest.raises(FamilyError, match=message):
+        env.step(0)
+    assert env.core.clock.steps.tolist() == [0]
+    again = env.core.empty_observations()
+    env.core.observe(np.array([0]), again)
+    assert np.array_equal(again[0], first.reshape(-1))
+
+
+@pytest.mark.parametrize("action", [4, -1, 0.5, np.nan])
+def test_an_action_off_its_space_reaches_no_simulator(action: Any) -> None:
+    """It is refused before anything is stepped."""
+    env: Any = gym.make(CAMERA, disable_env_checker=True).unwrapped
+    env.reset(seed=0)
+    before = env.state
+    with pytest.raises(ValueError, match=r"an action must be an integer in \[0, 3\]"):
+        env.step(action)
+    assert np.array_equal(env.state, before)
