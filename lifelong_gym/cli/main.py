@@ -275,8 +275,7 @@ def benchmark(
     from lifelong_gym.benchmark.runner import run_experiment
 
     chosen = None if seeds is None else seeds_of(seeds)
-    drawn = {"n_tasks": n_tasks, "preset": preset, "task_seed": task_seed}
-    family = _given(**drawn, arguments=_arguments(env_argument) or None)
+    family = _given(n_tasks=n_tasks, preset=preset, task_seed=task_seed, arguments=_arguments(env_argument) or None)
     typed = {
         "learners": agents.split(","),
         "families": {id: family for id in envs.split(",")},
@@ -286,8 +285,7 @@ def benchmark(
     content = typed if experiment is None else read_toml(experiment)
     search_current_folder(*named(content))
     described = Experiment.of_dict(content).part(only.split(",") if only else (), chosen)
-    outcome = run_experiment(described, folder, console, processes, Outputs(keep_models, tensorboard, wandb))
-    _conclude(outcome, folder)
+    _conclude(run_experiment(described, folder, console, processes, Outputs(keep_models, tensorboard, wandb)), folder)
 
 
 def _conclude(outcome: Outcome, folder: Path) -> None:

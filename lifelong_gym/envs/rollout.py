@@ -114,7 +114,7 @@ def rollout(
     backend: str = "numba",
     **arguments: Any,
 ) -> Any:
-    """Run linear-Gaussian policies ``a = theta phi + sigma noise`` on every task.
+    """Run linear-Gaussian policies ``a = theta phi + sigma noise`` on every task; gives `RolloutStatistics`.
 
     Features are ``phi = (y / c, 1)`` with observation y and the family's ``feature_scale`` c. Trajectory j of task i
     is the single env after ``reset(seed=seed, options={"task": i})`` in its (first_visit + j)-th visit, to the bit.
@@ -136,9 +136,6 @@ def rollout(
         trajectories: return `Trajectories` rather than `RolloutStatistics`.
         backend: ``"numba"`` or ``"numpy"``, which is also taken where ``NUMBA_DISABLE_JIT`` turns numba off.
         **arguments: of the family itself, with an id.
-
-    Returns:
-        `RolloutStatistics`, or `Trajectories` where those are asked for.
 
     Raises:
         ValueError: an argument of the wrong shape, type, out of range or not finite.

@@ -61,7 +61,7 @@ def greatest(*values: Array) -> Array:
     return functools.reduce(lambda found, x: np.where(x > found, x, found), values)
 
 
-class Room:
+class ArrayRoom:
     """What observations are written to: a column a number, in all rows, or in each row a number of its own."""
 
     def __init__(self, n: int) -> None:
@@ -79,7 +79,7 @@ class Room:
             self.columns[i] = np.where(index == i, value, self.columns[i])
 
 
-def contents(written: Room, n: int) -> tuple[Array, ...]:
+def contents(written: ArrayRoom, n: int) -> tuple[Array, ...]:
     """See `scalar.contents`."""
     return tuple(written.columns)
 
@@ -117,7 +117,7 @@ NAMES: dict[Any, Any] = {
     scalar.quadrant: quadrant,
     scalar.mantissa_exponent: mantissa_exponent,
     scalar.power_of_two: power_of_two,
-    scalar.room: Room,
+    scalar.room: ArrayRoom,
     scalar.contents: contents,
     philox.unit_interval: unit_interval,
 }

@@ -50,7 +50,7 @@ def nearest(targets: FloatArray, rows: FloatArray, room: FloatArray, metric: Flo
     depth = (times(rows, targets) - room) / length
     farthest = np.maximum(depth.max(axis=1), 0.0)
     outside = np.flatnonzero(farthest)
-    program = Program(-(whitened / length[:, :, None])[outside], depth[outside] / farthest[outside, None])
+    program = LeastDistance(-(whitened / length[:, :, None])[outside], depth[outside] / farthest[outside, None])
     steps, multipliers, residuals = program.solved()
     if not (residuals <= TOLERANCE).all():
         worst = residuals[~(residuals <= TOLERANCE)][0]
@@ -71,7 +71,7 @@ def _root(metric: FloatArray) -> FloatArray:
         raise ProjectionError("a metric is not positive definite") from None
 
 
-class Program(NamedTuple):
+class LeastDistance(NamedTuple):
     """Least-distance problems: the shortest y with ``G y >= h``, where the largest h is 1.
 
     Attributes:

@@ -20,35 +20,35 @@ from lifelong_gym.envs.backends.numba_math import elements, intrinsic
 from lifelong_gym.numerics import scalar
 
 
-class Table(types.Type):
+class TableType(types.Type):
     """Numbers of one task, of type float64 or float32."""
 
     def __init__(self, dtype: Any) -> None:
         """Of what it holds."""
-        super().__init__(name=f"Table({dtype})")
+        super().__init__(name=f"TableType({dtype})")
         self.dtype = dtype
 
 
-@register_model(Table)
+@register_model(TableType)
 class _Pointer(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Table) -> None:
+    def __init__(self, manager: Any, kind: TableType) -> None:
         super().__init__(manager, kind, manager.lookup(kind.dtype).get_data_type().as_pointer())
 
 
 @infer_global(operator.getitem)
 class _GetItem(AbstractTemplate):
     def generic(self, args: Any, kws: Any) -> Any:
-        if isinstance(args[0], Table) and isinstance(args[1], types.Integer):
+        if isinstance(args[0], TableType) and isinstance(args[1], types.Integer):
             return signature(types.float64, args[0], types.intp)
         return None
 
 
-def _read(context: Any, builder: Any, kind: Table, table: Any, index: Any) -> Any:
+def _read(context: Any, builder: Any, kind: TableType, table: Any, index: Any) -> Any:
     number = builder.load(builder.gep(table, [index]))
     return context.cast(builder, number, kind.dtype, types.float64)
 
 
-@lower_builtin(operator.getitem, Table, types.intp)
+@lower_builtin(operator.getitem, TableType, types.intp)
 def _getitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return _read(context, builder, sig.args[0], *args)
 
@@ -67,7 +67,7 @@ def tables_of(typing: Any, data: Any, slot: Any) -> Any:
             pointers.append(builder.gep(array.data, [start], inbounds=True))
         return context.make_tuple(builder, sig.return_type, pointers)
 
-    return types.Tuple([Table(kind.dtype) for kind in arrays])(data, slot), codegen
+    return types.Tuple([TableType(kind.dtype) for kind in arrays])(data, slot), codegen
 
 
 @intrinsic
