@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lifelong_gym.envs.arguments import Argument
 from lifelong_gym.envs.family import Family, SimulatorFamily
 from lifelong_gym.envs.spaces import Discrete, Image, Quantity
 from lifelong_gym.tasks.distributions import Integer
@@ -94,6 +95,35 @@ class View:
     def restore(self, snapshot: Any) -> None:
         """There it is again."""
         self.state = snapshot.copy()
+
+
+class LitCamera(Camera):
+    """Its square is as bright as its user likes."""
+
+    __doc__ = Camera.__doc__
+
+    arguments = (Argument("brightness", int, 255, "of the square"),)
+    brightness: int
+    simulator = "tests.camera:LitView"
+
+
+class LitView(View):
+    """What that camera sees."""
+
+    def __init__(self, family: LitCamera, task: Mapping[str, float], reward: str) -> None:
+        """Take the family's argument too."""
+        super().__init__(family, task, reward)
+        self._brightness = family.brightness
+
+    def _look(self) -> Any:
+        image = super()._look()
+        return np.where(image == 255, np.uint8(self._brightness), image)
+
+
+class Named(Camera):
+    """Its argument hides what the family has."""
+
+    arguments = (Argument("simulator", str, "", "hides"),)
 
 
 class Blind(Camera):

@@ -114,6 +114,23 @@ class LogitTanks(Tanks):
     actions = Simplex(3, logits=4.0)
 
 
+@documented
+class BookedTanks(Tanks):
+    """A book says which tanks are there, per number of them."""
+
+    TABLES = (("book", "shared"),)
+
+    def shared_tables(self, arguments: Mapping[str, Any]) -> tuple[Any, ...]:
+        """A row per number of tanks."""
+        return (np.tri(4, 3, -1),)
+
+    @staticmethod
+    def present(there: Vector, tables: tuple[Any, ...]) -> Vector:  # type: ignore[override]
+        """As the book has it."""
+        row, book = 3 * int(there[0] + there[1] + there[2]), tables[0]
+        return (book[row], book[row + 1], book[row + 2])
+
+
 def reward_lock(next_state: Vector) -> float:
     """How many of the dials are right."""
     return next_state[2]

@@ -21,7 +21,7 @@ CAMERA = "Camera-v0"
 
 @pytest.fixture(autouse=True)
 def _registered(register: Callable[..., str]) -> None:
-    for name in ("Camera", "Blind", "GreyCamera", "SlowCamera", "NoCamera"):
+    for name in ("Camera", "LitCamera", "Named", "Blind", "GreyCamera", "SlowCamera", "NoCamera"):
         register(name, "camera")
 
 
@@ -39,6 +39,15 @@ def test_images_come_as_they_are() -> None:
     assert (observation == 255).sum() == 64
     rows: Any = gym.make_vec(CAMERA, num_envs=3)
     assert rows.reset(seed=0)[0].shape == (3, SIDE, SIDE, 1)
+
+
+def test_simulators_know_their_familys_arguments() -> None:
+    """Through every interface, and refused where the name is taken."""
+    env = gym.make("LitCamera-v0", brightness=250)
+    assert (env.reset(seed=0)[0] == 250).sum() == 64
+    check_family("LitCamera-v0", brightness=250)
+    with pytest.raises(FamilyError, match="an argument can't be called 'simulator'"):
+        lifelong_gym.family("Named-v0")
 
 
 def test_sb3_learns_from_images() -> None:

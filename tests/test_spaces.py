@@ -24,7 +24,7 @@ X = Quantity("x", "m", "somewhere")
 
 @pytest.fixture(autouse=True)
 def _registered(register: Callable[..., str]) -> None:
-    for name in ("Tanks", "LogitTanks", "Lock", "Walk"):
+    for name in ("Tanks", "LogitTanks", "BookedTanks", "Lock", "Walk"):
         register(name, "space_families")
 
 
@@ -32,6 +32,18 @@ def _registered(register: Callable[..., str]) -> None:
 def test_new_kinds_keep_all_promises(id: str) -> None:
     """The kinds that no family of ours has, and one from outside: one result everywhere."""
     check_family(id)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy", "python"])
+def test_tables_may_say_who_is_there(backend: str) -> None:
+    """The same water in the same tanks as where constants say so."""
+    actions = np.random.default_rng(0).random((8, 4, 3)).astype(np.float32)
+
+    def waters(id: str) -> Any:
+        env: Any = gym.make_vec(id, num_envs=4, n_tasks=4, backend=backend)
+        return [env.reset(seed=0)[0], *[env.step(action)[0] for action in actions]]
+
+    assert np.array_equal(waters("BookedTanks-v0"), waters(TANKS))
 
 
 @pytest.mark.parametrize("function", [scalar.shares, scalar.softmax])
