@@ -6,6 +6,7 @@ the Makefile's targets that need an installation of their own run in ``.ci/run``
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -169,9 +170,11 @@ def test_what_pip_is_told_to_install_is_resolved() -> None:
 
 
 def make(folder: Path, *words: str) -> str:
-    """What a target prints."""
-    done = subprocess.run(["make", *words], cwd=folder, capture_output=True, text=True, encoding="utf-8", check=True)
-    return done.stdout
+    """What a target prints, also where the tests themselves are a target of make."""
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    env = {name: value for name, value in os.environ.items() if name not in outer}
+    options: dict[str, Any] = {"capture_output": True, "text": True, "encoding": "utf-8"}
+    return subprocess.run(["make", *words], cwd=folder, env=env, check=True, **options).stdout
 
 
 def test_help_and_clean(tmp_path: Path) -> None:
