@@ -55,7 +55,7 @@ class Corridor(KernelFamily):
     - v0: first version.
     """
 
-    arguments = (
+    arguments: ClassVar[tuple[Argument, ...]] = (
         Argument("size", int, 5, "number of cells"),
         Argument("prices", (list, dict), None, "what a step may cost; none: nothing"),
     )

@@ -177,6 +177,11 @@ def test_typos_are_told_from_all_arguments_of_a_function() -> None:
         (("a b", int, 1, ""), "an argument's name must be an identifier. Received 'a b'"),
         (("size", set, None, ""), "`type` of argument 'size' must be of bool, int, float, str, list, dict. Received"),
         (("size", int, "x", ""), "default of `size` must be int. Received 'x'"),
+        (
+            ("size", int, 1, "", {"one": 1}),
+            "`type` of argument 'size' must be str, it has choices. Received <class 'int'>",
+        ),
+        (("size", str, "ones", "", {"one": 1}), "default of unknown size 'ones'. Did you mean 'one'?"),
     ],
 )
 def test_wrong_declarations(argument: tuple[Any, ...], message: str) -> None:
@@ -185,7 +190,23 @@ def test_wrong_declarations(argument: tuple[Any, ...], message: str) -> None:
         Argument(*argument)
 
 
-@pytest.mark.parametrize("name", ["horizon", "parameters", "schedule", "render_mode"])
+def test_an_argument_may_choose() -> None:
+    """By names, for which the family's attribute holds what is chosen."""
+    fast, slow = (lifelong_gym.family(f"{__name__}:Paced", **given) for given in ({}, {"pace": "slow"}))
+    assert (vars(fast)["pace"], vars(slow)["pace"]) == (2, [1])
+    assert slow.given_arguments == {"pace": "slow"}
+    assert Paced.arguments[0].type_names == "'fast' or 'slow'"
+    with pytest.raises(ValueError, match=r"unknown pace 'slo'\. Did you mean 'slow'\? There are: fast, slow"):
+        lifelong_gym.family(f"{__name__}:Paced", pace="slo")
+
+
+class Paced(Corridor):
+    """A corridor at two paces."""
+
+    arguments = (Argument("pace", str, "fast", "of walking", {"fast": 2, "slow": [1]}), *Corridor.arguments)
+
+
+@pytest.mark.parametrize("name", ["horizon", "parameters", "schedule", "render_mode", "actions"])
 def test_an_argument_must_not_hide_another(name: str) -> None:
     """What every family has, or every interface takes."""
     Hidden.arguments = (Argument(name, int, 1, "hides"),)

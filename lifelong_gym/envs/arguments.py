@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from lifelong_gym.errors import FamilyError, unexpected
+from lifelong_gym.errors import FamilyError, one_of, unexpected
 
 TYPES = (bool, int, float, str, list, dict)
 Kind = type[Any]
@@ -26,12 +26,15 @@ class Argument:
             an integer, a list as a tuple or an array; a dict is sorted by its keys.
         default: of one of these types, or None where "not given" has a meaning of its own.
         meaning: one line.
+        choices: what there is to choose from, by name: the argument is a ``str``, one of the names, and the family's
+            attribute is what it stands for. None: the attribute is the argument itself.
     """
 
     name: str
     type: Kind | tuple[Kind, ...]
     default: Any
     meaning: str
+    choices: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -40,6 +43,8 @@ class Argument:
         if wrong or not self.types:
             known = ", ".join(kind.__name__ for kind in TYPES)
             raise FamilyError(f"`type` of argument {self.name!r} must be of {known}. Received {self.type!r}")
+        if self.choices is not None and self.types != (str,):
+            raise FamilyError(f"`type` of argument {self.name!r} must be str, it has choices. Received {self.type!r}")
         try:
             object.__setattr__(self, "default", self.value(self.default))
         except ValueError as error:
@@ -53,13 +58,14 @@ class Argument:
     @property
     def type_names(self) -> str:
         """For people."""
-        return " or ".join(kind.__name__ for kind in self.types)
+        return " or ".join([kind.__name__ for kind in self.types] if self.choices is None else map(repr, self.choices))
 
     def value(self, given: Any) -> Any:
         """What was given, JSON-native.
 
         Raises:
-            ValueError: another type, or something in it that JSON doesn't know; NaN and infinity, for instance.
+            ValueError: another type, something in it that JSON doesn't know, such as NaN and infinity, or none of the
+                choices; the nearest is suggested.
         """
         if given is None and self.default is None:
             return None
@@ -69,10 +75,14 @@ class Argument:
             raise ValueError(f"`{self.name}` must be {self.type_names}, of what JSON knows: {error}") from None
         for kind in self.types:
             if type(plain) is kind:
-                return plain
+                return plain if self.choices is None else one_of(self.name, plain, self.choices)
         if type(plain) is int and float in self.types:
             return float(plain)
         raise ValueError(f"`{self.name}` must be {self.type_names}. Received {given!r}")
+
+    def attribute(self, value: Any) -> Any:
+        """What the family's attribute is where the argument has this ``value``."""
+        return value if self.choices is None or value is None else self.choices[value]
 
 
 def _plain(value: Any) -> Any:

@@ -78,7 +78,8 @@ class Family(ABC):
         viewer: ``module:Class`` that draws a state.
         render_fps: frames per second of a window; None: real time.
         arguments: what the family may be made with. An instance has their values as attributes, and what depends on
-            them (``parameters``, spaces, ``horizon``, ...) set in its ``__init__``.
+            them (``parameters``, spaces, ``horizon``, ...) set in its ``__init__``. One that is called ``actions``
+            chooses among codecs, see `simplex_or_logits`.
         argument_values: by name, of the arguments that the family was made with, JSON-native.
     """
 
@@ -103,17 +104,18 @@ class Family(ABC):
 
         Raises:
             UnexpectedArgumentError: one that isn't declared; the nearest name is suggested.
-            ValueError: one of a wrong type.
+            ValueError: one of a wrong type, or none of its choices.
             FamilyError: a declared one has the name of something else.
         """
         kinds = [kind for kind in type(self).__mro__ if kind.__module__ == __name__]
         every = {name for kind in kinds for name in (*dir(kind), *vars(kind).get("__annotations__", ()))}
-        taken = [argument.name for argument in self.arguments if argument.name in every]
+        own = [argument for argument in self.arguments if argument.name != "actions" or argument.choices is None]
+        taken = [argument.name for argument in own if argument.name in every]
         if taken:
             raise FamilyError(f"{type(self).__name__}: an argument can't be called {taken[0]!r}, every family has one")
         self.argument_values = argument_values(self.arguments, arguments, type(self).__name__)
-        for name, value in self.argument_values.items():
-            setattr(self, name, value)
+        for argument in self.arguments:
+            setattr(self, argument.name, argument.attribute(self.argument_values[argument.name]))
 
     @property
     def given_arguments(self) -> dict[str, Any]:

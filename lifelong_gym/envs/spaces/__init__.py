@@ -5,7 +5,7 @@ and carries the text that turns such a row into what the family sees; an `Observ
 get. Another kind of space is a subclass of one of them: nothing else knows the kinds by name.
 """
 
-from lifelong_gym.envs.spaces.actions import Continuous, Simplex
+from lifelong_gym.envs.spaces.actions import Continuous, Simplex, simplex_or_logits
 from lifelong_gym.envs.spaces.codecs import ActionCodec, ObservationCodec, Quantity
 from lifelong_gym.envs.spaces.discrete import Discrete, MultiDiscrete
 from lifelong_gym.envs.spaces.observations import Bounded, Entities, Image
@@ -21,4 +21,5 @@ __all__ = [
     "ObservationCodec",
     "Quantity",
     "Simplex",
+    "simplex_or_logits",
 ]

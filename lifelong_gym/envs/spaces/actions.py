@@ -9,8 +9,10 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
+from lifelong_gym.envs.arguments import Argument
 from lifelong_gym.envs.spaces.codecs import ActionCodec, ActionText, Array, Quantity, not_positive
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector, bounded, mul, shares, softmax
@@ -143,12 +145,39 @@ class Simplex(ActionCodec):
         """Zeros: equal shares."""
         return np.zeros(self.m, np.float32)
 
+    def asking_for(self, wanted: npt.ArrayLike) -> Array:
+        """Actions that give these shares, shape (..., m), or with logits the nearest that their bound allows.
+
+        Of two entities that are there, logits give one at most ``exp(2 * logits)`` times the other's share.
+        """
+        asked = np.asarray(wanted, np.float64)
+        if self.logits is None:
+            return asked.astype(np.float32)
+        with np.errstate(divide="ignore"):
+            depth = np.log(asked) - np.log(asked.max(axis=-1, keepdims=True))
+        return np.maximum(1.0 + depth / self.logits, -1.0).astype(np.float32)
+
     def faults(self) -> Iterator[str]:
         """An entity or more; logits within what sums of exponentials bear."""
         if self.m < 1:
             yield f"`actions.m` must be at least 1. Received {self.m}"
         if self.logits is not None and not 0 < self.logits <= MAX_LOGIT:
             yield f"`actions.logits` must be in (0, {MAX_LOGIT:g}]. Received {self.logits}"
+
+
+def simplex_or_logits(m: int, bound: float) -> Argument:
+    """The argument ``actions`` of a family whose actions are shares: ``"simplex"``, the default, or ``"logits"``.
+
+    It stands among ``Family.arguments``; the family's ``actions`` are then set by whoever makes it. Where m depends on
+    other arguments, the family's ``__init__`` sets it: ``self.actions = replace(self.actions, m=...)``.
+
+    Args:
+        m: number of entities.
+        bound: of logits, see `Simplex`.
+    """
+    choices = {"simplex": Simplex(m), "logits": Simplex(m, bound)}
+    meaning = "what users send: weights in [0, 1], or in [-1, 1] for stock Gaussian policies"
+    return Argument("actions", str, "simplex", meaning, choices)
 
 
 def check_finite(actions: FloatArray) -> None:
