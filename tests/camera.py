@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.envs.arguments import Argument
-from lifelong_gym.envs.family import Family, SimulatorFamily
+from lifelong_gym.envs.family import SimulatorFamily
 from lifelong_gym.envs.spaces import Discrete, Image, Quantity
 from lifelong_gym.tasks.distributions import Integer
 from lifelong_gym.tasks.parameter_space import ParameterSpace
@@ -16,6 +16,7 @@ from lifelong_gym.tasks.parameters import Parameter
 
 SIDE, SQUARE = 40, 8
 MOVES = ((-4, 0), (4, 0), (0, -4), (0, 4))
+GROUNDS = {"night": 0, "dusk": 60, "day": 120}
 
 
 class Camera(SimulatorFamily):
@@ -40,7 +41,7 @@ class Camera(SimulatorFamily):
     Termination once it is out of view; truncation after 30 steps.
 
     ## Parameters
-    ``ground``: brightness; ``drift``: largest step of the square, in pixels.
+    ``ground``: how bright it is; ``drift``: largest step of the square, in pixels.
 
     ## Version History
     - v0: first version.
@@ -48,14 +49,13 @@ class Camera(SimulatorFamily):
 
     parameters = ParameterSpace(
         [
-            Parameter("ground", "1", "brightness", (0, 200), Integer(0, 100), 50, integer=True),
+            Parameter("ground", "1", "how bright it is", names=tuple(GROUNDS), draws=Integer(0, 2)),
             Parameter("drift", "1", "largest step in pixels", (0, 3), Integer(1, 3), 2, integer=True),
         ]
     )
-    state: tuple[Quantity, ...] = (
-        Quantity("row", "1", "of the square"),
-        Quantity("column", "1", "of the square"),
-    )
+    arguments = (Argument("brightness", int, 255, "of the square"),)
+    brightness: int
+    state: tuple[Quantity, ...] = (Quantity("row", "1", "of the square"), Quantity("column", "1", "of the square"))
     actions = Discrete(4)
     observations = Image(SIDE, SIDE, 1)
     horizon = 30
@@ -66,9 +66,9 @@ class Camera(SimulatorFamily):
 class View:
     """What one camera sees."""
 
-    def __init__(self, family: Family, task: Mapping[str, float], reward: str) -> None:
-        """Take the task."""
-        self._ground, self._drift = int(task["ground"]), int(task["drift"])
+    def __init__(self, family: Camera, task: Mapping[str, Any], reward: str) -> None:
+        """Take the task, and the family's argument."""
+        self._ground, self._drift, self._brightness = GROUNDS[task["ground"]], int(task["drift"]), family.brightness
         self.state = np.zeros(2)
 
     def reset(self, rng: np.random.Generator) -> Any:
@@ -85,7 +85,7 @@ class View:
     def _look(self) -> Any:
         image = np.full((SIDE, SIDE, 1), self._ground, np.uint8)
         (top, left), (bottom, right) = np.clip([self.state, self.state + SQUARE], 0, SIDE).astype(int)
-        image[top:bottom, left:right] = 255
+        image[top:bottom, left:right] = self._brightness
         return image
 
     def snapshot(self) -> Any:
@@ -95,73 +95,3 @@ class View:
     def restore(self, snapshot: Any) -> None:
         """There it is again."""
         self.state = snapshot.copy()
-
-
-class LitCamera(Camera):
-    """Its square is as bright as its user likes."""
-
-    __doc__ = Camera.__doc__
-
-    arguments = (Argument("brightness", int, 255, "of the square"),)
-    brightness: int
-    simulator = "tests.camera:LitView"
-
-
-class LitView(View):
-    """What that camera sees."""
-
-    def __init__(self, family: LitCamera, task: Mapping[str, float], reward: str) -> None:
-        """Take the family's argument too."""
-        super().__init__(family, task, reward)
-        self._brightness = family.brightness
-
-    def _look(self) -> Any:
-        image = super()._look()
-        return np.where(image == 255, np.uint8(self._brightness), image)
-
-
-class Named(Camera):
-    """Its argument hides what the family has."""
-
-    arguments = (Argument("simulator", str, "", "hides"),)
-
-
-class Blind(Camera):
-    """Declares no state."""
-
-    state = ()
-
-
-class Grey(View):
-    """Sees floats."""
-
-    def _look(self) -> Any:
-        return super()._look() / 255.0
-
-
-class Slow(View):
-    """Sees floats after its first step, a flag that is no flag, or no reward, as it is told."""
-
-    wrong: Any = None
-
-    def step(self, action: int, rng: np.random.Generator) -> Any:
-        """What it is told."""
-        return self.wrong
-
-
-class GreyCamera(Camera):
-    """Wrong from the start."""
-
-    simulator = "tests.camera:Grey"
-
-
-class SlowCamera(Camera):
-    """Wrong from the first step on."""
-
-    simulator = "tests.camera:Slow"
-
-
-class NoCamera(Camera):
-    """Names a class that simulates nothing."""
-
-    simulator = "tests.camera:Camera"

@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium import spaces
 
 from lifelong_gym.envs.family import Columns, Groups, KernelFamily
-from lifelong_gym.envs.spaces import ActionCodec, Bounded, Entities, MultiDiscrete, Quantity, Simplex
+from lifelong_gym.envs.spaces import ActionCodec, Bounded, MultiDiscrete, Quantity
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.numerics.scalar import Vector, clip, mul, sincos, total, where
+from lifelong_gym.numerics.scalar import Vector, sincos, where
 from lifelong_gym.tasks.distributions import Integer, Uniform
 from lifelong_gym.tasks.parameter_space import ParameterSpace
 from lifelong_gym.tasks.parameters import Parameter
@@ -50,85 +50,6 @@ def documented(kind: type[Any]) -> type[Any]:
     """The class, with the sections that a docstring has."""
     kind.__doc__ = f"{kind.__doc__}{SECTIONS}"
     return kind
-
-
-WATER = Quantity("water", "l", "in a tank")
-PRESENT = Quantity("present", "1", "whether the tank is there")
-RATE = Parameter("rate", "1", "of what a tank gets", (0.1, 2.0), Uniform(0.5, 1.5))
-TANKS = Parameter("tanks", "1", "that are there", (1, 3), Integer(2, 3), 2, integer=True)
-
-
-def reward_least(state: Vector, action: Vector, next_state: Vector) -> float:
-    """What is shared out, so far as it goes to the tanks that have least."""
-    return total(mul(action, next_state)) - 0.1 * total(mul(state, state))
-
-
-@documented
-class Tanks(KernelFamily):
-    """Water is shared out among up to three tanks; those that aren't there get none."""
-
-    parameters = ParameterSpace([RATE, TANKS])
-    state = (WATER, Quantity("water_2", "l", "in the second"), Quantity("water_3", "l", "in the third"))
-    actions = Simplex(3)
-    observations = Entities(3, (WATER, PRESENT), (50.0, 1.0), (0.0, 0.0))
-    horizon = 12
-    n_noise = 1
-    n_initial_noise = 3
-    rewards: ClassVar[Mapping[str, Any]] = {"least": reward_least}
-
-    @staticmethod
-    def initial(noise: Vector, there: Vector) -> Vector:
-        """Up to a litre."""
-        return mul(noise, there)
-
-    @staticmethod
-    def transition(state: Vector, action: Vector, noise: Vector, rate: Vector) -> Vector:
-        """Each gets its share of two litres, more or less."""
-        litres = rate[0] * (1.0 + noise[0])
-        return (
-            clip(state[0] + litres * action[0], 0.0, 50.0),
-            clip(state[1] + litres * action[1], 0.0, 50.0),
-            clip(state[2] + litres * action[2], 0.0, 50.0),
-        )
-
-    @staticmethod
-    def present(there: Vector) -> Vector:
-        """Those that the task has."""
-        return there
-
-    @staticmethod
-    def observation(state: Vector, there: Vector) -> Vector:
-        """Tank by tank."""
-        return (state[0], there[0], state[1], there[1], state[2], there[2])
-
-    def constants(self, parameters: Columns) -> Groups:
-        """The first so many tanks are there."""
-        there = tuple((parameters["tanks"] > i).astype(float) for i in range(3))
-        return {"rate": (parameters["rate"],), "there": there}
-
-
-@documented
-class LogitTanks(Tanks):
-    """The same, asked for logits."""
-
-    actions = Simplex(3, logits=4.0)
-
-
-@documented
-class BookedTanks(Tanks):
-    """A book says which tanks are there, per number of them."""
-
-    TABLES = (("book", "shared"),)
-
-    def shared_tables(self, arguments: Mapping[str, Any]) -> tuple[Any, ...]:
-        """A row per number of tanks."""
-        return (np.tri(4, 3, -1),)
-
-    @staticmethod
-    def present(there: Vector, tables: tuple[Any, ...]) -> Vector:  # type: ignore[override]
-        """As the book has it."""
-        row, book = 3 * int(there[0] + there[1] + there[2]), tables[0]
-        return (book[row], book[row + 1], book[row + 2])
 
 
 def reward_lock(next_state: Vector) -> float:

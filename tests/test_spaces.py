@@ -9,41 +9,36 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
+import lifelong_gym
 from lifelong_gym.agents.contract.checkpoint import decode_space, encode_space
 from lifelong_gym.envs.backends.numba_math import binder as numba_binder
 from lifelong_gym.envs.spaces import ActionCodec, Bounded, Entities, Image, MultiDiscrete, Quantity, Simplex
-from lifelong_gym.errors import CheckpointError, FamilyError
+from lifelong_gym.errors import CheckpointError, FamilyError, UnexpectedArgumentError
 from lifelong_gym.numerics import numpy_math, scalar
 from lifelong_gym.testing import check_family
+from lifelong_gym.testing.declarations import check_declarations
 from lifelong_gym.wrappers import as_vec_env
+from tests.market import DAYS, UNIVERSE, Market
 
-TANKS, LOGITS, LOCK = "Tanks-v0", "LogitTanks-v0", "Lock-v0"
+LOCK, WALK = "Lock-v0", "Walk-v0"
+MARKET = "Market-v0"
 X = Quantity("x", "m", "somewhere")
+BOTH: list[dict[str, Any]] = [{}, {"actions": "logits"}]
 
 
 @pytest.fixture(autouse=True)
 def _registered(register: Callable[..., str]) -> None:
-    for name in ("Tanks", "LogitTanks", "BookedTanks", "Lock", "Walk"):
+    for name in ("Lock", "Walk"):
         register(name, "space_families")
+    register("Market", "market")
 
 
-@pytest.mark.parametrize("id", [TANKS, LOGITS, LOCK, "Walk-v0"])
+@pytest.mark.parametrize("id", [LOCK, WALK])
 def test_new_kinds_keep_all_promises(id: str) -> None:
-    """The kinds that no family of ours has, and one from outside: one result everywhere."""
+    """A kind that no family of ours has, and one from outside: one result everywhere."""
     check_family(id)
-
-
-@pytest.mark.parametrize("backend", ["numba", "numpy", "python"])
-def test_tables_may_say_who_is_there(backend: str) -> None:
-    """The same water in the same tanks as where constants say so."""
-    actions = np.random.default_rng(0).random((8, 4, 3)).astype(np.float32)
-
-    def waters(id: str) -> Any:
-        env: Any = gym.make_vec(id, num_envs=4, n_tasks=4, backend=backend)
-        return [env.reset(seed=0)[0], *[env.step(action)[0] for action in actions]]
-
-    assert np.array_equal(waters("BookedTanks-v0"), waters(TANKS))
 
 
 @pytest.mark.parametrize("function", [scalar.shares, scalar.softmax])
@@ -73,26 +68,60 @@ def test_softmax_is_scipys() -> None:
 
 
 def test_an_absent_entity_gets_nothing_and_the_others_all() -> None:
-    """The third tank isn't there: what is meant for it goes to the others, in proportion."""
-    env: Any = gym.make(TANKS, tasks=[{"tanks": 2, "rate": 1.0}], backend="python")
-    env.reset(seed=0, options={"state": [0.0, 0.0, 0.0]})
+    """The third instrument isn't held: what is meant for it goes to the others, in proportion."""
+    env: Any = gym.make(MARKET, tasks=[{"held": 2}], relatives=np.ones((DAYS, UNIVERSE)), backend="python")
+    env.reset(seed=0)
     env.step(np.array([0.1, 0.3, 0.6], np.float32))
-    first, second, third = env.unwrapped.state
-    assert third == 0.0
-    assert second == pytest.approx(3.0 * first, rel=1e-6)
-    env.reset(options={"state": [0.0, 0.0, 0.0]})
+    assert env.unwrapped.state[:3] == pytest.approx([0.25, 0.75, 0.0], rel=1e-6)
     env.step(np.array([0.0, 0.0, 0.6], np.float32))
-    assert env.unwrapped.state[0] == env.unwrapped.state[1] > 0.0
+    assert env.unwrapped.state[:3].tolist() == [0.5, 0.5, 0.0]
+
+
+def test_a_family_takes_weights_or_logits() -> None:
+    """As it is asked to: the same episode where logits are those of the weights; specs keep what was asked for."""
+    weights, logits = (gym.make(MARKET, tasks=[{"held": 3, "first": 2}], backend="python", **given) for given in BOTH)
+    assert weights.action_space == spaces.Box(0.0, 1.0, (3,), np.float32)
+    assert logits.action_space == spaces.Box(-1.0, 1.0, (3,), np.float32)
+    for env in (weights, logits):
+        env.reset(seed=0)
+    for shares in ([0.2, 0.3, 0.5], [1 / 3, 1 / 3, 1 / 3], [0.01, 0.98, 0.01]):
+        asked = lifelong_gym.family(MARKET, actions="logits").actions.asking_for(shares)  # type: ignore[attr-defined]
+        assert asked.dtype == np.float32
+        expected, found = weights.step(np.array(shares, np.float32)), logits.step(asked)
+        assert found[0] == pytest.approx(expected[0], rel=1e-5)
+        assert found[1] == pytest.approx(expected[1], rel=1e-4)
+    assert logits.spec is not None
+    assert gym.make(EnvSpec.from_json(logits.spec.to_json())).action_space == logits.action_space
+    assert lifelong_gym.family(MARKET, actions="simplex") is lifelong_gym.family(MARKET)
+    assert lifelong_gym.family(MARKET, actions="logits").argument_values["actions"] == "logits"
+
+
+def test_what_a_bound_forbids_is_asked_for_as_nearly_as_can_be() -> None:
+    """All for one: the others keep ``exp(-2 * logits)`` of its share; those that get the same stay alike."""
+    codec = Simplex(3, logits=2.0)
+    asked = codec.asking_for([[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])
+    assert asked.tolist() == [[-1.0, 1.0, -1.0], [1.0, 1.0, -1.0]]
+    shares = scalar.softmax(tuple(2.0 * asked[0].astype(float)), (1.0,) * 3)
+    assert shares[0] / shares[1] == pytest.approx(np.exp(-4.0))
+
+
+@pytest.mark.parametrize("given", ["logit", None, 4.0])
+def test_actions_that_a_family_does_not_take(given: Any) -> None:
+    """The nearest is suggested, or what there is."""
+    message = "unknown actions 'logit'. Did you mean 'logits'?" if given == "logit" else "must be 'simplex' or 'logits'"
+    with pytest.raises(ValueError, match=message):
+        gym.make(MARKET, actions=given)
+    with pytest.raises(UnexpectedArgumentError, match="'actions'"):
+        gym.make(LOCK, actions="logits")
 
 
 @pytest.mark.parametrize(
     ("id", "action", "message"),
     [
-        (TANKS, [0.5, np.nan, 0.5], "actions must be finite"),
-        (TANKS, [0.5, -0.1, 0.5], r"weights must be in \[0, 1\]. Received -0.1"),
-        (TANKS, [0.5, 1.1, 0.5], r"weights must be in \[0, 1\]. Received 1.1"),
-        (TANKS, [0.5, 0.5], r"an action must have shape \(3,\)"),
-        (LOGITS, [0.5, np.inf, 0.5], "finite"),
+        (MARKET, [0.5, np.nan, 0.5], "actions must be finite"),
+        (MARKET, [0.5, -0.1, 0.5], r"weights must be in \[0, 1\]. Received -0.1"),
+        (MARKET, [0.5, 1.1, 0.5], r"weights must be in \[0, 1\]. Received 1.1"),
+        (MARKET, [0.5, 0.5], r"an action must have shape \(3,\)"),
         (LOCK, [0, 5], r"number 1 of an action must be an integer in \[0, 4\]. Received 5"),
         (LOCK, [0.5, 1], r"number 0 of an action must be an integer in \[0, 2\]. Received 0.5"),
         (LOCK, 1, r"an action must have shape \(2,\)"),
@@ -100,7 +129,7 @@ def test_an_absent_entity_gets_nothing_and_the_others_all() -> None:
 )
 def test_an_action_off_its_space_changes_nothing(id: str, action: Any, message: str) -> None:
     """The error says what is wrong; the episode goes on as if nothing had been sent."""
-    envs = [gym.make(id, disable_env_checker=True) for _ in range(2)]
+    envs = [gym.make(id, disable_env_checker=True, backend="python") for _ in range(2)]
     good = envs[0].action_space.sample()
     for env in envs:
         env.reset(seed=1)
@@ -127,14 +156,21 @@ def test_a_policy_reads_the_blocks_from_the_codec() -> None:
     assert codec.space == spaces.Box(low, high, dtype=np.float32)
 
 
+def test_logits_off_their_space_change_nothing() -> None:
+    """They are clipped, but must be finite."""
+    env = gym.make(MARKET, actions="logits", disable_env_checker=True, backend="python")
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="finite"):
+        env.step(np.array([0.5, np.inf, 0.5]))
+
+
 def test_sb3_learns_with_stock_policies() -> None:
-    """`MlpPolicy` on entities and a simplex, and on several choices at once."""
+    """`MlpPolicy` on several choices at once."""
     from stable_baselines3 import PPO
 
-    for id in (LOGITS, LOCK):
-        model = PPO("MlpPolicy", as_vec_env(id, n_tasks=2, backend="numpy"), n_steps=16, batch_size=16, n_epochs=1)
-        model.learn(64)
-        assert model.num_timesteps == 64
+    model = PPO("MlpPolicy", as_vec_env(LOCK, n_tasks=2, backend="numpy"), n_steps=16, batch_size=16, n_epochs=1)
+    model.learn(64)
+    assert model.num_timesteps == 64
 
 
 @pytest.mark.parametrize(
@@ -152,6 +188,25 @@ def test_a_wrong_declaration_is_told(faults: Any, message: str) -> None:
     """As `check_family` does."""
     with pytest.raises(FamilyError, match=message):
         raise FamilyError(next(faults))
+
+
+class Listed(Simplex):
+    """Gives a list where it should give a tuple."""
+
+    def text(self) -> Any:
+        """See `Simplex`."""
+        function, values = super().text()
+        return function, {**values, "LOW": list(values["LOW"])}
+
+
+def test_values_of_a_text_are_hashable() -> None:
+    """As they decide which compiled code is the same."""
+    kind = Market()
+    kind.actions = Listed(3)
+    with pytest.raises(
+        FamilyError, match=r"Mine: 'LOW' of `actions.text` must be hashable. Received \[0.0, 0.0, 0.0\]"
+    ):
+        check_declarations("Mine", kind)
 
 
 @pytest.mark.parametrize(

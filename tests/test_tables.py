@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,30 @@ from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simu
 from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.envs.rollout import rollout
+from lifelong_gym.envs.spaces import Continuous
 from lifelong_gym.envs.tables import Tables
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.bind import Binder
-from lifelong_gym.testing import check_family
 from tests.broken_families import Room
-from tests.table_families import DAYS, HORIZON, STARTS, UNIVERSE, WINDOW, Chain, M, Market, prices
+from tests.linear_mdp import LinearMDP
+from tests.market import DAYS, HORIZON, STARTS, UNIVERSE, WINDOW, M, Market, prices
 
-FAMILIES = [Market(), Chain()]
+FAMILIES = [Market(), LinearMDP()]
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: type(family).__name__)
 N_STEPS = 2 * HORIZON
+
+
+class LongShort(Market):
+    """Positions of any sign, so that linear policies take them, in instruments that are traded at all times."""
+
+    actions = Continuous(Market.state[:M], (1.0,) * M)
+    arguments = Market.arguments[:1]
+
+    def __init__(self) -> None:
+        """Without gaps."""
+        relatives = prices()
+        super().__init__(relatives=np.where(relatives > 0.0, relatives, 1.0))
 
 
 def empty(family: KernelFamily, n: int) -> npt.NDArray[Any]:
@@ -52,7 +64,7 @@ def go(family: KernelFamily, rows: Any, n: int) -> list[npt.NDArray[Any]]:
     log = [seen.copy()]
     for step in range(N_STEPS):
         market = isinstance(family, Market)
-        actions = rng.uniform(-1, 1, (n, M)) if market else rng.integers(0, 3, (n, 1)).astype(np.float64)
+        actions = rng.uniform(0, 1, (n, M)) if market else rng.integers(0, 3, (n, 1)).astype(np.float64)
         results = Results(empty(family, n), np.zeros(n), *np.zeros((3, n), bool))
         rows.step(actions, np.ones(n, bool), clock, results)
         log += [*results, rows.states()]
@@ -101,15 +113,12 @@ def test_packed_blocks_are_the_same(packed: bool, n_tasks: int) -> None:
     assert found[1][0][130] == 0.5
 
 
-@pytest.mark.parametrize("name", ["Market", "Chain"])
-def test_every_promise_is_kept(register: Callable[..., str], name: str) -> None:
-    """The same numbers through every interface, and in rollouts."""
-    check_family(register(name, "table_families"))
+N_THETA = M * (Market.observations.size + 1)
 
 
 def test_rollouts_sum_what_is_written() -> None:
     """Statistics of policies on written observations: numba's are NumPy's, and returns those of trajectories."""
-    family, theta = Market(), np.random.default_rng(0).normal(size=(4, M * (WINDOW * M + M + 1)))
+    family, theta = LongShort(), np.random.default_rng(0).normal(size=(4, N_THETA))
     given: dict[str, Any] = {"tasks": four_tasks(family), "theta": theta, "n_trajectories": 3, "seed": 1}
     sums, others = (rollout(family, backend=backend, **given) for backend in ("numba", "numpy"))
     for name in ("returns", "noise_features", "features_squared"):
@@ -120,42 +129,42 @@ def test_rollouts_sum_what_is_written() -> None:
 
 def test_a_portfolio_grows_by_its_prices() -> None:
     """Against NumPy on the prices themselves: growth, drift, and the days that are seen."""
-    family, relatives = Market(), prices()
-    tasks = family.parameters.tasks([{"first": 2, "cost": 0.01}])
-    ran = rollout(family, tasks=tasks, theta=np.zeros(M * (WINDOW * M + M + 1)), n_trajectories=5, trajectories=True)
+    family, relatives = LongShort(), prices()
+    tasks = family.parameters.tasks([{"first": 2, "cost": 0.01, "held": M}])
+    ran = rollout(family, tasks=tasks, theta=np.zeros(N_THETA), n_trajectories=5, trajectories=True)
     own = relatives[:, 2 : 2 + M]
+    windows = np.lib.stride_tricks.sliding_window_view(own.astype(np.float32), WINDOW, axis=0)
     for observations, actions, rewards in zip(ran.observations[0], ran.actions[0], ran.rewards[0], strict=True):
-        windows = np.lib.stride_tricks.sliding_window_view(own.astype(np.float32), WINDOW, axis=0).swapaxes(1, 2)
-        (day,) = np.flatnonzero((windows.reshape(len(windows), -1) == observations[0, : WINDOW * M]).all(axis=1))
+        blocks = family.observations.blocks(observations)
+        (day,) = np.flatnonzero((windows == blocks[0, :, :WINDOW]).all(axis=(1, 2)))
         assert day < STARTS
         shares = np.full(M, 1 / M)
         for t in range(HORIZON):
-            seen = own[day + t : day + t + WINDOW].astype(np.float32).ravel()
-            np.testing.assert_array_equal(observations[t, : WINDOW * M], seen)
-            np.testing.assert_allclose(observations[t, WINDOW * M :], shares, rtol=1e-12)
-            weights = (actions[t] + 1.01) / (actions[t] + 1.01).sum()
-            today = own[day + t + WINDOW]
-            wealth = (1 - 0.01 * np.abs(shares - weights).sum()) * (weights @ today)
-            np.testing.assert_allclose(rewards[t], np.log(wealth), rtol=1e-10, atol=1e-14)
-            shares = weights * today / (weights @ today)
+            np.testing.assert_array_equal(blocks[t, :, :WINDOW], windows[day + t])
+            np.testing.assert_allclose(blocks[t, :, WINDOW], shares, rtol=1e-12)
+            today, traded = own[day + t + WINDOW], np.abs(shares - actions[t]).sum()
+            growth = 1 + actions[t] @ (today - 1)
+            np.testing.assert_allclose(rewards[t], np.log((1 - 0.01 * traded) * growth), rtol=1e-10, atol=1e-14)
+            shares = actions[t] * today / growth
 
 
 def test_transitions_follow_their_kernel() -> None:
-    """A chain's next states, over many rows of one task, have the frequencies of its table."""
-    family, n = Chain(), 20_000
+    """Next states, over many rows of one task, have the frequencies of its table."""
+    family, n = LinearMDP(), 20_000
     tasks = family.parameters.tasks([{"number": 7}])
-    cumulative = family.tables({"number": 7.0})[0]
+    kernel = family.model({"number": 7.0}).kernel
     rows, keys = NumbaRows(family, tasks, n, None, False), np.array([(row, 5) for row in range(n)], np.uint64)
-    zeros = np.zeros(n, np.int64)
+    zeros, clock = np.zeros(n, np.int64), Clock(n, 20)
     rows.restart(Episodes(np.arange(n), zeros, zeros, zeros, keys), empty(family, n))
-    before = rows.states()[:, 0].astype(int)
     results = Results(empty(family, n), np.zeros(n), *np.zeros((3, n), bool))
-    rows.step(np.ones((n, 1)), np.ones(n, bool), Clock(n, 20), results)
-    for state in range(6):
-        after = results.observations[before == state, 0]
-        expected = np.diff(np.asarray(cumulative)[state, 1], prepend=0.0)
-        frequencies = np.bincount(after, minlength=6) / len(after)
-        assert np.abs(frequencies - expected).max() < 5 * np.sqrt(0.25 / len(after))
+    actions = np.random.default_rng(0).integers(0, 3, (4, n, 1)).astype(np.float64)
+    for action in actions:
+        before = rows.states()[:, 0].astype(int)
+        rows.step(action, np.ones(n, bool), clock, results)
+    for state, action in np.ndindex(kernel.shape[:2]):
+        after = results.observations[(before == state) & (actions[-1, :, 0] == action), 0]
+        frequencies = np.bincount(after, minlength=len(kernel)) / len(after)
+        assert np.abs(frequencies - kernel[state, action]).max() < 5 * np.sqrt(0.25 / len(after))
 
 
 # ------------------------------------------------------------------------------------------------------ in memory
@@ -180,7 +189,7 @@ def test_equal_tasks_share_their_tables() -> None:
 
 def test_tables_follow_the_instance() -> None:
     """Other data in another instance, or in the same one later; code that is compiled is the same."""
-    family, other = Market(), Market(prices(1))
+    family, other = Market(), Market(relatives=prices(1))
     tasks = family.parameters.sample(2)
     first = Tables.of(family, tasks)
     assert not np.array_equal(Tables.of(other, tasks).arrays[1], first.arrays[1])
@@ -198,7 +207,11 @@ def test_the_hash_is_of_what_tasks_can_read() -> None:
     assert known == Tables.of(Market(), tasks).hash
     changed = prices()
     changed[7, 2] *= 1.0 + 1e-15
-    others = [Tables.of(family, tasks[[1, 0, 2]]), Tables.of(family, tasks[:2]), Tables.of(Market(changed), tasks)]
+    others = [
+        Tables.of(family, tasks[[1, 0, 2]]),
+        Tables.of(family, tasks[:2]),
+        Tables.of(Market(relatives=changed), tasks),
+    ]
     assert len({known, *[tables.hash for tables in others]}) == 4
     assert Tables.of(Room(), Room.parameters.sample(2)).hash is None
 
@@ -292,7 +305,7 @@ def test_tables_that_nobody_makes() -> None:
 def test_tables_must_be_declared_to_be_read() -> None:
     """The error says what a role may ask for."""
     family = market_with(TABLES=())
-    with pytest.raises(FamilyError, match="`exogenous` asks for `tables`; there are: state, cost, columns"):
+    with pytest.raises(FamilyError, match="`exogenous` asks for `tables`; there are: state, cost, columns, held"):
         Program.of(family, family.parameters.sample(1)).text.bound_roles(Binder({}))
 
 
@@ -324,7 +337,7 @@ def test_an_index_out_of_range_is_an_error(kind: Any, day: float) -> None:
 
 def writes_beyond(state: Any, out: Any) -> None:
     """One entry too many."""
-    for i in range(WINDOW * M + M + 1):
+    for i in range((WINDOW + 2) * M + 1):
         out[i] = state[0]
 
 
@@ -332,5 +345,5 @@ def writes_beyond(state: Any, out: Any) -> None:
 def test_an_observation_that_is_written_beyond_its_end(kind: Any) -> None:
     """It would be the next row's."""
     rows = slow_rows(kind, market_with(observation=staticmethod(writes_beyond)), 1)
-    with pytest.raises(IndexError, match="an observation of 15 numbers has no entry 15"):
+    with pytest.raises(IndexError, match="an observation of 18 numbers has no entry 18"):
         start(rows, 1)

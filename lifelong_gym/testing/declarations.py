@@ -33,6 +33,7 @@ def check_declarations(id: str, kind: Family) -> None:
     faults = FaultList(id)
     for fault in [*_wrong_numbers(kind), *_wrong_lengths(kind)]:
         faults.add(fault)
+    faults.collect(_check_text, id, kind)
     faults.collect(_check_reference, id, kind)
     for preset in kind.parameters.presets:
         faults.collect(_check_preset, id, kind, preset)
@@ -61,6 +62,14 @@ def _wrong_lengths(kind: Family) -> Iterator[str]:
         yield from not_positive("state_limits", kind.state_limits, len(kind.state))
     if kind.feature_scale:
         yield from not_positive("feature_scale", kind.feature_scale, kind.observations.size)
+
+
+def _check_text(id: str, kind: Family) -> None:
+    for name, value in kind.actions.text()[1].items():
+        try:
+            hash(value)
+        except TypeError:
+            raise FamilyError(f"{id}: {name!r} of `actions.text` must be hashable. Received {value!r}") from None
 
 
 def _check_reference(id: str, kind: Family) -> None:

@@ -70,7 +70,9 @@ class ActionCodec(Codec):
     def text(self) -> tuple[ActionText, Mapping[str, Any]]:
         """What backends bind: a function ``(action, present)`` of tuples in the vocabulary of `scalar`, and its names.
 
-        It gives what the family sees. ``present`` holds 1 or 0 per number: what the family's ``present`` says.
+        It gives what the family sees. ``present`` holds 1 or 0 per number: what the family's ``present`` says. The
+        values of the names are hashable, such as numbers and tuples of them: families that agree in text and values
+        share compiled code.
         """
 
     @abstractmethod
