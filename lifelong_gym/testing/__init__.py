@@ -18,6 +18,7 @@ from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.testing.behaviour import check_boundaries, check_seeds, check_snapshots, check_spaces
 from lifelong_gym.testing.common import FaultList, running
 from lifelong_gym.testing.declarations import check_constants, check_declarations, check_docstring
+from lifelong_gym.testing.masks import check_masks
 from lifelong_gym.testing.parameters import check_parameters
 from lifelong_gym.testing.parity import check_parity
 
@@ -25,7 +26,7 @@ __all__ = ["check_family", "check_parameters", "check_parity"]
 
 
 def check_family(id: str, **settings: Any) -> None:
-    """Check everything: declarations, docstring, spaces, seeds, changes of task, copies, parameters and parity.
+    """Check everything: declarations, docstring, spaces, masks, seeds, changes of task, copies, parameters and parity.
 
     All faults are told at once, but for those that may follow from others: what doesn't fit together isn't stepped,
     and what misbehaves on one backend isn't compiled for the others.
@@ -36,8 +37,9 @@ def check_family(id: str, **settings: Any) -> None:
 
     Raises:
         FamilyError: declarations that contradict each other, or functions that don't run on some backend.
-        AssertionError: an observation outside its space, results that the seed doesn't decide, a task that changes
-            within an episode; and what `check_parameters` and `check_parity` find.
+        AssertionError: an observation outside its space, or one that says otherwise than ``present`` who is there;
+            results that the seed doesn't decide, a task that changes within an episode; and what `check_parameters` and
+            `check_parity` find.
     """
     kind, faults = family(id, **own_arguments(id, settings)), FaultList(id)
     faults.collect(check_docstring, id, kind)
@@ -59,6 +61,6 @@ def _behaves(id: str, kind: Family, settings: dict[str, Any], faults: FaultList)
         faults.collect(check_parameters, id, **settings),
     ]
     if fine[1]:
-        checks = check_seeds, check_boundaries, check_snapshots
+        checks = check_masks, check_seeds, check_boundaries, check_snapshots
         fine += [faults.collect(run, "stepping", check, settings) for check in checks]
     return all(fine)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.envs.backends.simulator_rows import EpisodeStream, Simulator
+from lifelong_gym.envs.backends.simulator_rows import EpisodeStream
 from lifelong_gym.envs.family import Simulation, SimulatorFamily
 from lifelong_gym.envs.spaces.codecs import ActionText, Array
 from lifelong_gym.errors import FamilyError
@@ -47,10 +47,8 @@ class FamilySimulator:
 
     def step(self, action: Vector, step: int) -> tuple[float, bool, bool]:
         """See `Simulator`."""
-        codec = self._family.actions
-        present = getattr(self._simulation, "present", None)
-        there = (1.0,) * codec.size if present is None else tuple(float(x) for x in present())
-        result = self._simulation.step(codec.for_simulator(self._seen(action, there)), self._rng)
+        seen = self._seen(action, self.present())
+        result = self._simulation.step(self._family.actions.for_simulator(seen), self._rng)
         if not isinstance(result, tuple) or len(result) != 3:
             received = type(result).__name__
             raise FamilyError(f"{self._name}: `step` must return observation, reward, terminated. Received {received}")
@@ -76,6 +74,11 @@ class FamilySimulator:
         """See `Simulator`."""
         return self._observation
 
+    def present(self) -> Vector:
+        """1 or 0 per number of an action: who is there now."""
+        present = getattr(self._simulation, "present", None)
+        return (1.0,) * self._family.actions.size if present is None else tuple(float(x) for x in present())
+
     def snapshot(self) -> Any:
         """See `Simulator`."""
         return self._simulation.snapshot(), self._rng.bit_generator.state, self._observation
@@ -92,7 +95,7 @@ class FamilySimulator:
 
 def family_simulator(
     family: SimulatorFamily, tasks: TaskSet, reward: str, terminate_on_failure: bool
-) -> Callable[[int], Simulator]:
+) -> Callable[[int], FamilySimulator]:
     """Makes the simulator of a task index; arguments as those of `kernel_simulator`, though nothing here fails.
 
     Raises:

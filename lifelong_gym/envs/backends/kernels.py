@@ -133,6 +133,7 @@ class Kernels:
         exogenous: ``(state, k, tables)``, or None: noise is drawn.
         observation: ``(state, k, tables)``, a tuple in any case.
         write: ``(state, k, tables, out)``, or None: the family's observation returns a tuple.
+        present: ``(state, k, tables)``, see `present`.
         advance: ``(state, action, noise, k, tables, has_failed)``, see `advance`.
         binder: of the backend.
     """
@@ -142,6 +143,7 @@ class Kernels:
     exogenous: Any
     observation: Any
     write: Any
+    present: Any
     advance: Any
     binder: Binder
 
@@ -172,4 +174,5 @@ def bind_family(text: Text, binder: Binder, transition_role: Any = None) -> Kern
     if text.writes:
         write = observation
         observation = binder.bind(written, {"write": write, "N_OBSERVATION": text.n_observation})
-    return Kernels(bound["initial"], bound["transition"], bound.get("exogenous"), observation, write, step, binder)
+    roles = bound["initial"], bound["transition"], bound.get("exogenous")
+    return Kernels(*roles, observation, write, given["present"], step, binder)

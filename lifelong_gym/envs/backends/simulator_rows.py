@@ -122,6 +122,11 @@ class KernelSimulator:
         observation: Vector = self._kernels.observation(self._state, *self._data)
         return observation
 
+    def present(self) -> Vector:
+        """1 or 0 per number of an action: who is there now."""
+        there: Vector = self._kernels.present(self._state, *self._data)
+        return there
+
     def snapshot(self) -> Any:
         """See `Simulator`."""
         return self._stream, self._state, self._failed
@@ -136,12 +141,12 @@ class KernelSimulator:
 
 def kernel_simulator(
     family: KernelFamily, tasks: TaskSet, reward: str | None, terminate_on_failure: bool
-) -> Callable[[int], Simulator]:
+) -> Callable[[int], KernelSimulator]:
     """Makes a `KernelSimulator` for a task index."""
     program = Program.of(family, tasks, reward, terminate_on_failure)
     kernels = bind_family(program.text, Binder({}))
 
-    def make(task: int) -> Simulator:
+    def make(task: int) -> KernelSimulator:
         slot = int(program.tables.slots[task])
         k = tuple(program.constants[slot].tolist())
         return KernelSimulator(family, kernels, k, row_tables(program.tables, slot))
