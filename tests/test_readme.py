@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands."""
+"""What the README shows runs as it stands; what the guide shows of families stands in their files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 from lifelong_gym.benchmark.learners import registered
 from lifelong_gym.registry import FAMILIES
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+EXCERPT = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def test_the_quickstart_runs(tmp_path: Path) -> None:
@@ -27,3 +29,15 @@ def test_the_tables_are_complete() -> None:
     """Every family and every learner has a row."""
     for name in [*FAMILIES, *registered()]:
         assert f"| `{name}` |" in README
+
+
+def test_excerpts_are_true() -> None:
+    """Each block of the guide that names its file stands there, in that order; ``...`` leaves something out."""
+    excerpts = EXCERPT.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(excerpts) >= 5
+    for name, text in excerpts:
+        source, at = (ROOT / name).read_text(encoding="utf-8"), 0
+        for part in re.split(r"^ *\.\.\.\n", text, flags=re.MULTILINE):
+            found = source.find(part, at)
+            assert found >= 0, f"{name}: {part}"
+            at = found + len(part)
