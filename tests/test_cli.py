@@ -55,6 +55,15 @@ def test_list_describes_an_environment(lifelong: object) -> None:
     assert "n_basis" in lifelong("list", "PGELLA").output  # type: ignore[operator]
 
 
+def test_list_describes_arguments(lifelong: object) -> None:
+    """What there is to choose from, and long data in a line."""
+    output = lifelong("list", "tests.market:Market", "-e", "actions=logits").output  # type: ignore[operator]
+    assert re.search(r"actions +│ 'simplex' or 'logits' +│ 'simplex' +│ 'logits' ", output)
+    data = output[output.index("[[0.0, 1.007") : output.index("'simplex' or")]
+    assert data.count(" ...") == 2
+    assert len(re.findall(r"\d\.\d{5}", data)) < 10
+
+
 def test_train_then_play(lifelong: object, tmp_path: Path) -> None:
     """A model is trained, saved, described, filmed; a second run doesn't overwrite it."""
     words = ("train", "PGELLA", ENV, "--n-tasks", "4", "--preset", "hetero", "--total-timesteps", "9000")

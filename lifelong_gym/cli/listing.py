@@ -22,6 +22,7 @@ from lifelong_gym.tasks.parameters import Parameter
 N_EPISODES, EVALUATION_SEED = 8, 1_000_000  # of reference returns
 POINTER = re.compile(r"## Parameters\n``lifelong list [^`]*`` prints the table\.\n\n")  # which is what we do
 N_SHOWN = 3  # columns of a table that fit into a terminal
+LONGEST = 60  # characters of an argument
 
 
 def environments_table() -> Table:
@@ -112,9 +113,15 @@ def _arguments_table(family: Family) -> Table:
         table.add_column(column)
     for argument in family.arguments:
         here = family.argument_values[argument.name]
-        cells = (argument.name, argument.type_names, f"{argument.default!r}", f"{here!r}", argument.meaning)
+        cells = (argument.name, argument.type_names, _shortened(argument.default), _shortened(here), argument.meaning)
         table.add_row(*map(Text, cells))
     return table
+
+
+def _shortened(value: Any) -> str:
+    """Data may be thousands of numbers."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
 
 
 def _print_references(console: Console, id: str, family: Family) -> None:
