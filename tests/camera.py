@@ -16,7 +16,7 @@ from lifelong_gym.tasks.parameters import Parameter
 
 SIDE, SQUARE = 40, 8
 MOVES = ((-4, 0), (4, 0), (0, -4), (0, 4))
-GROUNDS = {"night": 0, "dusk": 60, "day": 120}
+GROUNDS = {"night": 10, "dusk": 60, "day": 120}
 
 
 class Camera(SimulatorFamily):

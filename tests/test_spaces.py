@@ -77,6 +77,22 @@ def test_an_absent_entity_gets_nothing_and_the_others_all() -> None:
     assert env.unwrapped.state[:3].tolist() == [0.5, 0.5, 0.0]
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy", "python"])
+def test_tables_may_say_who_is_there(backend: str) -> None:
+    """The first instrument isn't traded on some days: it gets nothing on these, and its share on the others."""
+    relatives = np.ones((DAYS, UNIVERSE))
+    relatives[::2, 0] = 0.0
+    settings: dict[str, Any] = {"tasks": [{"first": 0, "held": 3}], "relatives": relatives, "backend": backend}
+    env: Any = gym.make_vec(MARKET, num_envs=4, **settings)
+    env.reset(seed=0)
+    weights = np.tile(np.array([0.5, 0.25, 0.25], np.float32), (4, 1))
+    for _ in range(4):
+        days = env.unwrapped.state[:, 3]
+        env.step(weights)
+        untraded = np.array([0.0, 0.5, 0.5])
+        assert np.array_equal(env.unwrapped.state[:, :3], np.where(days[:, None] % 2 == 0, untraded, weights))
+
+
 def test_a_family_takes_weights_or_logits() -> None:
     """As it is asked to: the same episode where logits are those of the weights; specs keep what was asked for."""
     weights, logits = (gym.make(MARKET, tasks=[{"held": 3, "first": 2}], backend="python", **given) for given in BOTH)

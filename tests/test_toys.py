@@ -9,7 +9,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pettingzoo
 import pytest
+from gymnasium.utils import env_checker
+from pettingzoo.test import api_test, parallel_api_test
+from stable_baselines3.common import env_checker as sb3_checker
 from typer.testing import CliRunner
 
 import lifelong_gym
@@ -54,6 +58,16 @@ def _registered(register: Callable[..., str]) -> None:
 def test_every_promise_is_kept(name: str, arguments: dict[str, Any]) -> None:
     """The same numbers through every interface and on every backend, and whatever else is promised."""
     check_family(f"{name}-v0", **arguments)
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("Market", LOGITS), ("LinearMDP", {}), ("Camera", {})], ids=str)
+def test_other_peoples_checkers(name: str, arguments: dict[str, Any]) -> None:
+    """Gymnasium's, Stable-Baselines3's and PettingZoo's."""
+    given: dict[str, Any] = {"backend": "python", **arguments}
+    env_checker.check_env(gym.make(f"{name}-v0", **given).unwrapped, skip_render_check=True)
+    sb3_checker.check_env(gym.make(f"{name}-v0", **given))
+    parallel_api_test(pettingzoo.make("parallel", f"{name}-v0", **given), num_cycles=40)
+    api_test(pettingzoo.make("aec", f"{name}-v0", **given), num_cycles=40)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ reward           state, action, next_state, noise, tables, groups     float
 units (``bound * u``). *Groups* are the named tuples that `KernelFamily.constants` derives from a task's parameters;
 all of them side by side are called k elsewhere.
 
+``present`` says the same as the last channel of `Entities`, where observations are such.
+
 ``tables`` is a tuple in the order of ``TABLES``. A table is read by a flat index, ``window[int(x)]``, and gives a
 float. Compiled code doesn't look whether it lies in range (the other backends do), and the roles are evaluated at
 terminal states too, where nobody uses what they return: clamp the stage, and let ``check_state`` refuse states that

@@ -101,7 +101,8 @@ class Simplex(ActionCodec):
 
     A user sends ``Box(0, 1, (m,))``, which is divided by its sum; a sum of 0 is equal shares. With ``logits``, the
     bound b, a user sends u in ``Box(-1, 1, (m,))``, and the shares are the softmax of ``b * u``, for stock Gaussian
-    policies. Where the family's ``present`` says that an entity is absent, it gets 0 and the others share the whole.
+    policies; `simplex_or_logits` lets users choose. Where the family's ``present`` says that an entity is absent, it
+    gets 0 and the others share the whole.
     """
 
     m: int
