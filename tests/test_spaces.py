@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -109,7 +110,9 @@ def test_a_family_takes_weights_or_logits() -> None:
     assert logits.spec is not None
     assert gym.make(EnvSpec.from_json(logits.spec.to_json())).action_space == logits.action_space
     assert lifelong_gym.family(MARKET, actions="simplex") is lifelong_gym.family(MARKET)
-    assert lifelong_gym.family(MARKET, actions="logits").argument_values["actions"] == "logits"
+    made = Market(actions="logits")
+    assert made.argument_values["actions"] == "logits"
+    assert replace(made.actions, m=5).space == spaces.Box(-1.0, 1.0, (5,), np.float32)  # type: ignore[type-var]
 
 
 def test_what_a_bound_forbids_is_asked_for_as_nearly_as_can_be() -> None:
