@@ -67,15 +67,62 @@ def test_rows_among_some_tasks() -> None:
         Schedule(None, 9, 4, among=[9])
 
 
+def test_rounds_drawn_anew() -> None:
+    """A round's task is that of ``"random"`` in the episode of that number."""
+    np.testing.assert_array_equal(walk({"rounds": "uniform"}, 5, 8), walk("random", 5, 8))
+    assert Schedule({"rounds": "uniform"}, 5, 8).in_rounds
+
+
+@given(n_tasks=counts, n_rows=counts)
+def test_rounds_of_permutations(n_tasks: int, n_rows: int) -> None:
+    """A pass meets every task once, in an order of each row's own."""
+    tasks = walk({"rounds": "permutation"}, n_tasks, n_rows, 3 * n_tasks).reshape(3, n_tasks, n_rows)
+    assert (np.sort(tasks, axis=1) == np.arange(n_tasks)[:, None]).all()
+
+
+def test_permutations_are_uniform() -> None:
+    """Every order comes up equally often, whatever the row and the pass, however many are drawn at once."""
+    tasks = walk({"rounds": "permutation"}, 3, n_rows=2000, n_episodes=6)
+    orders = tasks.reshape(2, 3, -1).transpose(0, 2, 1).reshape(-1, 3) @ [9, 3, 1]
+    assert np.abs(np.unique(orders, return_counts=True)[1] / len(orders) - 1 / 6).max() < 0.025
+    alone = walk({"rounds": "permutation"}, 3, n_episodes=6, seed=1234)
+    np.testing.assert_array_equal(alone[:, 0], tasks[:, 1234])
+    wide = walk({"rounds": "permutation"}, 3000, n_rows=100, n_episodes=2)  # in several chunks
+    np.testing.assert_array_equal(walk({"rounds": "permutation"}, 3000, n_episodes=2, seed=99)[:, 0], wide[:, 99])
+
+
+def test_weighted_tasks() -> None:
+    """Drawn in proportion, each row by its own seed; those of weight 0 never come up."""
+    weights = [0.0, 2.0, 1.0, 0.0, 1.0, 0.0]
+    tasks = walk({"weights": weights}, 6, n_rows=200, n_episodes=100)
+    np.testing.assert_allclose(np.bincount(tasks.ravel(), minlength=6) / tasks.size, np.array(weights) / 4, atol=0.01)
+    assert Schedule({"weights": weights}, 6, 1).present.tolist() == [1, 2, 4]
+    np.testing.assert_array_equal(walk({"weights": weights}, 6, 1, 100, seed=7)[:, 0], tasks[:, 7])
+    np.testing.assert_array_equal(walk({"weights": [1e308] * 4}, 4, 3), walk("random", 4, 3))
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("sequental", "unknown schedule 'sequental'. Did you mean 'sequential'"),
-        ("blocked", r"There are: sequential, random, \{\"blocked\": k\}, a list of tasks"),
+        (
+            "blocked",
+            r"There are: sequential, random, \{\"blocked\": k\}, \{\"rounds\": ...\}, \{\"weights\": \[...\]\}, a list",
+        ),
         ({"blocked": 0}, "`blocked` must be an integer of at least 1. Received 0"),
         ({"blocked": 1.5}, "`blocked` must be an integer of at least 1. Received 1.5"),
-        ({"block": 2}, r"`schedule` must be \{\"blocked\": k\}. Received \{'block': 2\}"),
+        ({"block": 2}, r"`schedule` must be \{\"blocked\": k\}, .* Received \{'block': 2\}"),
         ({}, "`schedule` must be"),
+        ({"rounds": "uniform", "blocked": 2}, "`schedule` must be"),
+        ({"rounds": "permutations"}, "unknown rounds 'permutations'. Did you mean 'permutation'"),
+        ({"rounds": 3}, "unknown rounds 3. There are: uniform, permutation"),
+        ({"weights": [1, 1, 1, 1]}, r"`weights` must be 5 finite numbers of at least 0, one a task, .*\[1, 1, 1, 1\]"),
+        ({"weights": [1, 1, 1, 1, -0.1]}, "`weights` must be 5 finite numbers"),
+        ({"weights": [1, 1, 1, 1, float("nan")]}, "`weights` must be 5 finite numbers"),
+        ({"weights": [1, 1, 1, 1, float("inf")]}, "`weights` must be 5 finite numbers"),
+        ({"weights": [0, 0, 0, 0, 0]}, "not all of them 0"),
+        ({"weights": "even"}, "`weights` must be 5 finite numbers.* Received 'even'"),
+        ({"weights": [[1], [2, 3]]}, "`weights` must be 5 finite numbers"),
         ([], r"`schedule` must be a non-empty list of task indices. Received \[\]"),
         ([0.5], r"`schedule` must be a non-empty list of task indices. Received \[0.5\]"),
         ([True], "`schedule` must be a non-empty list of task indices"),

@@ -62,6 +62,20 @@ class NativeSpec:
         self._spec = spec
 
 
+class Walking:
+    """An env whose rows can be told, between episodes, how to go on through their tasks."""
+
+    core: Core
+
+    def next_round(self, rows: Any = None) -> None:
+        """Let these rows (indices; None: all) go on to another task; see `Core.next_round`."""
+        self.core.next_round(rows)
+
+    def set_weights(self, weights: Any) -> None:
+        """Draw the tasks of all rows' next episodes by these weights, one a task; see `Core.set_weights`."""
+        self.core.set_weights(weights)
+
+
 def check_seed(seed: Any) -> None:
     """Raise `ValueError` unless ``seed`` is None or what Gymnasium takes for a seed."""
     if seed is not None and not (isinstance(seed, int) and seed >= 0):
@@ -106,6 +120,10 @@ def row_infos(core: Core, failed: BoolArray, rows: IntArray | None = None) -> li
     else:
         tasks = core.task_of_row if rows is None else core.task_of_row[rows]
         infos = [{"task_id": i, "failed": flag} for i, flag in zip(tasks.tolist(), flags, strict=True)]
+    if core.walk.in_rounds:
+        rounds = core.walk.rounds if rows is None else core.walk.rounds[rows]
+        for number, info in zip(rounds.tolist(), infos, strict=True):
+            info["round"] = number
     if core.safety is not None:
         signals = core.safety.infos()
         for row, info in zip(range(core.n_rows) if rows is None else rows.tolist(), infos, strict=True):

@@ -17,16 +17,14 @@ from lifelong_gym.envs.backends.visits import Visits
 from lifelong_gym.envs.constraints import SafetySignal
 from lifelong_gym.envs.family import Family, reward_name
 from lifelong_gym.errors import FamilyError, flag, floats, integer, one_of, unknown
-from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.tasks.parameters import Value
-from lifelong_gym.tasks.schedule import Schedule
+from lifelong_gym.tasks.schedule import ScheduleSpec, in_rounds
 from lifelong_gym.tasks.task_set import TaskSet
+from lifelong_gym.tasks.walk import Walk
 
 TASK_OBSERVATIONS = ("hide", "append", "one_hot")
 DEFAULT_N_TASKS = 10
-
-ScheduleSpec = str | Mapping[str, int] | Sequence[int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +38,7 @@ class Settings:
         preset: what to draw from; default ``"default"``.
         schedule: see `Schedule`.
         task_observation: ``"hide"``, ``"append"`` (parameters scaled to [0, 1], names one-hot) or ``"one_hot"``.
-        hide_task_id: leave ``task_id`` out of the infos.
+        hide_task_id: leave ``task_id`` out of the infos. None: only where rows are agents, under ``{"rounds": ...}``.
         reward: name of the family's reward; default: the preset's, or else the family's first.
         physics: ``"kernel"``, the family's own way, or one of its simulators.
         terminate_on_failure: end the episode at a failure rather than freeze it at a constant cost.
@@ -62,7 +60,7 @@ class Settings:
     preset: str | None = None
     schedule: ScheduleSpec = None
     task_observation: str = "hide"
-    hide_task_id: bool = False
+    hide_task_id: bool | None = None
     reward: str | None = None
     physics: str = "kernel"
     terminate_on_failure: bool = False
@@ -71,6 +69,8 @@ class Settings:
     constraints: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
+        if self.hide_task_id is None:
+            object.__setattr__(self, "hide_task_id", in_rounds(self.schedule))
         for name in ("hide_task_id", "terminate_on_failure"):
             object.__setattr__(self, name, flag(name, getattr(self, name)))
         integer("task_seed", self.task_seed, 0, most=None)
@@ -107,6 +107,7 @@ class Core:
         settings: the arguments this was made from, with the tasks in place of how to draw them.
         begun: whether any episode has begun.
         task_of_row: int64, shape (n_rows,): the task each row is in.
+        walk: the rows' way through the tasks.
         safety: evaluates and counts violated constraints; None where there are no constraints.
     """
 
@@ -125,7 +126,7 @@ class Core:
         self._features = self._task_features()
         self.single_action_space = family.actions.space
         self.single_observation_space = self._observation_space()
-        self._schedule = Schedule(settings.schedule, len(self.tasks), n_rows)
+        self.walk = Walk(settings.schedule, len(self.tasks), n_rows)
         self._n_observation = family.observations.size + self._features.shape[1]
         self._dtype = family.observations.dtype
         self._rows = make_rows(
@@ -137,8 +138,6 @@ class Core:
             self.reward,
             settings.terminate_on_failure,
         )
-        self._keys = np.zeros((n_rows, 2), np.uint64)
-        self._episodes = np.full(n_rows, -1, np.int64)
         self._visits = Visits(n_rows, len(self.tasks))
         self.begun = False
         self.task_of_row = np.zeros(n_rows, np.int64)
@@ -175,7 +174,7 @@ class Core:
     @property
     def present(self) -> IntArray:
         """The tasks that the schedule brings, in increasing order."""
-        return self._schedule.present
+        return self.walk.present
 
     @property
     def n_violations(self) -> IntArray:
@@ -195,12 +194,29 @@ class Core:
             ValueError: a ``schedule`` was given, which says by itself which tasks come up; no tasks, or an index out
                 of range. Nothing has changed then.
         """
-        if self.settings.schedule is not None:
-            raise ValueError(
-                "tasks can be admitted where `schedule` is None: a schedule says which tasks come up. "
-                f"Received schedule={self.settings.schedule!r}"
-            )
-        self._schedule = Schedule(None, len(self.tasks), self.n_rows, among=tasks)
+        self.walk.admit(tasks)
+
+    def next_round(self, rows: Any = None) -> None:
+        """Let these rows (indices; None: all) go on to their next tasks when their next episodes begin.
+
+        Each call counts: a row that is told twice before it begins leaves a task out.
+
+        Raises:
+            ResetNeeded: no episode has begun.
+            ValueError: ``schedule`` isn't ``{"rounds": ...}``, or no such rows; nothing has changed then.
+        """
+        if self.walk.in_rounds and not self.begun:
+            raise ResetNeeded("the first round has not begun: call `reset` first")
+        self.walk.next_round(rows)
+
+    def set_weights(self, weights: Any) -> None:
+        """From their next episodes on, rows draw tasks with probabilities in proportion to these, shape (n_tasks,).
+
+        Raises:
+            ValueError: ``schedule`` isn't ``{"weights": ...}``, or not one weight a task, or one that is negative or
+                not finite, or all are 0; nothing has changed then.
+        """
+        self.walk.set_weights(weights)
 
     def empty_observations(self) -> npt.NDArray[Any]:
         """Room for everybody's observation, shape (n_rows, n_observation)."""
@@ -231,14 +247,12 @@ class Core:
 
     def seed(self, rows: IntArray, seeds: Iterable[int]) -> None:
         """Give rows new seeds: their schedules and visit counts start afresh; the tasks stay."""
-        self._keys[rows] = [philox.row_key(int(seed)) for seed in seeds]
-        self._episodes[rows] = -1
+        self.walk.seed(rows, seeds)
         self._visits.forget(rows)
 
     def scheduled(self, rows: IntArray) -> IntArray:
         """The tasks of these rows' next episodes, shape of ``rows``; the schedule advances."""
-        self._episodes[rows] += 1
-        return self._schedule.task(rows, self._episodes[rows], self._keys)
+        return self.walk.next(rows)
 
     def begin(
         self,
@@ -263,7 +277,7 @@ class Core:
         self.task_of_row[rows] = tasks
         self.clock.steps[rows] = 0
         self._rows.restart(
-            Episodes(rows, tasks, self.tasks.uids[tasks], visits, self._keys[rows], states), observations
+            Episodes(rows, tasks, self.tasks.uids[tasks], visits, self.walk.keys[rows], states), observations
         )
         self._add_features(rows, observations)
         if self.safety is not None:

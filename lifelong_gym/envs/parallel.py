@@ -1,8 +1,8 @@
-"""The PettingZoo interface: one agent a task."""
+"""The PettingZoo interface: one agent a task, or agents that meet their tasks in rounds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,23 +13,38 @@ from gymnasium.utils import seeding
 from pettingzoo.utils.conversions import parallel_to_aec
 from pettingzoo.utils.env import AECEnv, ParallelEnv
 
-from lifelong_gym.envs.adapter import NativeSpec, Renderer, check_options, check_seed, make_core, metadata, row_infos
+from lifelong_gym.envs.adapter import (
+    NativeSpec,
+    Renderer,
+    Walking,
+    check_options,
+    check_seed,
+    make_core,
+    metadata,
+    row_infos,
+)
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.tasks.schedule import rows_are_agents
 from lifelong_gym.tasks.task_set import TaskSet
 
 Dicts = tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]
 
 
-class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
+class LifelongParallelEnv(Walking, NativeSpec, ParallelEnv[str, Any, Any]):
     """Agents ``task_0``, ``task_1``, ... live each in its own task and end at different times.
 
     Agent ``task_i`` equals the single env reset with ``seed=seed + i, options={"task": i}``, to the bit.
+
+    Under ``schedule={"rounds": ...}`` or ``{"weights": [...]}`` agents aren't tasks: ``agent_0``, ``agent_1``, ...,
+    more or fewer than there are tasks. In rounds each stays in its task until `next_round`, and infos hold ``round`` in
+    place of ``task_id``; by weights each draws a task every episode. Agent i is seeded with ``seed + i``.
 
     Args:
         family: id of the task family.
         max_cycles: steps after which every agent is truncated, PettingZoo's name for ``horizon``; default: the family's
             horizon.
+        n_agents: how many, where agents aren't tasks; default: as many as tasks.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
         **settings: see `lifelong_gym.envs.core.Settings`.
 
@@ -38,7 +53,12 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
     """
 
     def __init__(
-        self, family: str, max_cycles: int | None = None, render_mode: str | None = None, **settings: Any
+        self,
+        family: str,
+        max_cycles: int | None = None,
+        render_mode: str | None = None,
+        n_agents: int | None = None,
+        **settings: Any,
     ) -> None:
         """See the class."""
         if max_cycles is not None:
@@ -47,10 +67,18 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
                     f"`max_cycles` and `horizon` must agree. Received {max_cycles} and {settings['horizon']}"
                 )
             settings["horizon"] = integer("max_cycles", max_cycles)
-        self.core = make_core(type(self), family, None, settings)
+        self._free = rows_are_agents(settings.get("schedule"))
+        if n_agents is not None and not self._free:
+            raise ValueError(
+                "`n_agents` goes with a `schedule` of rounds or weights; under any other there is one agent a task. "
+                f"Received n_agents={n_agents!r}, schedule={settings.get('schedule')!r}"
+            )
+        n_rows = None if n_agents is None else integer("n_agents", n_agents)
+        self.core = make_core(type(self), family, n_rows, settings)
         self.metadata = {**metadata(self.core), "name": family, "is_parallelizable": True}
         self.render_mode = render_mode
-        self.possible_agents = [f"task_{i}" for i in range(self.core.n_rows)]
+        kind = "agent" if self._free else "task"
+        self.possible_agents = [f"{kind}_{i}" for i in range(self.core.n_rows)]
         self.agents: list[str] = []
         self._row = {agent: i for i, agent in enumerate(self.possible_agents)}
         self.observation_spaces = dict.fromkeys(self.possible_agents, self.core.single_observation_space)
@@ -61,7 +89,7 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
 
     @property
     def tasks(self) -> TaskSet:
-        """The agents' tasks, in order."""
+        """The agents' tasks, in order; in rounds those that may come up."""
         return self.core.tasks
 
     @property
@@ -75,7 +103,7 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
 
     @property
     def states(self) -> FloatArray:
-        """Physical states, a copy of shape (n_tasks, n_state)."""
+        """Physical states, a copy of shape (n_agents, n_state)."""
         return self.core.states()
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
@@ -86,6 +114,16 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
         """Of one agent; always the same object."""
         return self.action_spaces[self._known(agent)]
 
+    def next_round(self, agents: Iterable[str] | str | None = None) -> None:
+        """Let these agents (None: all) go on to their next tasks when their next episodes begin.
+
+        Raises:
+            UnknownNameError: an agent that isn't there.
+            ValueError, ResetNeeded: see `Core.next_round`. Nothing has changed then.
+        """
+        chosen = [agents] if isinstance(agents, str) else agents
+        self.core.next_round(None if chosen is None else [self._row[self._known(agent)] for agent in chosen])
+
     def _known(self, agent: str) -> str:
         if agent not in self._row:
             raise unknown("agent", agent, self.possible_agents)
@@ -94,7 +132,7 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Begin all agents' episodes; agent ``task_i`` gets ``seed + i``.
+        """Begin all agents' episodes; agent i gets ``seed + i``.
 
         Raises:
             ValueError: options that are no dict, or states or a seed that don't fit; nothing has changed then.
@@ -107,7 +145,7 @@ class LifelongParallelEnv(NativeSpec, ParallelEnv[str, Any, Any]):
             self.core.seed(np.arange(self.core.n_rows), range(base, base + self.core.n_rows))
         rows = np.arange(self.core.n_rows)
         observations = self.core.empty_observations()
-        self.core.begin(rows, observations, rows, states)
+        self.core.begin(rows, observations, None if self._free else rows, states)
         self._renderer.began(rows)
         self.agents = self.possible_agents[:]
         if self.render_mode == "human":

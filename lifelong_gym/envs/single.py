@@ -12,6 +12,7 @@ from lifelong_gym.envs.adapter import (
     RENDER_MODES,
     NativeSpec,
     Renderer,
+    Walking,
     check_options,
     check_seed,
     make_core,
@@ -25,7 +26,7 @@ FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 NO_EPISODE = "the episode has ended or not begun: call `reset` first"
 
 
-class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
+class LifelongEnv(Walking, NativeSpec, gym.Env[Any, Any]):
     """One task at a time, the next one at every reset.
 
     Args:
@@ -39,7 +40,8 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
 
     ``reset(options={"task": i, "state": x})`` picks a task, without advancing the schedule, and a physical start
     state. Infos hold ``task_id`` (int), ``failed`` (bool) and, with ``constraints``, ``constraint_values`` (float64,
-    shape (n_constraints,)) and ``constraint_violation`` (bool).
+    shape (n_constraints,)) and ``constraint_violation`` (bool). Under ``schedule={"rounds": ...}`` they hold ``round``
+    (int) in place of ``task_id``, and the env stays in its task until `next_round`.
     """
 
     metadata = {"render_modes": RENDER_MODES, "render_fps": 50}  # noqa: RUF012 (Gymnasium's own form)
@@ -58,6 +60,7 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
         self._public = self.core.family.observations.one
         self._hide = self.core.settings.hide_task_id
         self._safety = self.core.safety
+        self._in_rounds = self.core.walk.in_rounds
         self._task = 0
         self._seeded = False
         self._running = False
@@ -139,7 +142,9 @@ class LifelongEnv(NativeSpec, gym.Env[Any, Any]):
         return self._public(results.observations[0]), float(results.rewards[0]), terminated, truncated, failed
 
     def _info(self, failed: bool) -> dict[str, Any]:
-        info = {"failed": failed} if self._hide else {"task_id": self._task, "failed": failed}
+        info: dict[str, Any] = {"failed": failed} if self._hide else {"task_id": self._task, "failed": failed}
+        if self._in_rounds:
+            info["round"] = int(self.core.walk.rounds[0])
         return info if self._safety is None else {**info, **self._safety.infos()[0]}
 
     def render(self) -> Any:

@@ -18,6 +18,7 @@ from lifelong_gym.envs.adapter import (
     RENDER_MODES,
     NativeSpec,
     Renderer,
+    Walking,
     check_options,
     check_seed,
     make_core,
@@ -43,7 +44,7 @@ except ImportError:  # Gymnasium 1.0 has the first of them only, and no name for
 VECTOR_RENDER_MODES = [*RENDER_MODES, FRAME_LISTS]
 
 
-class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
+class LifelongVectorEnv(Walking, NativeSpec, VectorEnv[Any, Any, Any]):
     """``num_envs`` rows; row i runs task ``(i + k num_envs) mod n_tasks`` in its k-th episode.
 
     Row i equals the single env that is reset with ``seed + i`` and follows the same tasks, to the bit.
@@ -60,6 +61,8 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
         **settings: see `lifelong_gym.envs.core.Settings`.
 
     ``reset(options={"task": i, "state": x, "reset_mask": mask})``: tasks and states may be arrays, one per row.
+
+    Under ``schedule={"rounds": ...}`` each row is an agent, which stays in its task until `next_round`.
     """
 
     metadata = {  # noqa: RUF012 (Gymnasium's own form)
@@ -244,9 +247,11 @@ class LifelongVectorEnv(NativeSpec, VectorEnv[Any, Any, Any]):
 
     def _infos(self, failed: BoolArray, present: BoolArray | None = None) -> dict[str, Any]:
         present = self._all if present is None else present
-        infos = {"failed": failed, "_failed": present.copy()}
+        infos: dict[str, Any] = {"failed": failed, "_failed": present.copy()}
         if self.core.safety is not None:
             infos |= self.core.safety.vector_infos(present)
+        if self.core.walk.in_rounds:
+            infos |= {"round": self.core.walk.rounds * present, "_round": present.copy()}
         if self.core.settings.hide_task_id:
             return infos
         return {"task_id": self.core.task_of_row * present, "_task_id": present.copy(), **infos}

@@ -15,7 +15,7 @@ from pettingzoo.utils.env import ParallelEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
 
-from lifelong_gym.envs.adapter import Renderer, check_options, metadata, row_infos
+from lifelong_gym.envs.adapter import Renderer, Walking, check_options, metadata, row_infos
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import KernelFamily, never
 from lifelong_gym.envs.parallel import LifelongParallelEnv
@@ -134,7 +134,7 @@ def _nothing(n_steps: int) -> None:
     """Nobody counts."""
 
 
-class CoreVecEnv(_Rows):
+class CoreVecEnv(Walking, _Rows):
     """Rows of our core, stepped natively; an episode's end begins the next one in the same step.
 
     Infos carry ``task_id``, ``failed``, with ``constraints`` what `Settings` says of them, and, at an episode's end,
@@ -182,6 +182,7 @@ class CoreVecEnv(_Rows):
             and settings.physics == "kernel"
             and settings.task_observation == "hide"
             and not settings.terminate_on_failure
+            and not self.core.walk.in_rounds
             and (self.budget is None or family.terminated is never)  # else steps aren't known before
         )
 
@@ -307,6 +308,17 @@ class CoreVecEnv(_Rows):
     @property
     def _begin(self) -> Callable[..., None]:
         return self.core.begin if self.budget is None else self.budget.begin
+
+    def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
+        """Of rows: ``"next_round"``, which only those of ``indices`` hear, and ``"set_weights"`` of all of them."""
+        rows = list(self._get_indices(indices))
+        if method_name == "next_round":
+            self.next_round(*args, **{"rows": rows, **kwargs})
+        elif method_name == "set_weights" and len(rows) == self.num_envs:
+            self.set_weights(*args, **kwargs)
+        else:
+            super().env_method(method_name, *args, indices=indices, **kwargs)
+        return [None] * len(rows)
 
     def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
         """A frame per row."""

@@ -56,6 +56,12 @@ def present_tasks(env: VecEnv) -> IntArray:
     return inner.present
 
 
+def in_rounds(env: VecEnv) -> bool:
+    """Whether rows are agents that stay in their tasks until they are told to go on."""
+    core = core_of(env)
+    return core is not None and core.walk.in_rounds
+
+
 def budget_of(env: VecEnv) -> Budget | None:
     """What limits the steps of each task; None where nothing does."""
     inner = env.unwrapped

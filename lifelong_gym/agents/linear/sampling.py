@@ -17,6 +17,7 @@ from lifelong_gym.agents.contract.environment import (
     core_of,
     fused_core,
     idle_rows,
+    in_rounds,
     n_tasks_of,
     present_tasks,
     task_of_rows,
@@ -99,7 +100,15 @@ def sample(
         first_visit: number of the first trajectory; other numbers have independent noise.
         credit: from rewards and living steps, both (n_tasks, n_trajectories, horizon), to the weight of each step
             in the statistics; tasks don't mix. None: all weights are 1.
+
+    Raises:
+        ValueError: the rows are agents in rounds.
     """
+    if in_rounds(env):
+        raise ValueError(
+            "a policy search seeds its episodes anew in every sweep, which would begin the environment's rounds anew: "
+            'it can\'t run under `schedule={"rounds": ...}`'
+        )
     core, budget, tasks, n = fused_core(env), budget_of(env), present_tasks(env), sweep_size(env, n_trajectories)
     if len(tasks) == 0:
         return nothing(policy)
