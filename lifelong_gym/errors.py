@@ -31,7 +31,7 @@ class FamilyError(LifelongGymError, TypeError):
 
 
 class CheckpointError(LifelongGymError, ValueError):
-    """A model file that is truncated, foreign or doesn't fit."""
+    """A model file, or a state, that is truncated, foreign or doesn't fit."""
 
 
 class SharingError(LifelongGymError, RuntimeError):

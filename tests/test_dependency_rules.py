@@ -37,7 +37,7 @@ ROOMS = """
     adapters    | envs.single envs.vector      | core registry viewers GROUND
     adapters    | envs.parallel envs.rollout   | core registry viewers GROUND
     adapters    | envs.adapter                 | core registry viewers GROUND
-    core        | envs.core                    | GROUND
+    core        | envs.core envs.settings      | GROUND
     registry    | registry                     | GROUND
     viewers     | envs.viewers                 | GROUND
     engines     | envs.engines                 | families GROUND
@@ -65,7 +65,7 @@ AT_MODULE_LEVEL = """
     library                                 | modules
     numba llvmlite                          | envs.backends.numba*
     torch stable_baselines3                 | agents wrappers.vec_env benchmark.evaluation benchmark.logs
-    torch stable_baselines3                 | cli.demo papers
+    torch stable_baselines3                 | cli.demo papers wrappers.bridge
     scipy                                   | agents references benchmark measures reports papers wrappers
     networkx                                | agents wrappers
     matplotlib                              | reports papers

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from lifelong_gym.agents.contract.roster import Roster
 from lifelong_gym.cli.listing import describe_environment
-from lifelong_gym.envs.core import Core, Settings
+from lifelong_gym.envs.core import Core
+from lifelong_gym.envs.settings import Settings
 from lifelong_gym.errors import FamilyError, UnknownNameError
 from lifelong_gym.tasks.distributions import Choice, Constant, Integer, RandomSign, SameAs, Uniform
 from lifelong_gym.tasks.joint import Distinct, Joint, Listed

@@ -13,7 +13,8 @@ import pytest
 
 import lifelong_gym
 from lifelong_gym.envs.backends.threads import set_num_threads
-from lifelong_gym.envs.core import Core, Settings
+from lifelong_gym.envs.core import Core
+from lifelong_gym.envs.settings import Settings
 from lifelong_gym.errors import FamilyError, UnknownNameError
 from lifelong_gym.registry import FAMILIES
 from lifelong_gym.tasks.parameter_space import ParameterSpace

@@ -17,8 +17,9 @@ from lifelong_gym import rollout
 from lifelong_gym.agents import REINFORCE
 from lifelong_gym.agents.linear import sampling as sampling_module
 from lifelong_gym.envs.control.cart_pole import CartPole
-from lifelong_gym.envs.core import Core, Settings
+from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.rollout import count_violations
+from lifelong_gym.envs.settings import Settings
 from lifelong_gym.envs.spaces import Continuous
 from lifelong_gym.envs.vector import AutoresetMode
 from lifelong_gym.numerics.scalar import Vector

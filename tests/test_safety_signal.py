@@ -15,7 +15,8 @@ from gymnasium.envs.registration import EnvSpec
 import lifelong_gym
 from lifelong_gym.envs.constraints import SafetySignal
 from lifelong_gym.envs.control.cart_pole import CartPole
-from lifelong_gym.envs.core import Core, Settings
+from lifelong_gym.envs.core import Core
+from lifelong_gym.envs.settings import Settings
 from lifelong_gym.envs.spaces import Continuous, Discrete
 from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.testing import check_parity

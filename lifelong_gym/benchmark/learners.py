@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from lifelong_gym.envs.core import TASK_OBSERVATIONS
+from lifelong_gym.envs.settings import TASK_OBSERVATIONS
 from lifelong_gym.errors import LifelongGymError, MissingExtraError, unknown
 from lifelong_gym.imports import load
 

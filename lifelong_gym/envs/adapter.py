@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, ClassVar
@@ -12,9 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.core import Core, Settings
+from lifelong_gym.envs.core import Core
+from lifelong_gym.envs.settings import Settings
 from lifelong_gym.errors import FamilyError, one_of, unexpected
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.numerics.states import Change, State, StateReader, together
 from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.tasks.task_set import TaskSet
 
@@ -62,10 +65,11 @@ class NativeSpec:
         self._spec = spec
 
 
-class Walking:
-    """An env whose rows can be told, between episodes, how to go on through their tasks."""
+class OverCore(ABC):
+    """An env over a core: how its rows go on through their tasks, and the state from which they go on."""
 
     core: Core
+    _renderer: Renderer
 
     def next_round(self, rows: Any = None) -> None:
         """Let these rows (indices; None: all) go on to another task; see `Core.next_round`."""
@@ -74,6 +78,41 @@ class Walking:
     def set_weights(self, weights: Any) -> None:
         """Draw the tasks of all rows' next episodes by these weights, one a task; see `Core.set_weights`."""
         self.core.set_weights(weights)
+
+    def state_dict(self) -> State:
+        """All that the env's future depends on, within episodes too, as `states` has it: files need no pickle for it.
+
+        What is drawn, or sampled from its spaces, isn't part of it.
+
+        Raises:
+            FamilyError: a simulator's snapshot holds something that files of arrays and JSON don't.
+        """
+        return {"core": self.core.state_dict(), **self._own_state()}
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go on where a `state_dict` was taken, on whichever backend, to the bit.
+
+        Raises:
+            CheckpointError: it is of another family, other tasks or settings or another number of rows, or a part is
+                missing or doesn't fit; nothing has changed then.
+        """
+        reader = StateReader(state, "state", ["core", *self._own_state()])
+        self.core.read(reader["core"], reader.name("core"))
+        together([self._loading(reader), self.core.loading(reader["core"], reader.name("core"))])()
+        self._renderer.began(np.arange(self.core.n_rows))
+
+    @abstractmethod
+    def _own_state(self) -> State:
+        """What belongs to the state besides the core's."""
+
+    @abstractmethod
+    def _loading(self, state: StateReader) -> Change:
+        """Check it; the function that takes it up."""
+
+
+def generator_state(rng: np.random.Generator | None) -> Any:
+    """What `generator` makes the same one of."""
+    return None if rng is None else rng.bit_generator.state
 
 
 def check_seed(seed: Any) -> None:

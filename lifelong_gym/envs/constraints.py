@@ -11,6 +11,7 @@ import numpy.typing as npt
 from lifelong_gym.envs.family import Family
 from lifelong_gym.errors import as_float, unknown
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.numerics.states import Change, State, StateReader
 
 
 def channels(family: Family) -> dict[str, int]:
@@ -108,6 +109,31 @@ class SafetySignal:
         values: FloatArray = np.abs(x) - self._limits
         values[np.isnan(values)] = np.inf
         return values
+
+    def state_dict(self) -> State:
+        """What was seen last, and the counts."""
+        return {
+            "last_actions": self._last.copy(),
+            "values": self._values.copy(),
+            "violated": self.violated.copy(),
+            "n_steps": self.n_steps.copy(),
+            "n_violations": self.n_violations.copy(),
+        }
+
+    def loading(self, state: Any, name: str) -> Change:
+        """Check a `state_dict`; the function that takes it up.
+
+        Raises:
+            CheckpointError: it doesn't fit.
+        """
+        own = self.state_dict()
+        reader = StateReader(state, name, own)
+        given = [reader.array(part, array.dtype, *array.shape) for part, array in own.items()]
+
+        def change() -> None:
+            self._last, self._values, self.violated, self.n_steps, self.n_violations = given
+
+        return change
 
     def infos(self) -> list[dict[str, Any]]:
         """What a row's info holds besides, row by row."""

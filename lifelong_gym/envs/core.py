@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,73 +16,11 @@ from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.backends.visits import Visits
 from lifelong_gym.envs.constraints import SafetySignal
 from lifelong_gym.envs.family import Family, reward_name
-from lifelong_gym.errors import FamilyError, flag, floats, integer, one_of, unknown
+from lifelong_gym.envs.settings import TASK_OBSERVATIONS, Settings
+from lifelong_gym.errors import INT64, FamilyError, floats, integer, one_of, unknown
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
-from lifelong_gym.tasks.parameters import Value
-from lifelong_gym.tasks.schedule import ScheduleSpec, in_rounds
-from lifelong_gym.tasks.task_set import TaskSet
+from lifelong_gym.numerics.states import Change, State, StateReader, together
 from lifelong_gym.tasks.walk import Walk
-
-TASK_OBSERVATIONS = ("hide", "append", "one_hot")
-DEFAULT_N_TASKS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The arguments that all interfaces share.
-
-    Attributes:
-        tasks: a `TaskSet`, its JSON form, or dicts of parameters (what is left out is nominal); None: drawn.
-        n_tasks: number of tasks to draw; default 10.
-        task_seed: seed of that draw.
-        preset: what to draw from; default ``"default"``.
-        schedule: see `Schedule`.
-        task_observation: ``"hide"``, ``"append"`` (parameters scaled to [0, 1], names one-hot) or ``"one_hot"``.
-        hide_task_id: leave ``task_id`` out of the infos. None: only where rows are agents, under ``{"rounds": ...}``.
-        reward: name of the family's reward; default: the preset's, or else the family's first.
-        physics: ``"kernel"``, the family's own way, or one of its simulators.
-        terminate_on_failure: end the episode at a failure rather than freeze it at a constant cost.
-        horizon: steps after which an episode is truncated; default: the family's.
-        backend: ``"numba"``, ``"numpy"`` or ``"python"``; the results are the same to the bit. Where the environment
-            variable ``NUMBA_DISABLE_JIT`` turns numba's compiler off, ``"numba"`` steps in Python.
-        constraints: largest magnitude by name of a state's or action's channel, or ``<action>_change`` for a change
-            of action from step to step, such as ``{"angle": 0.2, "force": 1.5}``. Infos then hold
-            ``constraint_values``, ``|x| - limit`` of each in this order, float64, and ``constraint_violation``, whether
-            one is positive; `Core.safety` counts. None: nothing is evaluated.
-
-    Raises:
-        ValueError: a flag that isn't one, or a seed that isn't an integer from 0 on.
-    """
-
-    tasks: TaskSet | Mapping[str, Any] | Iterable[Mapping[str, Value]] | None = None
-    n_tasks: int | None = None
-    task_seed: int = 0
-    preset: str | None = None
-    schedule: ScheduleSpec = None
-    task_observation: str = "hide"
-    hide_task_id: bool | None = None
-    reward: str | None = None
-    physics: str = "kernel"
-    terminate_on_failure: bool = False
-    horizon: int | None = None
-    backend: str = "numba"
-    constraints: Mapping[str, float] | None = None
-
-    def __post_init__(self) -> None:
-        if self.hide_task_id is None:
-            object.__setattr__(self, "hide_task_id", in_rounds(self.schedule))
-        for name in ("hide_task_id", "terminate_on_failure"):
-            object.__setattr__(self, name, flag(name, getattr(self, name)))
-        integer("task_seed", self.task_seed, 0, most=None)
-
-    def task_set(self, family: Family) -> TaskSet:
-        """The tasks these settings name."""
-        if self.tasks is None:
-            n_tasks = DEFAULT_N_TASKS if self.n_tasks is None else self.n_tasks
-            return family.parameters.sample(n_tasks, self.task_seed, "default" if self.preset is None else self.preset)
-        if self.n_tasks is not None or self.preset is not None:
-            raise ValueError("`tasks` can't be combined with `n_tasks` or `preset`: they say how to draw tasks")
-        return TaskSet.of(family.parameters, self.tasks)
 
 
 def _as_array(value: Any) -> npt.NDArray[Any]:
@@ -141,6 +79,8 @@ class Core:
         self._visits = Visits(n_rows, len(self.tasks))
         self.begun = False
         self.task_of_row = np.zeros(n_rows, np.int64)
+        self._visit = np.zeros(n_rows, np.int64)  # the number and key of each row's episode
+        self._keys = np.zeros((n_rows, 2), np.uint64)
         self._everybody = np.arange(n_rows)
 
     def _safety_signal(self, constraints: Mapping[str, float] | None) -> SafetySignal | None:
@@ -274,15 +214,17 @@ class Core:
         if tasks is None:
             tasks = self.scheduled(rows)
         visits = self._visits.add(rows, tasks) if visits is None else visits
-        self.task_of_row[rows] = tasks
+        self.task_of_row[rows], self._visit[rows], self._keys[rows] = tasks, visits, self.walk.keys[rows]
         self.clock.steps[rows] = 0
-        self._rows.restart(
-            Episodes(rows, tasks, self.tasks.uids[tasks], visits, self.walk.keys[rows], states), observations
-        )
+        self._rows.restart(self._episodes(rows, states), observations)
         self._add_features(rows, observations)
         if self.safety is not None:
             self.safety.begin(rows, self._rows.states()[rows])
         self.begun = True
+
+    def _episodes(self, rows: IntArray, states: FloatArray | None = None) -> Episodes:
+        tasks = self.task_of_row[rows]
+        return Episodes(rows, tasks, self.tasks.uids[tasks], self._visit[rows], self._keys[rows], states)
 
     def step(self, actions: FloatArray, active: BoolArray) -> tuple[Results, int]:
         """Advance the active rows; an episode's end begins nothing.
@@ -349,6 +291,78 @@ class Core:
         """Write the rows' observations, in place as in `begin`."""
         self._rows.observe(rows, observations)
         self._add_features(rows, observations)
+
+    def state_dict(self) -> State:
+        """All that the rows' future depends on, within episodes too; see `states`.
+
+        Raises:
+            FamilyError: a simulator's snapshot holds something that files of arrays and JSON don't.
+        """
+        return {
+            "made_of": self._made_of(),
+            "walk": self.walk.state_dict(),
+            "visits": self._visits.state_dict(),
+            "safety": None if self.safety is None else self.safety.state_dict(),
+            "steps": self.clock.steps.copy(),
+            "tasks": self.task_of_row.copy(),
+            "visit": self._visit.copy(),
+            "keys": self._keys.copy(),
+            "rows": self._rows.state_dict() if self.begun else None,
+        }
+
+    def _made_of(self) -> dict[str, Any]:
+        constraints = self.settings.constraints
+        return {
+            "family": type(self.family).__name__,
+            "arguments": dict(self.family.argument_values),
+            "tasks": self.tasks.hash,
+            "n_rows": self.n_rows,
+            "physics": self.settings.physics,
+            "reward": self.reward,
+            "horizon": self.horizon,
+            "terminate_on_failure": self.terminate_on_failure,
+            "constraints": None if constraints is None else dict(constraints),
+        }
+
+    def read(self, state: Any, name: str = "state") -> StateReader:
+        """A reader of a `state_dict`; raises `CheckpointError` unless it is of such rows and has all its parts."""
+        parts = "made_of", "walk", "visits", "safety", "steps", "tasks", "visit", "keys", "rows"
+        reader = StateReader(state, name, parts)
+        reader.same("made_of", self._made_of())
+        return reader
+
+    def loading(self, state: Any, name: str = "state") -> Change:
+        """Check a `state_dict`, of any backend; the function that takes it up.
+
+        Raises:
+            CheckpointError: it is of another family, other tasks or settings or another number of rows, or a part is
+                missing or doesn't fit.
+        """
+        reader, n = self.read(state, name), self.n_rows
+        changes = [
+            part.loading(reader[at], reader.name(at)) for at, part in (("walk", self.walk), ("visits", self._visits))
+        ]
+        if reader.optional("safety", self.safety is not None):
+            assert self.safety is not None
+            changes.append(self.safety.loading(reader["safety"], reader.name("safety")))
+        steps = reader.numbers("steps", 0, self.horizon, n)
+        tasks = reader.numbers("tasks", 0, len(self.tasks) - 1, n)
+        visit = reader.numbers("visit", 0, INT64, n)
+        keys = reader.array("keys", np.uint64, n, 2)
+        begun = reader["rows"] is not None
+        if begun:
+            episodes = Episodes(self._everybody, tasks, self.tasks.uids[tasks], visit, keys)
+            changes.append(self._rows.loading(reader["rows"], reader.name("rows"), episodes, self.empty_observations()))
+
+        def change() -> None:
+            self.begun = begun
+            self.clock.steps[:], self.task_of_row[:], self._visit, self._keys = steps, tasks, visit, keys
+
+        return together([*changes, change])
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go on where a `state_dict` was taken, to the bit; see `loading`, whose errors come before any change."""
+        self.loading(state)()
 
     def close(self) -> None:
         """Release what simulators hold."""

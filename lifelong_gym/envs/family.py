@@ -243,7 +243,10 @@ class Simulation(Protocol):
         ...
 
     def snapshot(self) -> Any:
-        """What tells this simulation from a new one of its task, within an episode too; picklable."""
+        """What tells this simulation from a new one of its task, within an episode too.
+
+        Arrays, numbers, texts, flags and None, and dicts, lists and tuples of these: files hold them without pickle.
+        """
         ...
 
     def restore(self, snapshot: Any) -> None:

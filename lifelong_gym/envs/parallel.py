@@ -15,23 +15,25 @@ from pettingzoo.utils.env import AECEnv, ParallelEnv
 
 from lifelong_gym.envs.adapter import (
     NativeSpec,
+    OverCore,
     Renderer,
-    Walking,
     check_options,
     check_seed,
+    generator_state,
     make_core,
     metadata,
     row_infos,
 )
-from lifelong_gym.errors import integer, unknown
+from lifelong_gym.errors import CheckpointError, integer, unknown
 from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.numerics.states import Change, State, StateReader, generator
 from lifelong_gym.tasks.schedule import rows_are_agents
 from lifelong_gym.tasks.task_set import TaskSet
 
 Dicts = tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]
 
 
-class LifelongParallelEnv(Walking, NativeSpec, ParallelEnv[str, Any, Any]):
+class LifelongParallelEnv(OverCore, NativeSpec, ParallelEnv[str, Any, Any]):
     """Agents ``task_0``, ``task_1``, ... live each in its own task and end at different times.
 
     Agent ``task_i`` equals the single env reset with ``seed=seed + i, options={"task": i}``, to the bit.
@@ -46,7 +48,7 @@ class LifelongParallelEnv(Walking, NativeSpec, ParallelEnv[str, Any, Any]):
             horizon.
         n_agents: how many, where agents aren't tasks; default: as many as tasks.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
-        **settings: see `lifelong_gym.envs.core.Settings`.
+        **settings: see `lifelong_gym.envs.settings.Settings`.
 
     ``reset(options={"state": x})``: one physical start state for all, or a dict from agent to state. Unknown
     options are ignored.
@@ -210,6 +212,19 @@ class LifelongParallelEnv(Walking, NativeSpec, ParallelEnv[str, Any, Any]):
 
     def _public(self, observation: Any) -> Any:
         return self._one(observation).copy()
+
+    def _own_state(self) -> State:
+        return {"agents": list(self.agents), "np_random": generator_state(self._np_random)}
+
+    def _loading(self, state: StateReader) -> Change:
+        agents, np_random = state["agents"], generator(state["np_random"], state.name("np_random"))
+        if not isinstance(agents, list) or [name for name in self.possible_agents if name in agents] != agents:
+            raise CheckpointError(f"`{state.name('agents')}` must be some of `possible_agents`. Received {agents!r}")
+
+        def change() -> None:
+            self.agents, self._np_random = list(agents), np_random
+
+        return change
 
     def render(self) -> Any:
         """One picture in which the agents are tiled (rgb_array: uint8), or None."""

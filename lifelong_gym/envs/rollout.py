@@ -12,8 +12,9 @@ import numpy.typing as npt
 from lifelong_gym.envs.arguments import argument_values
 from lifelong_gym.envs.backends.making import numba_compiles
 from lifelong_gym.envs.backends.rollout_plan import RolloutPlan
-from lifelong_gym.envs.core import DEFAULT_N_TASKS, Core
+from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import Family, kernel_of, reward_name
+from lifelong_gym.envs.settings import DEFAULT_N_TASKS
 from lifelong_gym.errors import as_float, floats, integer, one_of
 from lifelong_gym.imports import load
 from lifelong_gym.numerics import philox

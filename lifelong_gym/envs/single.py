@@ -11,13 +11,15 @@ from gymnasium.error import ResetNeeded
 from lifelong_gym.envs.adapter import (
     RENDER_MODES,
     NativeSpec,
+    OverCore,
     Renderer,
-    Walking,
     check_options,
     check_seed,
+    generator_state,
     make_core,
     metadata,
 )
+from lifelong_gym.numerics.states import Change, State, StateReader, generator
 from lifelong_gym.tasks.task_set import TaskSet
 
 ROW = np.zeros(1, np.int64)
@@ -26,13 +28,13 @@ FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 NO_EPISODE = "the episode has ended or not begun: call `reset` first"
 
 
-class LifelongEnv(Walking, NativeSpec, gym.Env[Any, Any]):
+class LifelongEnv(OverCore, NativeSpec, gym.Env[Any, Any]):
     """One task at a time, the next one at every reset.
 
     Args:
         family: id of the task family.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
-        **settings: see `lifelong_gym.envs.core.Settings`.
+        **settings: see `lifelong_gym.envs.settings.Settings`.
 
     ``horizon=n`` sets the length of episodes, and ``spec.max_episode_steps`` says it. ``gym.make`` keeps its argument
     ``max_episode_steps=n`` for a `TimeLimit` of its own, which can only shorten them: more than the horizon has no
@@ -146,6 +148,24 @@ class LifelongEnv(Walking, NativeSpec, gym.Env[Any, Any]):
         if self._in_rounds:
             info["round"] = int(self.core.walk.rounds[0])
         return info if self._safety is None else {**info, **self._safety.infos()[0]}
+
+    def _own_state(self) -> State:
+        state = {"seeded": self._seeded, "running": self._running, "seed": self._np_random_seed}
+        return {**state, "np_random": generator_state(self._np_random)}
+
+    def _loading(self, state: StateReader) -> Change:
+        seeded, running, seed = state.flag("seeded"), state.flag("running"), state.integer("seed")
+        np_random = generator(state["np_random"], state.name("np_random"))
+
+        def change() -> None:
+            self._seeded, self._running, self._np_random_seed, self._np_random = seeded, running, seed, np_random
+
+        return change
+
+    def load_state_dict(self, state: Any) -> None:
+        """See `OverCore.load_state_dict`."""
+        super().load_state_dict(state)
+        self._task = int(self.core.task_of_row[0])
 
     def render(self) -> Any:
         """A frame (rgb_array: uint8, shape (height, width, 3)), or None."""

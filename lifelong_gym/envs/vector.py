@@ -17,16 +17,18 @@ from lifelong_gym.envs.adapter import (
     FRAME_LISTS,
     RENDER_MODES,
     NativeSpec,
+    OverCore,
     Renderer,
-    Walking,
     check_options,
     check_seed,
+    generator_state,
     make_core,
     metadata,
 )
 from lifelong_gym.envs.backends.rows import Results
 from lifelong_gym.errors import integer
 from lifelong_gym.numerics.arrays import BoolArray, IntArray
+from lifelong_gym.numerics.states import Change, State, StateReader, generator
 from lifelong_gym.tasks.task_set import TaskSet
 
 try:
@@ -44,7 +46,7 @@ except ImportError:  # Gymnasium 1.0 has the first of them only, and no name for
 VECTOR_RENDER_MODES = [*RENDER_MODES, FRAME_LISTS]
 
 
-class LifelongVectorEnv(Walking, NativeSpec, VectorEnv[Any, Any, Any]):
+class LifelongVectorEnv(OverCore, NativeSpec, VectorEnv[Any, Any, Any]):
     """``num_envs`` rows; row i runs task ``(i + k num_envs) mod n_tasks`` in its k-th episode.
 
     Row i equals the single env that is reset with ``seed + i`` and follows the same tasks, to the bit.
@@ -58,7 +60,7 @@ class LifelongVectorEnv(Walking, NativeSpec, VectorEnv[Any, Any, Any]):
             observation in ``infos["final_obs"]`` and its info in ``infos["final_info"]``.
         render_mode: None, ``"rgb_array"``, ``"human"``, or ``"rgb_array_list"``: `render` then gives, per row, the
             frames of its episode since the last call.
-        **settings: see `lifelong_gym.envs.core.Settings`.
+        **settings: see `lifelong_gym.envs.settings.Settings`.
 
     ``reset(options={"task": i, "state": x, "reset_mask": mask})``: tasks and states may be arrays, one per row.
 
@@ -255,6 +257,22 @@ class LifelongVectorEnv(Walking, NativeSpec, VectorEnv[Any, Any, Any]):
         if self.core.settings.hide_task_id:
             return infos
         return {"task_id": self.core.task_of_row * present, "_task_id": present.copy(), **infos}
+
+    def _own_state(self) -> State:
+        state = {"seeded": self._seeded, "active": self._active.copy(), "seed": self._np_random_seed}
+        mode = {"autoreset_mode": self.autoreset_mode.value}
+        return {**state, **mode, "np_random": generator_state(self._np_random)}
+
+    def _loading(self, state: StateReader) -> Change:
+        state.same("autoreset_mode", self.autoreset_mode.value)
+        seeded, active = state.flag("seeded"), state.array("active", np.bool_, self.num_envs)
+        seed, np_random = state.integer("seed"), generator(state["np_random"], state.name("np_random"))
+
+        def change() -> None:
+            self._seeded, self._active, self._n_ended = seeded, active, int(np.count_nonzero(~active))
+            self._np_random_seed, self._np_random = seed, np_random
+
+        return change
 
     def render(self) -> Any:
         """A frame per row (rgb_array), a list of them (rgb_array_list), or one window with all rows (human)."""

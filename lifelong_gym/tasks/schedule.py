@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lifelong_gym.errors import floats, integer, one_of, unknown
 from lifelong_gym.numerics import numpy_math, philox
@@ -63,7 +62,8 @@ class Schedule:
         self._n_rows = n_rows
         self._block = 1
         self._list: IntArray | None = None
-        self._weights: FloatArray | None = None
+        self._weights: FloatArray | None = None  # as they are given, and as probabilities
+        self._probabilities = np.empty(0)
         self._kind = "rows"
         self.in_rounds = in_rounds(spec)
         if isinstance(spec, str):
@@ -83,19 +83,26 @@ class Schedule:
             self._kind, self._block = "sequential", integer("blocked", spec["blocked"])
         elif set(spec) == {"weights"}:
             self._kind, self._weights = "weights", task_weights(spec["weights"], self._n_tasks)
+            scaled = self._weights / self._weights.max()  # their sum may be beyond what a float holds
+            self._probabilities = scaled / scaled.sum()
         else:
             raise ValueError(f"`schedule` must be {', '.join(FORMS[:-1])} or {FORMS[-1]}. Received {spec}")
 
     @property
     def weights(self) -> FloatArray | None:
-        """Probabilities of the tasks, shape (n_tasks,), where they are drawn by weights; else None."""
+        """Weights of the tasks as they were given, shape (n_tasks,), where they are drawn by them; else None."""
         return self._weights
+
+    @property
+    def among(self) -> IntArray:
+        """The tasks that rows take turns in where no schedule is given."""
+        return self._among
 
     @property
     def present(self) -> IntArray:
         """The tasks that come up, in increasing order."""
         if self._weights is not None:
-            return np.flatnonzero(self._weights)
+            return np.flatnonzero(self._probabilities)
         return np.unique(self._among if self._list is None else self._list)
 
     def task(self, rows: IntArray, positions: IntArray, keys: Keys) -> IntArray:
@@ -115,8 +122,8 @@ class Schedule:
     def _drawn(self, u: FloatArray) -> IntArray:
         if self._weights is None:
             return np.floor(u * self._n_tasks).astype(np.int64)
-        below = np.cumsum(self._weights)
-        below[np.flatnonzero(self._weights)[-1] :] = 1.0  # whatever rounding says
+        below = np.cumsum(self._probabilities)
+        below[np.flatnonzero(self._probabilities)[-1] :] = 1.0  # whatever rounding says
         return np.searchsorted(below, u, side="right").astype(np.int64)
 
     def _permuted(self, positions: IntArray, keys: Keys) -> IntArray:
@@ -134,7 +141,7 @@ class Schedule:
 
 
 def task_weights(weights: Any, n_tasks: int) -> FloatArray:
-    """Weights as probabilities, shape (n_tasks,).
+    """Weights of tasks, shape (n_tasks,).
 
     Raises:
         ValueError: not one a task, one that is negative or not finite, or all are 0.
@@ -148,8 +155,7 @@ def task_weights(weights: Any, n_tasks: int) -> FloatArray:
             f"`weights` must be {n_tasks} finite numbers of at least 0, one a task, not all of them 0. "
             f"Received {weights!r}"
         )
-    scaled: npt.NDArray[np.float64] = given / given.max()  # their sum may be beyond what a float holds
-    return scaled / scaled.sum()
+    return given.copy()
 
 
 def _task_list(name: str, spec: Sequence[int] | IntArray, n_tasks: int) -> IntArray:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from lifelong_gym.errors import INT64, CheckpointError
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import IntArray
+from lifelong_gym.numerics.states import Change, State, StateReader
 from lifelong_gym.tasks.schedule import Schedule, ScheduleSpec, task_weights
 
 
@@ -104,3 +106,56 @@ class Walk:
                 f"Received schedule={self._spec!r}"
             )
         self._schedule = Schedule(None, self._n_tasks, self._n_rows, among=tasks)
+
+    def state_dict(self) -> State:
+        """How far the rows are, and what was changed of the schedule; see `states`."""
+        weights = self._schedule.weights
+        return {
+            "schedule": _told(self._spec),
+            "keys": self.keys.copy(),
+            "positions": self._positions.copy(),
+            "rounds": self._rounds.copy(),
+            "weights": None if weights is None else weights.copy(),
+            "among": None if self._spec is not None else self._schedule.among.copy(),
+        }
+
+    def loading(self, state: Any, name: str) -> Change:
+        """Check a `state_dict`; the function that takes it up.
+
+        Raises:
+            CheckpointError: it doesn't fit.
+        """
+        own = self.state_dict()
+        reader = StateReader(state, name, own)
+        reader.same("schedule", own["schedule"])
+        keys = reader.array("keys", np.uint64, self._n_rows, 2)
+        positions = reader.numbers("positions", -1, INT64, self._n_rows)
+        rounds = reader.numbers("rounds", 0, INT64, self._n_rows)
+        schedule = self._changed(reader)
+
+        def change() -> None:
+            self._schedule = schedule
+            self.keys, self._positions, self._rounds = keys, positions, rounds
+
+        return change
+
+    def _changed(self, reader: StateReader) -> Schedule:
+        """The schedule as it had been changed."""
+        weighted, given, among = self._schedule.weights is not None, self._spec, None
+        if reader.optional("weights", weighted):
+            given = {"weights": reader.array("weights", np.float64, self._n_tasks)}
+        if reader.optional("among", self._spec is None):
+            among = reader.array("among", np.int64, None)
+        try:
+            return Schedule(given, self._n_tasks, self._n_rows, among)
+        except ValueError as error:
+            raise CheckpointError(f"`{reader.name('weights' if weighted else 'among')}`: {error}") from error
+
+
+def _told(spec: ScheduleSpec) -> Any:
+    """A schedule in JSON's types."""
+    if spec is None:
+        return None
+    if isinstance(spec, Mapping):
+        return {name: np.asarray(value).tolist() for name, value in spec.items()}
+    return np.asarray(spec).tolist()

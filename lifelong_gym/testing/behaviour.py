@@ -81,20 +81,24 @@ def _visits(env: Any, kind: Family, n_episodes: int = 6) -> Visits:
 
 
 def check_snapshots(id: str, kind: Family, settings: dict[str, Any]) -> None:
-    """A copy of an env within an episode, as a killed run has it, goes on exactly as the env itself does."""
+    """A copy of an env within an episode, pickled or from its state, goes on exactly as the env itself does."""
     settings = {**with_tasks(kind, {**QUICK, **settings}, 2), "horizon": SHORT}
     env: Any = gym.make_vec(id, num_envs=2, autoreset_mode="SameStep", **settings)
     actions = draw_actions(kind, (2, 2 * SHORT))
     env.reset(seed=SEED)
     for step in range(SHORT // 2):
         env.step(actions[:, step])
-    copy = pickle.loads(pickle.dumps(env.unwrapped))
+    loaded: Any = gym.make_vec(id, num_envs=2, autoreset_mode="SameStep", **settings)
+    loaded.unwrapped.load_state_dict(env.unwrapped.state_dict())
+    copies = {"copy": pickle.loads(pickle.dumps(env.unwrapped)), "state": loaded}
     for step in range(SHORT // 2, 2 * SHORT):
-        expected, found = (each.step(actions[:, step])[:4] for each in (env, copy))
-        if not all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True)):
-            raise AssertionError(f"{id}: a copy made within an episode goes on in another way (step {step})")
-    env.close()
-    copy.close()
+        expected = env.step(actions[:, step])[:4]
+        for way, copy in copies.items():
+            found = copy.step(actions[:, step])[:4]
+            if not all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True)):
+                raise AssertionError(f"{id}: a {way} made within an episode goes on in another way (step {step})")
+    for each in (env, *copies.values()):
+        each.close()
 
 
 def check_boundaries(id: str, kind: Family, settings: dict[str, Any]) -> None:

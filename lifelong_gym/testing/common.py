@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.core import Settings
 from lifelong_gym.envs.family import Family
+from lifelong_gym.envs.settings import Settings
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.tasks.task_set import TaskSet

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.backends.rows import Results
 from lifelong_gym.envs.core import Core
+from lifelong_gym.errors import INT64, CheckpointError
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.numerics.states import Change, State, StateReader, plain
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,37 @@ class Budget:
     def has_begun(self) -> bool:
         """Whether steps of the present stage have been taken."""
         return not self.is_over and int(self.left.sum()) < self.stages[self.stage].total_timesteps
+
+    def state_dict(self) -> State:
+        """What has been taken of which stages, and who is in the middle of an episode."""
+        return {
+            "stages": plain([asdict(stage) for stage in self.stages]),
+            "stage": self.stage,
+            "left": self.left.copy(),
+            "taken": self.taken.copy(),
+            "running": self.running.copy(),
+        }
+
+    def loading(self, state: Any, name: str) -> Change:
+        """Check a `state_dict`; the function that takes it up. Which tasks are admitted, the core's own state says.
+
+        Raises:
+            CheckpointError: it is of other stages, or doesn't fit.
+        """
+        own = self.state_dict()
+        reader = StateReader(state, name, own)
+        reader.same("stages", own["stages"])
+        stage = reader.integer("stage")
+        if stage is None or not 0 <= stage <= len(self.stages):
+            raise CheckpointError(f"`{reader.name('stage')}` must be from 0 to {len(self.stages)}. Received {stage}")
+        left = reader.numbers("left", 0, INT64, len(self.left))
+        taken = reader.numbers("taken", 0, INT64, len(self.taken))
+        running = reader.array("running", np.bool_, len(self.running))
+
+        def change() -> None:
+            self.stage, self.left, self.taken, self.running = stage, left, taken, running
+
+        return change
 
     def check_tasks(self, tasks: IntArray | None) -> None:
         """Raise `ValueError` unless these tasks may come up now; None: whatever the schedule says."""

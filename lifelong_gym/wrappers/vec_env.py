@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from pettingzoo.utils.env import ParallelEnv
-from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
 
-from lifelong_gym.envs.adapter import Renderer, Walking, check_options, metadata, row_infos
+from lifelong_gym.envs.adapter import OverCore, Renderer, metadata, row_infos
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import KernelFamily, never
 from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.envs.vector import LifelongVectorEnv
-from lifelong_gym.errors import integer
+from lifelong_gym.errors import CheckpointError, integer
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.numerics.states import Change, State, StateReader, plain, together
 from lifelong_gym.tasks.task_set import TaskSet
+from lifelong_gym.wrappers.bridge import Bridge, Indices
 
 if TYPE_CHECKING:
     from lifelong_gym.wrappers.budget import Budget
-    from lifelong_gym.wrappers.channel import Channel
-    from lifelong_gym.wrappers.parameter_sharing import ParameterSharing
-
-Indices = None | int | Iterable[int]
 
 
 def as_vec_env(env: str | ParallelEnv[Any, Any, Any] | LifelongVectorEnv | VecEnv, **settings: Any) -> VecEnv:
@@ -59,7 +54,7 @@ def as_vec_env(env: str | ParallelEnv[Any, Any, Any] | LifelongVectorEnv | VecEn
 
     if isinstance(env, ParameterSharing):
         inner = as_vec_env(env.env)
-        assert isinstance(inner, _Rows)
+        assert isinstance(inner, Bridge)
         inner.sharing = env
         return inner
     if isinstance(env, ParallelEnv):
@@ -67,74 +62,11 @@ def as_vec_env(env: str | ParallelEnv[Any, Any, Any] | LifelongVectorEnv | VecEn
     raise TypeError(f"`env` must be an id, a ParallelEnv, a vector env of ours or a VecEnv. Received {type(env)}")
 
 
-class _Rows(VecEnv):
-    """What both bridges share: episode statistics, attributes of rows, seeds, the way to share parameters."""
-
-    sharing: ParameterSharing | None = None
-
-    @property
-    def channel(self) -> Channel | None:
-        """Through which agents exchange parameters; None where they don't."""
-        return None if self.sharing is None else self.sharing.channel
-
-    def __init__(self, num_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
-        super().__init__(num_envs, observation_space, action_space)
-        self._actions: Any = None
-        self._returns = np.zeros(num_envs)
-        self._lengths = np.zeros(num_envs, np.int64)
-        self._began = time.monotonic()
-
-    def step_async(self, actions: npt.NDArray[Any]) -> None:
-        """Remember the actions, shape (num_envs, ...)."""
-        self._actions = actions
-
-    def _count(self, rewards: npt.NDArray[Any], active: Any = True) -> None:
-        self._returns += rewards
-        self._lengths += active
-
-    def _episode(self, row: int) -> dict[str, float]:
-        """SB3's statistics of the episode that ended in this row."""
-        seconds = round(time.monotonic() - self._began, 6)
-        episode = {"r": float(self._returns[row]), "l": int(self._lengths[row]), "t": seconds}
-        self._returns[row], self._lengths[row] = 0.0, 0
-        return episode
-
-    def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
-        """Options for the next reset: those of all rows, or a list with each row's.
-
-        Raises:
-            ValueError: no dict, nor one a row; nothing has changed then.
-        """
-        each = options if isinstance(options, list) else [options] * self.num_envs
-        if len(each) != self.num_envs:
-            raise ValueError(f"`options` must be a dict, or {self.num_envs} of them. Received {len(each)}")
-        super().set_options([dict(check_options(one)) for one in each])
-
-    def env_is_wrapped(self, wrapper_class: type[Any], indices: Indices = None) -> list[bool]:
-        """True for Monitor, whose statistics these rows carry."""
-        return [issubclass(wrapper_class, Monitor)] * len(list(self._get_indices(indices)))
-
-    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """The attribute once per row: the row's own, as of an env that is one of many, or what all rows share."""
-        return [self._attribute(attr_name, row) for row in self._get_indices(indices)]
-
-    def _attribute(self, name: str, row: int) -> Any:
-        return getattr(self, name)
-
-    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Rows have no attributes of their own to set."""
-        raise AttributeError(f"rows have no attribute {attr_name!r} of their own; make the env with other settings")
-
-    def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
-        """Rows have no methods of their own to call."""
-        raise AttributeError(f"rows have no method {method_name!r} of their own; call the VecEnv instead")
-
-
 def _nothing(n_steps: int) -> None:
     """Nobody counts."""
 
 
-class CoreVecEnv(Walking, _Rows):
+class CoreVecEnv(OverCore, Bridge):
     """Rows of our core, stepped natively; an episode's end begins the next one in the same step.
 
     Infos carry ``task_id``, ``failed``, with ``constraints`` what `Settings` says of them, and, at an episode's end,
@@ -320,6 +252,35 @@ class CoreVecEnv(Walking, _Rows):
             super().env_method(method_name, *args, indices=indices, **kwargs)
         return [None] * len(rows)
 
+    def _own_state(self) -> State:
+        return {
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
+            "seeded": np.full(self.num_envs, self._seeded),
+            "seeds": plain(self._seeds),
+            "options": plain([{key: of[key] for key in ("task", "state") if key in of} for of in self._options]),
+            "reset_infos": _columns(self.reset_infos),
+            "budget": None if self.budget is None else self.budget.state_dict(),
+        }
+
+    def _loading(self, state: StateReader) -> Change:
+        n = self.num_envs
+        returns, lengths = state.array("returns", np.float64, n), state.array("lengths", np.int64, n)
+        seeded, infos = state.array("seeded", np.bool_, n), _rows(state, "reset_infos", n)
+        seeds, options = (plain(state[part]) for part in ("seeds", "options"))
+        for part, given in (("seeds", seeds), ("options", options)):
+            if not isinstance(given, list) or len(given) != n:
+                raise CheckpointError(f"`{state.name(part)}` must be a list of {n}. Received {given!r}")
+
+        def change() -> None:
+            self._returns, self._lengths, self._seeded = returns, lengths, bool(seeded.all())
+            self._seeds, self._options, self.reset_infos = seeds, options, infos
+
+        if not state.optional("budget", self.budget is not None):
+            return change
+        assert self.budget is not None
+        return together([self.budget.loading(state["budget"], state.name("budget")), change])
+
     def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
         """A frame per row."""
         return [self._renderer.show([row]) for row in range(self.num_envs)]
@@ -330,7 +291,21 @@ class CoreVecEnv(Walking, _Rows):
         self.core.close()
 
 
-class ParallelVecEnv(_Rows):
+def _columns(infos: Sequence[dict[str, Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Infos of all rows, a key an array."""
+    return {key: np.array([info[key] for info in infos]) for key in infos[0]}
+
+
+def _rows(state: StateReader, part: str, n: int) -> list[dict[str, Any]]:
+    """The inverse of `_columns`."""
+    columns = state[part]
+    if not isinstance(columns, dict) or not all(isinstance(a, np.ndarray) and len(a) == n for a in columns.values()):
+        raise CheckpointError(f"`{state.name(part)}` must be a dict of arrays of length {n}. Received {columns!r}")
+    each = {key: array.tolist() if array.ndim == 1 else list(array.copy()) for key, array in columns.items()}
+    return [{key: values[row] for key, values in each.items()} for row in range(n)]
+
+
+class ParallelVecEnv(Bridge):
     """A foreign ParallelEnv whose agents have equal spaces and all end in the same step."""
 
     def __init__(self, env: ParallelEnv[Any, Any, Any]) -> None:

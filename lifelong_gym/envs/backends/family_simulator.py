@@ -29,7 +29,7 @@ class FamilySimulator:
         self._simulation: Any = simulation
         self._seen = seen
         self._rng = np.random.default_rng(0)
-        self._observation: Array = np.empty(0)
+        self._observation: Array = np.empty(family.observations.size, family.observations.dtype)
 
     @property
     def state(self) -> Vector:
@@ -85,7 +85,11 @@ class FamilySimulator:
 
     def restore(self, snapshot: Any) -> None:
         """See `Simulator`."""
-        inner, self._rng.bit_generator.state, self._observation = snapshot
+        inner, self._rng.bit_generator.state, observation = snapshot
+        wanted = self._observation.dtype, self._observation.shape
+        if not isinstance(observation, np.ndarray) or (observation.dtype, observation.shape) != wanted:
+            raise ValueError(f"the observation must be {wanted[0]} of shape {wanted[1]}. Received {observation!r}")
+        self._observation = observation
         self._simulation.restore(inner)
 
     def close(self) -> None:

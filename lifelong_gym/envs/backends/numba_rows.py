@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import numpy.typing as npt
 
 from lifelong_gym.envs.backends.numba_blocks import compiled
 from lifelong_gym.envs.backends.numba_compile import table_data
-from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
+from lifelong_gym.envs.backends.rows import Clock, Episodes, Results, kernel_state, read_kernel_state
 from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.envs.backends.threads import in_chunks
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.numerics.states import Change, State
 from lifelong_gym.tasks.task_set import TaskSet
 
 LANES = 64
@@ -133,6 +135,23 @@ class NumbaRows:
         self._code.observe_rows(
             self._blocks, rows, self._program.constants, self._data, observations, observations.shape[1]
         )
+
+    def state_dict(self) -> State:
+        """See `Rows`."""
+        return kernel_state(self.states(), self._field("FAILED", 1)[:, 0] != 0.0)
+
+    def loading(self, state: Any, name: str, episodes: Episodes, observations: npt.NDArray[Any]) -> Change:
+        """See `Rows`."""
+        states, failed = read_kernel_state(state, name, self._n_rows, self._n_state)
+        lanes = np.zeros(len(self._blocks) * self._width)
+        lanes[: self._n_rows] = failed
+
+        def change() -> None:
+            self.restart(replace(episodes, states=states), observations)
+            blocks = self._blocks.reshape(len(self._blocks), -1, self._width)
+            blocks[:, self._code.FAILED] = lanes.reshape(-1, self._width)
+
+        return change
 
     def close(self) -> None:
         """Nothing to release."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.backends.kernels import bind_family
-from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
+from lifelong_gym.envs.backends.rows import Clock, Episodes, Results, kernel_state, read_kernel_state
 from lifelong_gym.envs.backends.table_views import array_tables
 from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.numerics import numpy_math, philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.numerics.states import Change, State
 from lifelong_gym.tasks.task_set import TaskSet
 
 
@@ -98,6 +100,20 @@ class NumpyRows:
         """See `Rows`."""
         self._state[:, row] = state
         self._failed[row] = False
+
+    def state_dict(self) -> State:
+        """See `Rows`."""
+        return kernel_state(self.states(), self._failed.copy())
+
+    def loading(self, state: Any, name: str, episodes: Episodes, observations: npt.NDArray[Any]) -> Change:
+        """See `Rows`."""
+        states, failed = read_kernel_state(state, name, len(self._failed), len(self._state))
+
+        def change() -> None:
+            self.restart(replace(episodes, states=states), observations)
+            self._failed = failed
+
+        return change
 
     def close(self) -> None:
         """Nothing to release."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.numerics.states import Change, State, StateReader
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,32 @@ class Rows(Protocol):
         """Write the observation of these rows."""
         ...
 
+    def state_dict(self) -> State:
+        """What tells these rows from others whose `Episodes` have just begun; see `states`.
+
+        Every backend tells of kernels' rows what `kernel_state` does, so that each can go on with another's.
+        """
+        ...
+
+    def loading(self, state: Any, name: str, episodes: Episodes, observations: npt.NDArray[Any]) -> Change:
+        """Check a `state_dict` of all rows, in these episodes; the function that takes it up.
+
+        Raises:
+            CheckpointError: it doesn't fit; nothing has changed then.
+        """
+        ...
+
     def close(self) -> None:
         """Release what simulators hold."""
         ...
+
+
+def kernel_state(states: FloatArray, failed: BoolArray) -> State:
+    """The state of a kernel's rows: physical states (n_rows, n_state), and which of them failed, (n_rows,)."""
+    return {"states": states, "failed": failed}
+
+
+def read_kernel_state(state: Any, name: str, n_rows: int, n_state: int) -> tuple[FloatArray, BoolArray]:
+    """Physical states and which of them failed; raises `CheckpointError` where the state doesn't fit."""
+    reader = StateReader(state, name, ["states", "failed"])
+    return reader.array("states", np.float64, n_rows, n_state), reader.array("failed", np.bool_, n_rows)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.backends.kernels import Kernels, bind_family
-from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
+from lifelong_gym.envs.backends.rows import Clock, Episodes, Results, kernel_state, read_kernel_state
 from lifelong_gym.envs.backends.table_views import RowTable, row_tables
 from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.envs.family import KernelFamily
+from lifelong_gym.errors import CheckpointError, FamilyError
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.bind import Binder
 from lifelong_gym.numerics.scalar import Vector
+from lifelong_gym.numerics.states import Change, State, StateReader, plain
 from lifelong_gym.tasks.task_set import TaskSet
 
 
@@ -66,7 +68,7 @@ class Simulator(Protocol):
         ...
 
     def snapshot(self) -> Any:
-        """What tells this simulator from a new one of its task, within an episode too; picklable."""
+        """What tells this simulator from a new one of its task, within an episode too; see `states`."""
         ...
 
     def restore(self, snapshot: Any) -> None:
@@ -86,7 +88,7 @@ class KernelSimulator:
         self._family = family
         self._kernels = kernels
         self._data = k, tables
-        self._failed = False
+        self.failed = False
         self._state: Vector = ()
 
     @property
@@ -97,7 +99,7 @@ class KernelSimulator:
     @state.setter
     def state(self, state: Vector) -> None:
         self._state = state
-        self._failed = False
+        self.failed = False
 
     def reset(self, stream: EpisodeStream) -> None:
         """See `Simulator`."""
@@ -112,10 +114,10 @@ class KernelSimulator:
             noise = self._stream.uniforms(self._family.n_noise, philox.TRANSITION, step)
         else:
             noise = kernels.exogenous(self._state, *self._data)
-        self._state, reward, terminated, self._failed = kernels.advance(
-            self._state, action, noise, *self._data, self._failed
+        self._state, reward, terminated, self.failed = kernels.advance(
+            self._state, action, noise, *self._data, self.failed
         )
-        return reward, terminated, self._failed
+        return reward, terminated, self.failed
 
     def observe(self) -> Vector:
         """See `Simulator`."""
@@ -129,11 +131,11 @@ class KernelSimulator:
 
     def snapshot(self) -> Any:
         """See `Simulator`."""
-        return self._stream, self._state, self._failed
+        return self._stream, self._state, self.failed
 
     def restore(self, snapshot: Any) -> None:
         """See `Simulator`."""
-        self._stream, self._state, self._failed = snapshot
+        self._stream, self._state, self.failed = snapshot
 
     def close(self) -> None:
         """Nothing to release."""
@@ -152,6 +154,23 @@ def kernel_simulator(
         return KernelSimulator(family, kernels, k, row_tables(program.tables, slot))
 
     return make
+
+
+def _restored(simulators: Sequence[Simulator], state: Any, name: str) -> list[bool]:
+    """Let new simulators go on from the snapshots in a state; for which of them there is one."""
+    reader = StateReader(state, name, ["snapshots"])
+    snapshots = reader["snapshots"]
+    if not isinstance(snapshots, list) or len(snapshots) != len(simulators):
+        raise CheckpointError(f"`{reader.name('snapshots')}` must be {len(simulators)} of them. Received {snapshots!r}")
+    for row, (simulator, snapshot) in enumerate(zip(simulators, snapshots, strict=True)):
+        try:
+            if snapshot is not None:
+                simulator.restore(plain(snapshot))
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            for each in simulators:
+                each.close()
+            raise CheckpointError(f"`{reader.name('snapshots')}`: that of row {row} doesn't fit: {error!r}") from error
+    return [snapshot is not None for snapshot in snapshots]
 
 
 class SimulatorRows:
@@ -224,6 +243,59 @@ class SimulatorRows:
     def set_state(self, row: int, state: FloatArray) -> None:
         """See `Rows`."""
         self._row(row).state = tuple(state.tolist())
+
+    def state_dict(self) -> State:
+        """See `Rows`; of simulators that aren't kernels, their snapshots.
+
+        Raises:
+            FamilyError: a snapshot holds something that a file of arrays and JSON doesn't.
+        """
+        rows = [simulator for simulator in self._simulators if simulator is not None]
+        kernels = [simulator for simulator in rows if isinstance(simulator, KernelSimulator)]
+        if len(kernels) == len(rows):
+            begun, states = self._tasks >= 0, np.zeros((len(self._tasks), self._n_state))
+            failed = np.zeros(len(begun), bool)
+            states[begun], failed[begun] = [each.state for each in kernels], [each.failed for each in kernels]
+            return kernel_state(states, failed)
+        try:
+            return {"snapshots": [None if one is None else plain(one.snapshot()) for one in self._simulators]}
+        except TypeError as error:
+            raise FamilyError(f"{type(self._maker[1][0]).__name__}: a snapshot must hold {error}") from None
+
+    def loading(self, state: Any, name: str, episodes: Episodes, observations: npt.NDArray[Any]) -> Change:
+        """See `Rows`."""
+        first = self._make(int(episodes.tasks[0]))
+        if not isinstance(first, KernelSimulator):
+            simulators = [first, *(self._make(task) for task in episodes.tasks[1:].tolist())]
+            return self._replacing(simulators, _restored(simulators, state, name), episodes.tasks)
+        first.close()
+        states, failed = read_kernel_state(state, name, len(self._tasks), self._n_state)
+
+        def change() -> None:
+            self.restart(replace(episodes, states=states), observations)
+            for row, has_failed in enumerate(failed.tolist()):
+                simulator = self._row(row)
+                assert isinstance(simulator, KernelSimulator)
+                simulator.failed = has_failed
+
+        return change
+
+    def _replacing(self, simulators: list[Simulator], there: list[bool], tasks: IntArray) -> Change:
+        """A row whose simulator isn't there has begun no episode."""
+
+        def change() -> None:
+            for row, (simulator, is_there) in enumerate(zip(simulators, there, strict=True)):
+                self._release(row)
+                if is_there:
+                    self._simulators[row], self._tasks[row] = simulator, tasks[row]
+                else:
+                    simulator.close()
+
+        return change
+
+    @property
+    def _n_state(self) -> int:
+        return len(self._maker[1][0].state)
 
     def close(self) -> None:
         """See `Rows`."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from lifelong_gym.errors import INT64
 from lifelong_gym.numerics.arrays import IntArray
+from lifelong_gym.numerics.states import Change, State, StateReader
 
 TABLE_BYTES = np.dtype(np.uint32).itemsize  # a (row, task) pair in the table; noise counts visits modulo 2^32 too
 HOME_BYTES = 2 * np.dtype(np.int64).itemsize  # a row's first task
@@ -22,6 +26,10 @@ class Visits:
     def __init__(self, n_rows: int, n_tasks: int) -> None:
         """No row has been anywhere."""
         self._shape = n_rows, n_tasks
+        self._clear()
+
+    def _clear(self) -> None:
+        n_rows = self._shape[0]
         self._home = np.full(n_rows, -1, np.int64)
         self._at_home = np.zeros(n_rows, np.int64)
         self._elsewhere: dict[tuple[int, int], int] = {}
@@ -58,6 +66,48 @@ class Visits:
         if len(away):
             self._tabulate_if_smaller()
         return counts
+
+    def state_dict(self) -> State:
+        """The pairs that met: their rows, tasks and counts, each int64 of shape (n_pairs,), in whatever form it is."""
+        if self._table is not None:
+            rows, tasks = np.nonzero(self._table)
+            return {"rows": rows, "tasks": tasks, "counts": self._table[rows, tasks].astype(np.int64)}
+        (known,) = np.nonzero(self._home >= 0)
+        pairs = np.array([*self._elsewhere], np.int64).reshape(-1, 2)
+        return {
+            "rows": np.concatenate([known, pairs[:, 0]]),
+            "tasks": np.concatenate([self._home[known], pairs[:, 1]]),
+            "counts": np.concatenate([self._at_home[known], np.array([*self._elsewhere.values()], np.int64)]),
+        }
+
+    def loading(self, state: Any, name: str) -> Change:
+        """Check a `state_dict`; the function that takes it up.
+
+        Raises:
+            CheckpointError: it doesn't fit.
+        """
+        (n_rows, n_tasks), reader = self._shape, StateReader(state, name, ["rows", "tasks", "counts"])
+        rows = reader.numbers("rows", 0, n_rows - 1, None)
+        tasks = reader.numbers("tasks", 0, n_tasks - 1, len(rows))
+        counts = reader.numbers("counts", 0, INT64, len(rows))
+
+        def change() -> None:
+            self._clear()
+            self._set(rows, tasks, counts)
+
+        return change
+
+    def _set(self, rows: IntArray, tasks: IntArray, counts: IntArray) -> None:
+        """Enter pairs into empty counts; a row's first one is its home."""
+        if self._table is not None:
+            self._table[rows, tasks] = counts
+            return
+        _, first = np.unique(rows, return_index=True)
+        self._home[rows[first]], self._at_home[rows[first]] = tasks[first], counts[first]
+        away = np.setdiff1d(np.arange(len(rows)), first)
+        pairs = zip(rows[away].tolist(), tasks[away].tolist(), strict=True)
+        self._elsewhere = dict(zip(pairs, counts[away].tolist(), strict=True))
+        self._tabulate_if_smaller()
 
     def _tabulate_if_smaller(self) -> None:
         n_rows, n_tasks = self._shape
