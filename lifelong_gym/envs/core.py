@@ -229,6 +229,8 @@ class Core:
     def step(self, actions: FloatArray, active: BoolArray) -> tuple[Results, int]:
         """Advance the active rows; an episode's end begins nothing.
 
+        The others show their last observation, reward 0 and no end.
+
         Args:
             actions: checked by `check_actions`, shape (n_rows, n_action).
             active: shape (n_rows,).
@@ -241,6 +243,9 @@ class Core:
             self.empty_observations(), np.empty(n), np.empty(n, bool), np.empty(n, bool), np.empty(n, bool)
         )
         n_ended = self._rows.step(actions, active, self.clock, results)
+        if not active.all():
+            for values in results[1:]:
+                values[~active] = 0
         if self._features.shape[1]:
             self._add_features(self._everybody, results.observations)
         if self.safety is not None:

@@ -78,7 +78,8 @@ class Rows(Protocol):
     def step(self, actions: FloatArray, active: BoolArray, clock: Clock, results: Results) -> int:
         """Advance every active row and its clock; write the results, and return how many rows ended.
 
-        What the results say of other rows has no meaning.
+        Other rows stay as they are and show what they showed; what the results say of their rewards and ends has no
+        meaning.
         """
         ...
 

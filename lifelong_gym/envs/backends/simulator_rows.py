@@ -227,7 +227,7 @@ class SimulatorRows:
             results.rewards[row], results.failed[row] = reward, failed
             results.terminated[row], results.truncated[row] = terminated, truncated
             n_ended += bool(terminated) or truncated
-        self.observe(rows, results.observations)
+        self.observe(np.flatnonzero(self._tasks >= 0), results.observations)
         return n_ended
 
     def observe(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
