@@ -65,7 +65,7 @@ AT_MODULE_LEVEL = """
     library                                 | modules
     numba llvmlite                          | envs.backends.numba*
     torch stable_baselines3                 | agents wrappers.vec_env benchmark.evaluation benchmark.logs
-    torch stable_baselines3                 | cli.demo papers wrappers.bridge
+    torch stable_baselines3                 | cli.demo papers wrappers.bridge wrappers.hidden_tasks
     scipy                                   | agents references benchmark measures reports papers wrappers
     networkx                                | agents wrappers
     matplotlib                              | reports papers

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.core import Core
+from lifelong_gym.envs.family import Family, KnownFamily
 from lifelong_gym.envs.settings import Settings
 from lifelong_gym.errors import FamilyError, one_of, unexpected
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
@@ -71,6 +72,16 @@ class OverCore(ABC):
     core: Core
     _renderer: Renderer
 
+    @property
+    def hide_task_id(self) -> bool:
+        """Whether neither infos nor ``tasks`` tell what the rows are in."""
+        return bool(self.core.settings.hide_task_id)
+
+    @property
+    def family(self) -> Family | KnownFamily:
+        """The tasks' family or, where tasks are hidden, what is known of it."""
+        return KnownFamily(self.core.family) if self.hide_task_id else self.core.family
+
     def next_round(self, rows: Any = None) -> None:
         """Let these rows (indices; None: all) go on to another task; see `Core.next_round`."""
         self.core.next_round(rows)
@@ -108,6 +119,17 @@ class OverCore(ABC):
     @abstractmethod
     def _loading(self, state: StateReader) -> Change:
         """Check it; the function that takes it up."""
+
+
+def visible_tasks(core: Core) -> TaskSet:
+    """The tasks, unless they are hidden.
+
+    Raises:
+        AttributeError: ``hide_task_id`` is on, so that asking an env or its rows for them says that there are none.
+    """
+    if core.settings.hide_task_id:
+        raise AttributeError("`tasks` can't be read where `hide_task_id` is True")
+    return core.tasks
 
 
 def generator_state(rng: np.random.Generator | None) -> Any:

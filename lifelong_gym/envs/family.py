@@ -83,6 +83,8 @@ class Family(ABC):
             them (``parameters``, spaces, ``horizon``, ...) set in its ``__init__``. One that is called ``actions``
             chooses among codecs, see `simplex_or_logits`.
         argument_values: by name, of the arguments that the family was made with, JSON-native.
+        known: names of attributes that a learner may read from which tasks are hidden, besides those that every
+            `KnownFamily` has.
     """
 
     parameters: ParameterSpace
@@ -100,6 +102,7 @@ class Family(ABC):
     render_fps: ClassVar[int | None] = None
     arguments: ClassVar[tuple[Argument, ...]] = ()
     argument_values: Mapping[str, Any] = MappingProxyType({})
+    known: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **arguments: Any) -> None:
         """Take the arguments.
@@ -132,6 +135,35 @@ class Family(ABC):
     def describe(self, state: FloatArray) -> dict[str, float]:
         """A state as ``{channel: value}``."""
         return {channel.name: float(x) for channel, x in zip(self.state, state, strict=True)}
+
+
+class KnownFamily:
+    """What a learner may know of a family whose tasks are hidden: what is the same in all of them.
+
+    Besides these it has the attributes that the family names in ``known``.
+
+    Attributes:
+        actions: see `Family`.
+        observations: see `Family`.
+        horizon: the family's own; an env may have another.
+        time_step: see `Family`.
+        feature_scale: see `Family`.
+    """
+
+    actions: ActionCodec
+    observations: ObservationCodec
+    horizon: int
+    time_step: float
+    feature_scale: tuple[float, ...]
+
+    def __init__(self, family: Family) -> None:
+        """Take it from the family, which isn't kept."""
+        for name in (*type(self).__annotations__, *family.known):
+            setattr(self, name, getattr(family, name))
+
+    def __getattr__(self, name: str) -> Any:
+        known = ", ".join(name for name in vars(self) if not name.startswith("_"))
+        raise AttributeError(f"{name!r} isn't known where tasks are hidden. Known are: {known}")
 
 
 class KernelFamily(Family):

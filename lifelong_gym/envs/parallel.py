@@ -23,6 +23,7 @@ from lifelong_gym.envs.adapter import (
     make_core,
     metadata,
     row_infos,
+    visible_tasks,
 )
 from lifelong_gym.errors import CheckpointError, integer, unknown
 from lifelong_gym.numerics.arrays import FloatArray
@@ -92,7 +93,7 @@ class LifelongParallelEnv(OverCore, NativeSpec, ParallelEnv[str, Any, Any]):
     @property
     def tasks(self) -> TaskSet:
         """The agents' tasks, in order; in rounds those that may come up."""
-        return self.core.tasks
+        return visible_tasks(self.core)
 
     @property
     def max_cycles(self) -> int:

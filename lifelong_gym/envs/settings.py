@@ -27,7 +27,8 @@ class Settings:
         preset: what to draw from; default ``"default"``.
         schedule: see `Schedule`.
         task_observation: ``"hide"``, ``"append"`` (parameters scaled to [0, 1], names one-hot) or ``"one_hot"``.
-        hide_task_id: leave ``task_id`` out of the infos. None: only where rows are agents, under ``{"rounds": ...}``.
+        hide_task_id: leave ``task_id`` out of the infos and ``tasks`` out of the attributes; `HiddenTasks` keeps a
+            learner from all the rest. None: only where rows are agents, under ``{"rounds": ...}``.
         reward: name of the family's reward; default: the preset's, or else the family's first.
         physics: ``"kernel"``, the family's own way, or one of its simulators.
         terminate_on_failure: end the episode at a failure rather than freeze it at a constant cost.

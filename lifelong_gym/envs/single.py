@@ -18,6 +18,7 @@ from lifelong_gym.envs.adapter import (
     generator_state,
     make_core,
     metadata,
+    visible_tasks,
 )
 from lifelong_gym.numerics.states import Change, State, StateReader, generator
 from lifelong_gym.tasks.task_set import TaskSet
@@ -70,7 +71,7 @@ class LifelongEnv(OverCore, NativeSpec, gym.Env[Any, Any]):
     @property
     def tasks(self) -> TaskSet:
         """The tasks it walks through."""
-        return self.core.tasks
+        return visible_tasks(self.core)
 
     @property
     def state(self) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -24,6 +24,7 @@ from lifelong_gym.envs.adapter import (
     generator_state,
     make_core,
     metadata,
+    visible_tasks,
 )
 from lifelong_gym.envs.backends.rows import Results
 from lifelong_gym.errors import integer
@@ -111,7 +112,7 @@ class LifelongVectorEnv(OverCore, NativeSpec, VectorEnv[Any, Any, Any]):
     @property
     def tasks(self) -> TaskSet:
         """The tasks the rows are in."""
-        return self.core.tasks
+        return visible_tasks(self.core)
 
     @property
     def state(self) -> npt.NDArray[np.float64]:

@@ -51,12 +51,12 @@ def check_seeds(id: str, kind: Family, settings: dict[str, Any]) -> None:
     """The seed of `reset` decides on the episodes and on nothing else; the schedule decides on their order alone."""
     settings = {**with_tasks(kind, {**QUICK, **settings}, 2), "horizon": SHORT}
     env: Any = gym.make(id, **settings)
-    tasks, visits = env.unwrapped.tasks, _visits(env, kind)
+    tasks, visits = env.unwrapped.core.tasks, _visits(env, kind)
     if _visits(env, kind) != visits:
         raise AssertionError(f"{id}: the same seed gives other episodes in an env that is reset")
     if _visits(gym.make(id, **settings), kind) != visits:
         raise AssertionError(f"{id}: the same seed gives other episodes in a new env")
-    if env.unwrapped.tasks != tasks:
+    if env.unwrapped.core.tasks != tasks:
         raise AssertionError(f"{id}: `reset` changes the tasks")
     for (task, visit), episode in _visits(gym.make(id, **settings, schedule="random"), kind).items():
         if visits.get((task, visit), episode) != episode:
@@ -112,7 +112,7 @@ def check_boundaries(id: str, kind: Family, settings: dict[str, Any]) -> None:
     for step in range(actions.shape[1]):
         _, _, terminated, truncated, _ = env.step(actions[:, step])
         episodes += terminated | truncated
-        expected = (np.arange(n_rows) + n_rows * episodes) % len(env.unwrapped.tasks)
+        expected = (np.arange(n_rows) + n_rows * episodes) % len(env.unwrapped.core.tasks)
         found = env.unwrapped.core.task_of_row
         if not np.array_equal(found, expected):
             raise AssertionError(f"{id}: at step {step} the rows are in tasks {found} instead of {expected}")

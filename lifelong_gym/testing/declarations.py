@@ -51,6 +51,9 @@ def _wrong_numbers(kind: Family) -> Iterator[str]:
             yield f"`{name}` must be at least {least}. Received {value}"
     if not kind.time_step > 0:
         yield f"`time_step` must be positive. Received {kind.time_step}"
+    for name in kind.known:
+        if not hasattr(kind, name):
+            yield f"`known` must name attributes. Received {name!r}, which there isn't"
     if not kind.rewards:
         yield "`rewards` must name at least one"
 

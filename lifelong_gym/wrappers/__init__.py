@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lifelong_gym.wrappers.budget import Budget, Stage
     from lifelong_gym.wrappers.channel import Channel
     from lifelong_gym.wrappers.faults import Faults
+    from lifelong_gym.wrappers.hidden_tasks import HiddenTasks
     from lifelong_gym.wrappers.ledger import Ledger
     from lifelong_gym.wrappers.parameter_sharing import ParameterSharing
     from lifelong_gym.wrappers.topology import colouring, graph_of, mixing_matrix, spanning_tree
@@ -20,6 +21,7 @@ __all__ = [
     "Channel",
     "CoreVecEnv",
     "Faults",
+    "HiddenTasks",
     "Ledger",
     "ParallelVecEnv",
     "ParameterSharing",
@@ -38,6 +40,7 @@ __getattr__ = lazy(
         "budget": ["Budget", "Stage"],
         "channel": ["Channel"],
         "faults": ["Faults"],
+        "hidden_tasks": ["HiddenTasks"],
         "ledger": ["Ledger"],
         "parameter_sharing": ["ParameterSharing"],
         "topology": ["colouring", "graph_of", "mixing_matrix", "spanning_tree"],

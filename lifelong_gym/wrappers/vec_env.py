@@ -12,7 +12,7 @@ from gymnasium.error import ResetNeeded
 from pettingzoo.utils.env import ParallelEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
 
-from lifelong_gym.envs.adapter import OverCore, Renderer, metadata, row_infos
+from lifelong_gym.envs.adapter import OverCore, Renderer, metadata, row_infos, visible_tasks
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import KernelFamily, never
 from lifelong_gym.envs.parallel import LifelongParallelEnv
@@ -121,7 +121,7 @@ class CoreVecEnv(OverCore, Bridge):
     @property
     def tasks(self) -> TaskSet:
         """The tasks the rows are in."""
-        return self.core.tasks
+        return visible_tasks(self.core)
 
     @property
     def state(self) -> FloatArray:

@@ -9,11 +9,12 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from lifelong_gym.envs.core import Core
-from lifelong_gym.envs.family import Family
+from lifelong_gym.envs.family import Family, KnownFamily
 from lifelong_gym.numerics.arrays import BoolArray, IntArray
 from lifelong_gym.registry import family, own_arguments
 from lifelong_gym.tasks.task_set import TaskSet
-from lifelong_gym.wrappers import Budget, CoreVecEnv, ParameterSharing, as_vec_env
+from lifelong_gym.wrappers import Budget, CoreVecEnv, HiddenTasks, ParameterSharing, as_vec_env
+from lifelong_gym.wrappers.bridge import Bridge
 
 
 def to_vec_env(env: Any) -> VecEnv:
@@ -58,8 +59,8 @@ def present_tasks(env: VecEnv) -> IntArray:
 
 def in_rounds(env: VecEnv) -> bool:
     """Whether rows are agents that stay in their tasks until they are told to go on."""
-    core = core_of(env)
-    return core is not None and core.walk.in_rounds
+    core, inner = core_of(env), env.unwrapped
+    return inner.in_rounds if isinstance(inner, HiddenTasks) else core is not None and core.walk.in_rounds
 
 
 def budget_of(env: VecEnv) -> Budget | None:
@@ -71,14 +72,14 @@ def budget_of(env: VecEnv) -> Budget | None:
 def before_steps(env: VecEnv, n_steps: int) -> None:
     """Tell whoever counts that at most so many steps, perhaps none yet, are about to be taken."""
     inner = env.unwrapped
-    if isinstance(inner, CoreVecEnv):
+    if isinstance(inner, (CoreVecEnv, HiddenTasks)):
         inner.before_steps(n_steps)
 
 
 def idle_rows(env: VecEnv) -> BoolArray:
     """Rows that no step is left for, shape (num_envs,)."""
     inner = env.unwrapped
-    return inner.idle if isinstance(inner, CoreVecEnv) else np.zeros(env.num_envs, bool)
+    return inner.idle if isinstance(inner, (CoreVecEnv, HiddenTasks)) else np.zeros(env.num_envs, bool)
 
 
 def task_of_rows(env: VecEnv) -> IntArray:
@@ -90,13 +91,19 @@ def task_of_rows(env: VecEnv) -> IntArray:
     core = core_of(env)
     tasks = tasks_of(env)
     if tasks is None:
+        if _walks_in_hiding(env):
+            raise ValueError("the environment's rows change their task but `hide_task_id=True` hides which it is")
         return np.arange(env.num_envs)
     if core is not None:
         return core.task_of_row.copy()
-    found = [info.get("task_id") for info in env.unwrapped.reset_infos]
-    if None in found:
-        raise ValueError("the environment's rows change their task but `hide_task_id=True` hides which it is")
-    return np.array(found, np.int64)
+    return np.array([info["task_id"] for info in env.unwrapped.reset_infos], np.int64)
+
+
+def _walks_in_hiding(env: VecEnv) -> bool:
+    """Whether rows are single envs of ours whose tasks are hidden: these walk through all of them."""
+    if isinstance(env.unwrapped, Bridge) or not env.has_attr("hide_task_id"):
+        return False
+    return any(env.get_attr("hide_task_id"))
 
 
 def sharing_of(env: VecEnv) -> ParameterSharing | None:
@@ -125,8 +132,10 @@ def units_of(env: VecEnv) -> dict[str, tuple[float, ...]]:
     return {"feature_scale": kind.feature_scale, "action_bound": kind.actions.bound}
 
 
-def _family_of(env: VecEnv) -> Family | None:
-    core = core_of(env)
+def _family_of(env: VecEnv) -> Family | KnownFamily | None:
+    core, inner = core_of(env), env.unwrapped
+    if isinstance(inner, HiddenTasks):
+        return inner.family
     if core is not None:
         return core.family
     if tasks_of(env) is None:
