@@ -16,7 +16,7 @@ from lifelong_gym.envs.backends.visits import Visits
 
 @given(st.data(), st.integers(1, 6), st.integers(1, 40))
 def test_counts_are_those_of_a_counter(data: st.DataObject, n_rows: int, n_tasks: int) -> None:
-    """Rows in any tasks, some of them forgotten in between; the same after a pickle."""
+    """Rows in any tasks, some of them forgotten in between; the same after a pickle and from a state."""
     visits, expected = Visits(n_rows, n_tasks), Counter[tuple[int, int]]()
     some_rows = st.lists(st.integers(0, n_rows - 1), unique=True, max_size=n_rows)
     for _ in range(data.draw(st.integers(1, 12))):
@@ -31,6 +31,9 @@ def test_counts_are_those_of_a_counter(data: st.DataObject, n_rows: int, n_tasks
         assert earlier.tolist() == [expected[pair] for pair in pairs]
         expected.update(pairs)
         visits = pickle.loads(pickle.dumps(visits))
+        fresh = Visits(n_rows, n_tasks)
+        fresh.loading(visits.state_dict(), "visits")()
+        visits = fresh
 
 
 @pytest.mark.parametrize(("n_rows", "n_tasks", "most"), [(1000, 1001, 12e6), (100_000, 100_000, 60e6)])

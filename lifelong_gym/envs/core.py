@@ -243,7 +243,7 @@ class Core:
             self.empty_observations(), np.empty(n), np.empty(n, bool), np.empty(n, bool), np.empty(n, bool)
         )
         n_ended = self._rows.step(actions, active, self.clock, results)
-        if not active.all():
+        if np.count_nonzero(active) < n:
             for values in results[1:]:
                 values[~active] = 0
         if self._features.shape[1]:
