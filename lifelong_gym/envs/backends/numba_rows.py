@@ -56,9 +56,10 @@ class NumbaRows:
         self._data = table_data(self._program)
         self._code = compiled(self._program.text, self._width)
         self._step_one: Any = getattr(self._code, "step_one", None)
+        self._step_one_with_tables: Any = getattr(self._code, "step_one_with_tables", None)
 
     def __getstate__(self) -> dict[str, Any]:
-        made = "_code", "_block", "_step_one", "_program", "_data"
+        made = "_code", "_block", "_step_one", "_step_one_with_tables", "_program", "_data"
         return {**self.__dict__, **dict.fromkeys(made)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -110,9 +111,13 @@ class NumbaRows:
         self, action: npt.NDArray[Any], clock: Clock, observation: npt.NDArray[Any]
     ) -> tuple[bool, float, bool, bool, bool]:
         """The latency path of a single row: ``(action was finite, reward, terminated, truncated, failed)``."""
-        result: tuple[bool, float, bool, bool, bool] = self._step_one(
-            self._block, self._data, action, clock.steps, clock.horizon, observation
-        )
+        result: tuple[bool, float, bool, bool, bool]
+        if self._step_one is not None:
+            result = self._step_one(self._block, action, clock.steps, clock.horizon, observation)
+        else:
+            result = self._step_one_with_tables(
+                self._block, action, clock.steps, clock.horizon, observation, self._data
+            )
         return result
 
     def _field(self, name: str, size: int) -> FloatArray:

@@ -55,8 +55,8 @@ def _getitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 @intrinsic
 def tables_of(typing: Any, data: Any, slot: Any) -> Any:
-    """The tables of a slot; ``data``: a tuple of flat arrays, and a tuple of their strides from slot to slot."""
-    arrays = data[0]
+    """The tables of a slot; ``data``: their flat arrays and their strides from slot to slot, or a number: none."""
+    arrays = () if isinstance(data, types.Integer) else data[0]
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         at = context.cast(builder, args[1], slot, types.intp)
