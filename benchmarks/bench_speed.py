@@ -20,7 +20,7 @@ import pytest
 import lifelong_gym
 from lifelong_gym.envs.backends.threads import set_num_threads
 
-ENV = "LifelongCartPole-v0"
+ENV, GRID = "LifelongCartPole-v0", "LifelongGridWorld-v0"
 N_TASKS, N_TRAJECTORIES = 50, 50
 ROUNDS = 7
 
@@ -108,6 +108,38 @@ def test_rollout(benchmark: Any, backend: str, threads: int) -> None:
         )
 
     measure(benchmark, run, 3)
+
+
+def fused_tables(n: int) -> tuple[Callable[[], object], int]:
+    """Episodes of a table of logits on grids, and how many steps they are."""
+    tasks = lifelong_gym.sample_tasks(GRID, 4)
+    given: dict[str, Any] = {"tasks": tasks, "theta": np.zeros((100, 4)), "n_trajectories": n // len(tasks)}
+    n_steps = int(lifelong_gym.rollout(GRID, **given).steps.sum())
+    return lambda: lifelong_gym.rollout(GRID, **given), n_steps
+
+
+def stepped_tables(n: int) -> tuple[Callable[[], object], int]:
+    """As many steps of a vector env, a row an episode, with actions of the same table; without statistics."""
+    env = gym.make_vec(GRID, num_envs=n, n_tasks=4, autoreset_mode="SameStep")
+    rng, thresholds = np.random.default_rng(0), np.full((100, 4), 0.25).cumsum(axis=1)
+    seen, _ = env.reset(seed=0)
+    n_steps = -(-fused_tables(n)[1] // n)
+
+    def steps() -> None:
+        nonlocal seen
+        for _ in range(n_steps):
+            seen = env.step((rng.random((n, 1)) >= thresholds[seen, :3]).sum(axis=1))[0]
+
+    return steps, n * n_steps
+
+
+@pytest.mark.parametrize("make", [fused_tables, stepped_tables])
+@pytest.mark.parametrize("n", [40, 2000])
+def test_table_rollout(benchmark: Any, make: Callable[[int], tuple[Callable[[], object], int]], n: int) -> None:
+    """Fused rollouts of tables of logits against stepping a vector env; CPU time of one thread."""
+    work, benchmark.extra_info["env steps"] = make(n)
+    benchmark.group = f"{n} episodes of a table on grids"
+    measure(benchmark, work, 3)
 
 
 @pytest.mark.benchmark(group=f"{N_TASKS * N_TRAJECTORIES} x 150 steps with random actions")

@@ -1,4 +1,4 @@
-"""Fused rollouts: all trajectories of linear-Gaussian policies on all tasks, in one call."""
+"""Fused rollouts: all trajectories of linear-Gaussian policies, or tables of logits, on all tasks, in one call."""
 
 from __future__ import annotations
 
@@ -10,25 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.arguments import argument_values
-from lifelong_gym.envs.backends.making import numba_compiles
-from lifelong_gym.envs.backends.rollout_plan import RolloutPlan
+from lifelong_gym.envs.backends.making import BACKENDS, numba_compiles
+from lifelong_gym.envs.backends.rollout_plan import LinearPolicies, RolloutPlan, plan_of
 from lifelong_gym.envs.core import Core
-from lifelong_gym.envs.family import Family, kernel_of, reward_name
+from lifelong_gym.envs.family import Family
 from lifelong_gym.envs.settings import DEFAULT_N_TASKS
-from lifelong_gym.errors import as_float, floats, integer, one_of
+from lifelong_gym.errors import one_of
 from lifelong_gym.imports import load
-from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.registry import family as family_of
 from lifelong_gym.tasks.task_set import TaskSet
 
-BACKENDS = ("numba", "numpy")
-DEFAULT_SIGMA = 0.3
-
 
 @dataclass(frozen=True)
 class RolloutStatistics:
-    """Sufficient statistics of policy search, one entry a trajectory.
+    """Sufficient statistics of policy search with linear-Gaussian policies, one entry a trajectory.
 
     Attributes:
         returns: sum of rewards over the horizon, (n_tasks, n_trajectories).
@@ -77,8 +73,36 @@ class RolloutStatistics:
 
 
 @dataclass(frozen=True)
+class TableStatistics:
+    """Sufficient statistics of policy search with tables of logits, one entry a trajectory.
+
+    Attributes:
+        returns: sum of rewards over the horizon, (n_tasks, n_trajectories).
+        steps: living steps, up to and including a failing or terminating one, (n_tasks, n_trajectories).
+        visits: living steps by observation and action, int64, (n_tasks, n_trajectories, n_observations, n_actions).
+        weighted_visits: sums of the weights of these steps, the same shape.
+        probabilities: of actions by observation, (n_tasks, n_observations, n_actions).
+    """
+
+    returns: FloatArray
+    steps: IntArray
+    visits: IntArray
+    weighted_visits: FloatArray
+    probabilities: FloatArray
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_size(self.returns.shape, self.returns)})"
+
+    @property
+    def score(self) -> FloatArray:
+        """``sum_t w_t d log pi(a_t | y_t) / d theta``, (n_tasks, n_trajectories, n_observations, n_actions)."""
+        by_observation = self.weighted_visits.sum(axis=-1, keepdims=True)
+        return self.weighted_visits - by_observation * self.probabilities[:, None]
+
+
+@dataclass(frozen=True)
 class Trajectories:
-    """Everything that happened.
+    """Everything that happened; where observations and actions are discrete, int64 without the last axis.
 
     Attributes:
         observations: float64, (n_tasks, n_trajectories, horizon + 1, n_observation).
@@ -87,8 +111,8 @@ class Trajectories:
         alive: bool, (n_tasks, n_trajectories, horizon): steps up to and including a failing or terminating one.
     """
 
-    observations: FloatArray
-    actions: FloatArray
+    observations: npt.NDArray[Any]
+    actions: npt.NDArray[Any]
     rewards: FloatArray
     alive: BoolArray
 
@@ -104,7 +128,7 @@ def rollout(
     n_trajectories: int,
     tasks: Any = None,
     seed: int = 0,
-    sigma: float = DEFAULT_SIGMA,
+    sigma: float | None = None,
     horizon: int | None = None,
     initial_states: npt.ArrayLike | None = None,
     weights: npt.ArrayLike | None = None,
@@ -115,46 +139,39 @@ def rollout(
     backend: str = "numba",
     **arguments: Any,
 ) -> Any:
-    """Run linear-Gaussian policies ``a = theta phi + sigma noise`` on every task; gives `RolloutStatistics`.
+    """Run policies on every task; gives `RolloutStatistics`, or `TableStatistics` where spaces are discrete.
 
-    Features are ``phi = (y / c, 1)`` with observation y and the family's ``feature_scale`` c. Trajectory j of task i
-    is the single env after ``reset(seed=seed, options={"task": i})`` in its (first_visit + j)-th visit, to the bit.
-    Results depend on neither thread count, batch size nor backend.
+    Trajectory j of task i is the single env after ``reset(seed=seed, options={"task": i})`` in its
+    (first_visit + j)-th visit, to the bit. Results depend on neither thread count, batch size nor backend.
 
     Args:
-        family: id or instance of a kernel family with continuous actions.
-        theta: gains in units of a, (n_tasks, n_action * n_features) row-major, or one row for all tasks.
+        family: id or instance of a kernel family.
+        theta: per task, or one for all. Where actions are continuous: gains of linear-Gaussian policies in units of a,
+            ``a = theta phi + sigma noise``, shape (n_tasks, n_action * n_features), row-major, with features
+            ``phi = (y / c, 1)`` of the observation y and the family's ``feature_scale`` c. Where observations and
+            actions are discrete: logits of ``pi(a | y) ~ exp(theta[y, a])``, (n_tasks, n_observations, n_actions).
         n_trajectories: per task.
         tasks: a `TaskSet`, dicts of parameters, or None: ten default tasks.
         seed: of the noise.
-        sigma: standard deviation of the policy, in units of a; 0: the mean policy.
+        sigma: standard deviation of linear-Gaussian policies, in units of a; 0: their means; None: 0.3.
         horizon: steps; default: the family's.
         initial_states: physical start states, broadcast to (n_tasks, n_trajectories, n_state); default: drawn.
         weights: of each step in the statistics, (n_tasks, n_trajectories, horizon).
-        bias: whether the features end with the constant 1.
+        bias: whether features end with the constant 1.
         reward: name of the family's reward; default: that of the tasks' preset, or the family's first.
         first_visit: number of the first trajectory; successive calls with other numbers have independent noise.
-        trajectories: return `Trajectories` rather than `RolloutStatistics`.
-        backend: ``"numba"`` or ``"numpy"``, which is also taken where ``NUMBA_DISABLE_JIT`` turns numba off.
+        trajectories: return `Trajectories` rather than statistics.
+        backend: ``"numba"``; ``"numpy"``, also where ``NUMBA_DISABLE_JIT`` is set; or ``"python"``, which is slow.
         **arguments: of the family itself, with an id.
 
     Raises:
         ValueError: an argument of the wrong shape, type, out of range or not finite.
         UnexpectedArgumentError: one that neither this function nor the family has.
     """
-    plan = _plan(
-        _family_with(family, arguments),
-        tasks,
-        theta,
-        n_trajectories,
-        sigma=sigma,
-        horizon=horizon,
-        states=initial_states,
-        weights=weights,
-        bias=bias,
-        reward=reward,
-        seed=seed,
-        first_visit=first_visit,
+    kind = _family_with(family, arguments)
+    task_set = TaskSet.of(kind.parameters, kind.parameters.sample(DEFAULT_N_TASKS) if tasks is None else tasks)
+    plan = plan_of(
+        kind, task_set, theta, n_trajectories, sigma, horizon, initial_states, weights, bias, reward, seed, first_visit
     )
     return _run(plan, (len(plan.tasks), n_trajectories), trajectories, one_of("backend", backend, BACKENDS))
 
@@ -166,15 +183,23 @@ def _run(plan: RolloutPlan, shape: tuple[int, int], trajectories: bool, backend:
     module = f"lifelong_gym.envs.backends.{backend}_rollout"
     if trajectories:
         run = load(f"{module}:trajectories")(plan)
-        return Trajectories(*[_shaped(a, shape) for a in (run.observations, run.actions, run.rewards, run.alive)])
+        seen, done = run.observations, run.actions
+        if not isinstance(plan.policies, LinearPolicies):
+            seen, done = seen[..., 0].astype(np.int64), done[..., 0].astype(np.int64)
+        return Trajectories(*[_shaped(array, shape) for array in (seen, done, run.rewards, run.alive)])
     run = load(f"{module}:sums")(plan)
-    return RolloutStatistics(
-        returns=_shaped(run.returns, shape),
-        steps=_shaped(run.steps, shape),
-        noise_features=_shaped(run.noise_features, shape),
-        features_squared=_shaped(run.features_squared, shape),
-        sigma=plan.sigma,
-    )
+    common = {"returns": _shaped(run.returns, shape), "steps": _shaped(run.steps, shape)}
+    if isinstance(plan.policies, LinearPolicies):
+        return RolloutStatistics(
+            **common,
+            noise_features=_shaped(run.noise_features, shape),
+            features_squared=_shaped(run.features_squared, shape),
+            sigma=plan.policies.sigma,
+        )
+    probabilities = plan.policies.probabilities
+    visits = run.visits.reshape(*shape, *probabilities.shape[1:])
+    weighted = visits.astype(np.float64) if run.weighted_visits is None else run.weighted_visits.reshape(visits.shape)
+    return TableStatistics(**common, visits=visits, weighted_visits=weighted, probabilities=probabilities)
 
 
 def count_violations(core: Core, tasks: IntArray, actions: FloatArray, *, seed: int, first_visit: int) -> None:
@@ -224,63 +249,3 @@ def _size(shape: tuple[int, ...], returns: FloatArray) -> str:
 
 def _shaped(array: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
     return array.reshape(*shape, *array.shape[1:])
-
-
-def _plan(
-    kind: Family,
-    tasks: Any,
-    theta: npt.ArrayLike,
-    n_trajectories: int,
-    *,
-    sigma: float,
-    horizon: int | None,
-    states: npt.ArrayLike | None,
-    weights: npt.ArrayLike | None,
-    bias: bool,
-    reward: str | None,
-    seed: int,
-    first_visit: int,
-) -> RolloutPlan:
-    family = kernel_of(kind, "a rollout")
-    if not family.actions.bound:
-        raise ValueError(f"`family` must have continuous actions. Received {type(family).__name__}")
-    task_set = family.parameters.sample(DEFAULT_N_TASKS) if tasks is None else TaskSet.of(family.parameters, tasks)
-    n_trajectories, first_visit = integer("n_trajectories", n_trajectories), integer("first_visit", first_visit, 0)
-    if not 0 <= as_float(sigma) < np.inf:
-        raise ValueError(f"`sigma` must be finite and not negative. Received {sigma}")
-    horizon = family.horizon if horizon is None else integer("horizon", horizon)
-    n_tasks, n = len(task_set), len(task_set) * n_trajectories
-    d = family.actions.size * (family.observations.size + bias)
-    task = np.repeat(np.arange(n_tasks), n_trajectories)
-    if states is not None:
-        states = _broadcast("initial_states", states, (n_tasks, n_trajectories, len(family.state)), n)
-        for state in np.unique(states, axis=0):
-            family.check_state(state)
-    if weights is not None:
-        weights = _broadcast("weights", weights, (n_tasks, n_trajectories, horizon), n)
-    return RolloutPlan(
-        family=family,
-        tasks=task_set,
-        task=task,
-        uid=task_set.uids[task],
-        visit=first_visit + np.tile(np.arange(n_trajectories), n_tasks),
-        key=philox.row_key(integer("seed", seed, 0, most=None)),
-        theta=_broadcast("theta", theta, (n_tasks, d), n_tasks),
-        states=states,
-        sigma=float(sigma),
-        horizon=horizon,
-        weights=weights,
-        bias=bias,
-        reward=reward_name(family, task_set.preset, reward),
-    )
-
-
-def _broadcast(name: str, given: npt.ArrayLike, shape: tuple[int, ...], n: int) -> FloatArray:
-    array = floats(name, given)
-    if not np.isfinite(array).all():
-        raise ValueError(f"`{name}` must be finite. Received {array[~np.isfinite(array)][0]}")
-    try:
-        full = np.broadcast_to(array, shape)
-    except ValueError:
-        raise ValueError(f"`{name}` must have shape {shape}. Received {array.shape}") from None
-    return np.ascontiguousarray(full).reshape(n, -1)

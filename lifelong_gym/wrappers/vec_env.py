@@ -13,6 +13,7 @@ from pettingzoo.utils.env import ParallelEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
 
 from lifelong_gym.envs.adapter import OverCore, Renderer, metadata, row_infos, visible_tasks
+from lifelong_gym.envs.backends.rollout_plan import theta_shape
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.family import KernelFamily, never
 from lifelong_gym.envs.parallel import LifelongParallelEnv
@@ -110,7 +111,7 @@ class CoreVecEnv(OverCore, Bridge):
         settings, family = self.core.settings, self.core.family
         return (
             isinstance(family, KernelFamily)
-            and bool(family.actions.bound)
+            and theta_shape(family) is not None
             and settings.physics == "kernel"
             and settings.task_observation == "hide"
             and not settings.terminate_on_failure

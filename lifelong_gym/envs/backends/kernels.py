@@ -108,6 +108,14 @@ def act(phi: Vector, theta: Vector, sigma: float, noise: Vector) -> Vector:
     return bounded(mul(INVERSE_BOUND, a), LOW, HIGH)
 
 
+def pick(thresholds: Any, start: int, n: int, u: float) -> float:
+    """The action of a table's policy: how many of its n thresholds, the last one left out, ``u`` in [0, 1) reaches."""
+    action = 0.0
+    for i in range(n - 1):
+        action = action + where(u < thresholds[start + i], 0.0, 1.0)
+    return action
+
+
 def bind_policy(text: Text, kernels: Kernels, bias: bool) -> tuple[Any, Any]:
     """``features`` and ``act`` of a linear-Gaussian policy, bound to the backend of ``kernels``."""
     assert text.bound, "checked by whoever plans a rollout"

@@ -1,13 +1,14 @@
-"""Fused rollouts of linear-Gaussian policies on numba: physics, policy, noise and statistics in one pass, all in L1."""
+"""Fused rollouts on numba: physics, policy, noise and statistics in one pass, all in L1."""
 
 from __future__ import annotations
 
 import functools
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
-from lifelong_gym.envs.backends.kernels import bind_family, bind_policy
+from lifelong_gym.envs.backends.kernels import bind_family
 from lifelong_gym.envs.backends.numba_compile import (
     compile_template,
     described,
@@ -16,14 +17,25 @@ from lifelong_gym.envs.backends.numba_compile import (
     noise_size,
     table_data,
 )
-from lifelong_gym.envs.backends.numba_math import accumulate, load, outer, packed_square, store
+from lifelong_gym.envs.backends.numba_math import load, store
+from lifelong_gym.envs.backends.numba_policies import draw_policy_noise, linear_code, table_code
 from lifelong_gym.envs.backends.numba_tables import tables_of
-from lifelong_gym.envs.backends.rollout_plan import RolloutPlan, RolloutSums, TrajectoryArrays
+from lifelong_gym.envs.backends.rollout_plan import (
+    LinearPolicies,
+    LinearSums,
+    RolloutPlan,
+    RolloutSums,
+    SoftmaxSums,
+    TrajectoryArrays,
+    lacking,
+)
 from lifelong_gym.envs.backends.text import Program, Text
 from lifelong_gym.envs.backends.threads import in_chunks
-from lifelong_gym.numerics.philox import normal_pair, uniform_pair
+from lifelong_gym.envs.family import never
+from lifelong_gym.numerics.philox import uniform_pair
 
 LANES = 64
+LANES_OF_TABLES = 16  # a block goes on until its last episode ends, and looking up tables isn't vectorised anyway
 MIN_LANES_A_THREAD = 256
 
 # ruff: noqa: F821 (names in capitals, and the family's roles, are filled in when a template is compiled)
@@ -40,28 +52,14 @@ def fill(b, first, n, at, k0, k1, stream):
             b[(first + 2 * pair + 1) * WIDTH + j] = y
 
 
-def fill_normal(b, field, draw, k0, k1):
-    """Draw number ``draw`` of the episode's policy noise; normals come in pairs, every other call has one left."""
-    if draw % 2 == 0:
-        for j in range(WIDTH):
-            uid, visit = np.uint64(b[UID * WIDTH + j]), np.uint64(b[VISIT * WIDTH + j])
-            x, y = normal_pair(np.uint64(draw // 2), uid, visit, np.uint64(POLICY), k0, k1)
-            b[field * WIDTH + j] = x
-            b[SPARE * WIDTH + j] = y
-    else:
-        for j in range(WIDTH):
-            b[field * WIDTH + j] = b[SPARE * WIDTH + j]
-
-
-def begin_block(b, lane, last, tasks, uids, visits, K, slots, data, theta, states, n_states, k0, k1):
+def begin_block(b, lane, last, tasks, uids, visits, K, slots, data, policies, states, n_states, k0, k1):
     """Constants, parameters and start states of ``WIDTH`` trajectories; lanes beyond ``last`` repeat it."""
     for j in range(WIDTH):
         task = tasks[min(lane + j, last)]
         b[SLOT * WIDTH + j] = slots[task]
         for m in range(N_CONSTANTS):
             b[(CONSTANTS + m) * WIDTH + j] = K[slots[task], m]
-        for m in range(N_THETA):
-            b[(THETA + m) * WIDTH + j] = theta[task, m]
+        take_policy(b, j, task, policies)
         b[UID * WIDTH + j] = uids[min(lane + j, last)]
         b[VISIT * WIDTH + j] = visits[min(lane + j, last)]
     fill(b, NOISE, N_INITIAL, 0, k0, k1, INITIAL)
@@ -78,26 +76,6 @@ def begin_block(b, lane, last, tasks, uids, visits, K, slots, data, theta, state
         b[ALIVE * WIDTH + j] = 1.0
         b[RUNNING * WIDTH + j] = 1.0
         b[FAILED * WIDTH + j] = 0.0
-
-
-def policy_block(b, data, sigma):
-    """Features and action of every lane."""
-    for j in range(WIDTH):
-        k, tables = load(b, CONSTANTS, WIDTH, j, N_CONSTANTS), tables_of(data, b[SLOT * WIDTH + j])
-        phi = features(load(b, STATE, WIDTH, j, N_STATE), k, tables)
-        noise = load(b, NORMAL, WIDTH, j, N_ACTION)
-        store(b, PHI, WIDTH, j, phi)
-        store(b, ACTION, WIDTH, j, act(phi, load(b, THETA, WIDTH, j, N_THETA), sigma, noise))
-
-
-def sums_block(b):
-    """Add this step to the sums, times the weight of the step."""
-    for j in range(WIDTH):
-        w = b[WEIGHT * WIDTH + j] * b[ALIVE * WIDTH + j]
-        phi = load(b, PHI, WIDTH, j, N_FEATURES)
-        accumulate(b, SCORE, WIDTH, j, w, outer(load(b, NORMAL, WIDTH, j, N_ACTION), phi))
-        accumulate(b, FISHER, WIDTH, j, w, packed_square(phi))
-        b[STEPS * WIDTH + j] += b[ALIVE * WIDTH + j]
 
 
 def advance_block(b, data):
@@ -130,44 +108,72 @@ def exogenous_noise(b, data, t, k0, k1):
         store(b, NOISE, WIDTH, j, exogenous(load(b, STATE, WIDTH, j, N_STATE), k, tables))
 
 
-def act_block(b, data, t, k0, k1, sigma):
-    """Noise, features and action of step ``t`` for all lanes."""
-    for i in range(N_ACTION):
-        fill_normal(b, NORMAL + i, t * N_ACTION + i, k0, k1)
-    make_noise(b, data, t, k0, k1)
-    policy_block(b, data, sigma)
+def is_running(b):
+    """Whether some lane's episode goes on; a family without an end isn't asked."""
+    n = 0.0
+    for j in range(WIDTH):
+        n += b[RUNNING * WIDTH + j]
+    return n > 0.0
 
 
 def sum_rollouts(
-    first, last, tasks, uids, visits, K, slots, data, theta, states, n_states, k0, k1, sigma, horizon, weights, out
+    first,
+    last,
+    tasks,
+    uids,
+    visits,
+    K,
+    slots,
+    data,
+    policies,
+    states,
+    n_states,
+    k0,
+    k1,
+    sigma,
+    horizon,
+    weights,
+    out,
+    sums,
 ):
-    """Sums over trajectories ``first`` to ``last``: ``out`` has shape (n_trajectories, N_SUMS)."""
+    """Sums over trajectories ``first`` to ``last``: into ``out``, shape (n_trajectories, N_SUMS), and ``sums``.
+
+    Returns how many observations the policies lack.
+    """
     b = np.empty(N_FIELDS * WIDTH)
+    n_lacking = 0
     for lane in range(first, last, WIDTH):
-        begin_block(b, lane, last - 1, tasks, uids, visits, K, slots, data, theta, states, n_states, k0, k1)
+        n = min(WIDTH, last - lane)
+        begin_block(b, lane, last - 1, tasks, uids, visits, K, slots, data, policies, states, n_states, k0, k1)
         for j in range(WIDTH):
             b[WEIGHT * WIDTH + j] = 1.0
         for t in range(horizon):
-            act_block(b, data, t, k0, k1, sigma)
+            n_lacking += act_block(b, data, t, k0, k1, policies, sigma)
             if len(weights) > 0:
                 for j in range(WIDTH):
                     b[WEIGHT * WIDTH + j] = weights[min(lane + j, last - 1), t]
-            sums_block(b)
+            sums_block(b, lane, n, sums)
             advance_block(b, data)
-        for j in range(min(WIDTH, last - lane)):
+            if ENDS and not is_running(b):
+                break
+        for j in range(n):
             for m in range(N_SUMS):
                 out[lane + j, m] = b[(RETURN + m) * WIDTH + j]
-    return last - first
+    return n_lacking
 
 
 def record_rollouts(
-    first, last, tasks, uids, visits, K, slots, data, theta, states, n_states, k0, k1, sigma, horizon, Y, U, R, A
+    first, last, tasks, uids, visits, K, slots, data, policies, states, n_states, k0, k1, sigma, horizon, Y, U, R, A
 ):
-    """Trajectories: observations Y, actions U, rewards R and living steps A, each (n_trajectories, time, ...)."""
+    """Trajectories: observations Y, actions U, rewards R and living steps A, each (n_trajectories, time, ...).
+
+    Returns how many observations the policies lack.
+    """
     b = np.empty(N_FIELDS * WIDTH)
+    n_lacking = 0
     for lane in range(first, last, WIDTH):
         n = min(WIDTH, last - lane)
-        begin_block(b, lane, last - 1, tasks, uids, visits, K, slots, data, theta, states, n_states, k0, k1)
+        begin_block(b, lane, last - 1, tasks, uids, visits, K, slots, data, policies, states, n_states, k0, k1)
         for t in range(horizon + 1):
             for j in range(n):
                 k, tables = load(b, CONSTANTS, WIDTH, j, N_CONSTANTS), tables_of(data, b[SLOT * WIDTH + j])
@@ -175,7 +181,7 @@ def record_rollouts(
                 show(load(b, STATE, WIDTH, j, N_STATE), k, tables, Y, at)
             if t == horizon:
                 break
-            act_block(b, data, t, k0, k1, sigma)
+            n_lacking += act_block(b, data, t, k0, k1, policies, sigma)
             for j in range(n):
                 A[(lane + j) * horizon + t] = b[ALIVE * WIDTH + j] > 0.0
                 at = ((lane + j) * horizon + t) * N_ACTION
@@ -183,30 +189,25 @@ def record_rollouts(
             advance_block(b, data)
             for j in range(n):
                 R[(lane + j) * horizon + t] = b[REWARD * WIDTH + j]
-    return last - first
+    return n_lacking
 
 
 @functools.lru_cache(maxsize=64)
-def compiled(text: Text, bias: bool, width: int) -> SimpleNamespace:
-    """The templates for a family."""
+def compiled(text: Text, bias: bool, n_choices: int, width: int) -> SimpleNamespace:
+    """The templates for a family, with linear-Gaussian policies, or tables over ``n_choices`` actions if there are."""
     kernels = bind_family(text, lane_binder())
-    features, act = bind_policy(text, kernels, bias)
     known = described(text, kernels, width)
-    n_features = known["N_OBSERVATION"] + bias
-    n_theta, n_fisher = known["N_ACTION"] * n_features, n_features * (n_features + 1) // 2
-    n_sums = 2 + n_theta + n_fisher
-    known |= {"N_FEATURES": n_features, "N_THETA": n_theta, "N_FISHER": n_fisher, "N_SUMS": n_sums}
+    policy = table_code(kernels, n_choices) if n_choices > 0 else linear_code(text, kernels, bias)
+    n_sums = 2 + sum(policy.sums.values())
     layout = fields(
         STATE=known["N_STATE"],
         CONSTANTS=known["N_CONSTANTS"],
-        THETA=n_theta,
         NOISE=noise_size(text),
         SLOT=1,
         UID=1,
         VISIT=1,
         SPARE=1,
-        NORMAL=known["N_ACTION"],
-        PHI=n_features,
+        **policy.fields,
         ACTION=known["N_ACTION"],
         REWARD=1,
         WEIGHT=1,
@@ -215,43 +216,63 @@ def compiled(text: Text, bias: bool, width: int) -> SimpleNamespace:
         FAILED=1,
         RETURN=1,
         STEPS=1,
-        SCORE=n_theta,
-        FISHER=n_fisher,
+        **policy.sums,
     )
-    given = {**known, **layout, "features": features, "act": act}
-    for inline in (fill, fill_normal):
+    ends = text.ends_on_failure or dict(text.roles)["terminated"] is not never
+    given = {**known, **layout, **policy.known, "N_SUMS": n_sums, "ENDS": ends}
+    for inline in (fill, draw_policy_noise, is_running):
         given[inline.__name__] = kernels.binder.bind(inline, given)
     given["make_noise"] = kernels.binder.bind(drawn_noise if kernels.exogenous is None else exogenous_noise, given)
-    for block in (begin_block, policy_block, sums_block, advance_block, act_block):
+    for block in policy.parts:
+        given[block.__name__] = compile_template(block, kernels, given)
+    given["take_policy"] = kernels.binder.bind(policy.take, given)
+    given["act_block"] = compile_template(policy.act, kernels, given)
+    given["sums_block"] = compile_template(policy.add, kernels, given)
+    for block in (begin_block, advance_block):
         given[block.__name__] = compile_template(block, kernels, given)
     functions = {t.__name__: compile_template(t, kernels, given) for t in (sum_rollouts, record_rollouts)}
     return SimpleNamespace(**functions, advance_block=given["advance_block"], n_sums=n_sums)
 
 
-def _prepared(plan: RolloutPlan, width: int) -> tuple[SimpleNamespace, tuple[object, ...]]:
+def _prepared(plan: RolloutPlan, width: int | None) -> tuple[SimpleNamespace, tuple[object, ...]]:
     """The plan's compiled code, and the arguments that all of its loops begin with."""
-    program = Program.of(plan.family, plan.tasks, plan.reward)
-    code = compiled(program.text, plan.bias, width)
+    program, policies = Program.of(plan.family, plan.tasks, plan.reward), plan.policies
+    if isinstance(policies, LinearPolicies):
+        code = compiled(program.text, policies.bias, 0, width or LANES)
+        given, sigma = policies.theta, policies.sigma
+    else:
+        code = compiled(program.text, False, policies.n_actions, width or LANES_OF_TABLES)
+        given, sigma = policies.thresholds, 0.0
     states = np.zeros((1, len(plan.family.state))) if plan.states is None else plan.states
     n_states = 0 if plan.states is None else len(states)
     k0, k1 = map(np.uint64, plan.key)
     where = plan.task, plan.uid, plan.visit, program.constants, program.tables.slots, table_data(program)
-    return code, (*where, plan.theta, states, n_states, k0, k1, plan.sigma, plan.horizon)
+    return code, (*where, given, states, n_states, k0, k1, sigma, plan.horizon)
 
 
-def sums(plan: RolloutPlan, width: int = LANES) -> RolloutSums:
-    """Sums over each trajectory."""
+def _run(plan: RolloutPlan, loop: Any, arguments: tuple[object, ...]) -> None:
+    if in_chunks(loop, len(plan.task), MIN_LANES_A_THREAD, arguments) > 0:
+        raise lacking(plan.family)
+
+
+def sums(plan: RolloutPlan, width: int | None = None) -> RolloutSums:
+    """Sums over each trajectory; ``width`` is for tests."""
     code, arguments = _prepared(plan, width)
-    out = np.empty((len(plan.task), code.n_sums))
     weights = np.zeros((0, 1)) if plan.weights is None else plan.weights
-    in_chunks(code.sum_rollouts, len(plan.task), MIN_LANES_A_THREAD, (*arguments, weights, out))
-    return RolloutSums.split(plan, out)
+    if isinstance(plan.policies, LinearPolicies):
+        out = np.empty((len(plan.task), code.n_sums))
+        _run(plan, code.sum_rollouts, (*arguments, weights, out, ()))
+        return LinearSums.split(plan.policies, out)
+    result = SoftmaxSums.empty(plan, plan.policies)
+    weighted = np.zeros((0, 1)) if result.weighted_visits is None else result.weighted_visits
+    _run(plan, code.sum_rollouts, (*arguments, weights, result.totals, (result.visits, weighted)))
+    return result
 
 
-def trajectories(plan: RolloutPlan, width: int = LANES) -> TrajectoryArrays:
-    """Everything that happened."""
+def trajectories(plan: RolloutPlan, width: int | None = None) -> TrajectoryArrays:
+    """Everything that happened; ``width`` is for tests."""
     code, arguments = _prepared(plan, width)
     arrays = TrajectoryArrays.empty(plan)
     flat = [array.reshape(-1) for array in (arrays.observations, arrays.actions, arrays.rewards, arrays.alive)]
-    in_chunks(code.record_rollouts, len(plan.task), MIN_LANES_A_THREAD, (*arguments, *flat))
+    _run(plan, code.record_rollouts, (*arguments, *flat))
     return arrays

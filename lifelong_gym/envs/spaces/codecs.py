@@ -58,7 +58,7 @@ class ActionCodec(Codec):
     Attributes:
         channels: names of the numbers that constraints may limit; empty: none.
         bound: largest magnitudes where the family sees ``a = bound * u``, u in [-1, 1]; empty for other kinds, for
-            which there are neither linear-Gaussian policies nor rollouts.
+            which there are no linear-Gaussian policies.
         any_finite: whether every finite number is valid, so that nothing else need be looked at.
     """
 
