@@ -12,10 +12,10 @@ import numpy.typing as npt
 from scipy import sparse
 
 from lifelong_gym.errors import SharingError, integer, unknown
-from lifelong_gym.numerics.arrays import BoolArray
+from lifelong_gym.numerics.arrays import BoolArray, IntArray
 from lifelong_gym.wrappers.faults import Faults
 from lifelong_gym.wrappers.ledger import Ledger
-from lifelong_gym.wrappers.messages import Arrays, collect
+from lifelong_gym.wrappers.messages import Arrays, addressed, collect
 from lifelong_gym.wrappers.topology import Node, SpanningTree, graph_of, mixing_matrix, spanning_tree
 
 MAX_TRIES = 10_000  # rounds in which `all_reduce` sends a message before it gives up
@@ -28,7 +28,8 @@ class Channel:
     Values are an array or tensor of shape (n_nodes, ...), a row a node in the graph's order; or a mapping from node
     to an array or tensor; or from node to a mapping from name to arrays or tensors, such as a ``state_dict``. They
     come back in the same form, never sharing memory with what was given. All nodes' values must be finite and alike
-    in names, shapes and dtypes; otherwise nothing is sent and a `ValueError` names node and edge.
+    in names, shapes and dtypes; otherwise nothing is sent and a `ValueError` names node and edge. `send` takes messages
+    that are each for one neighbour, and unlike each other.
 
     Args:
         graph: connected and undirected, see `graph_of`.
@@ -92,6 +93,37 @@ class Channel:
             inboxes[receiver][sender] = messages.value(received, k)
         return inboxes
 
+    def send(self, values: Mapping[Any, Any]) -> dict[Node, dict[Node, Any]]:
+        """One round in which nodes send to single neighbours; whoever isn't addressed gets nothing, at no cost.
+
+        Args:
+            values: by (sender, receiver), an array or tensor of any shape and dtype, or a mapping from name to such.
+
+        Returns:
+            As `exchange`: for each node, what it received, by sender: lost messages are missing.
+
+        Raises:
+            ValueError: values that can't be sent, or to a node that isn't a neighbour; nothing has been sent then.
+
+        >>> channel = Channel(graph_of("star", ["hub", "a", "b"]))
+        >>> channel.send({("hub", "a"): [1.0, 2.0]})["a"]
+        {'hub': array([1., 2.])}
+        >>> channel.ledger.snapshot()
+        {'rounds': 1, 'messages': 1, 'bytes': 16}
+        """
+        messages = {self._edge[pair]: message for pair, message in addressed(values, self.graph).items()}
+        sending, n_bytes = np.zeros(len(self._from), bool), np.zeros(len(self._from), np.int64)
+        for e, message in messages.items():
+            sending[e], n_bytes[e] = True, message.n_bytes
+        round = self.ledger.rounds
+        arrived = self._send(sending, n_bytes)
+        inboxes: dict[Node, dict[Node, Any]] = {node: {} for node in self.nodes}
+        for e in np.flatnonzero(arrived).tolist():
+            self._disturb(messages[e].arrays.values(), round, e)
+            sender, receiver = self.ledger.edges[e]
+            inboxes[receiver][sender] = messages[e].restored()
+        return inboxes
+
     def _senders(self, senders: Iterable[Node] | None) -> BoolArray:
         sending = np.full(len(self.nodes), senders is None)
         for node in senders or ():
@@ -100,7 +132,7 @@ class Channel:
             sending[self._index[node]] = True
         return sending
 
-    def _send(self, sending: BoolArray, n_bytes: int) -> BoolArray:
+    def _send(self, sending: BoolArray, n_bytes: int | IntArray) -> BoolArray:
         """One round over the given directed edges; which messages arrive."""
         sent = arrived = sending
         if self.faults is not None:
@@ -113,13 +145,19 @@ class Channel:
     def _received(self, arrays: Arrays, edges: npt.NDArray[np.intp], round: int) -> Arrays:
         """What arrives over these edges, a row an edge."""
         received = {name: array[self._from[edges]] for name, array in arrays.items()}
-        noisy = [array for array in received.values() if array.dtype.kind == "f"]
         if self.faults is not None and self.faults.noise > 0:
             for k, e in enumerate(edges.tolist()):
-                noise = self.faults.noise_like(round, e, [array.shape[1:] for array in noisy])
-                for array, added in zip(noisy, noise, strict=True):
-                    array[k, ...] += added.astype(array.dtype)
+                self._disturb([array[k, ...] for array in received.values()], round, e)
         return received
+
+    def _disturb(self, message: Iterable[npt.NDArray[Any]], round: int, edge: int) -> None:
+        """Add the channel's noise to the arrays of one message, as far as they are floating-point numbers."""
+        if self.faults is None or self.faults.noise == 0:
+            return
+        noisy = [array for array in message if array.dtype.kind == "f"]
+        noise = self.faults.noise_like(round, edge, [array.shape for array in noisy])
+        for array, added in zip(noisy, noise, strict=True):
+            array[...] += np.asarray(added).astype(array.dtype)
 
     # ----------------------------------------------------------------------------------------------------------- mix
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from lifelong_gym.numerics.arrays import BoolArray, IntArray
 from lifelong_gym.wrappers.topology import Node
 
 SHOWN = 20  # edges that are printed
@@ -61,8 +61,8 @@ class Ledger:
         """Totals so far: ``rounds``, ``messages``, ``bytes``."""
         return {"rounds": self.rounds, "messages": self.messages, "bytes": self.bytes}
 
-    def count(self, sent: npt.NDArray[np.bool_], arrived: npt.NDArray[np.bool_], n_bytes: int, rounds: int = 1) -> None:
-        """Enter ``rounds`` equal rounds: which edges carried a message of ``n_bytes``, and which of them arrived."""
+    def count(self, sent: BoolArray, arrived: BoolArray, n_bytes: int | IntArray, rounds: int = 1) -> None:
+        """Enter ``rounds`` equal rounds: which edges carried a message, of what size, and which messages arrived."""
         self.rounds += rounds
         self.messages_per_edge += rounds * sent
         self.lost_per_edge += rounds * (sent & ~arrived)

@@ -83,6 +83,67 @@ def _beyond(array: Array) -> str | None:
     return str(outside[0]) if outside else None
 
 
+@dataclass(frozen=True)
+class Message:
+    """What one node sends to another.
+
+    Attributes:
+        arrays: copies of what is sent, by name.
+        value: as it came.
+    """
+
+    arrays: Arrays
+    value: Any
+
+    @property
+    def n_bytes(self) -> int:
+        """In the arrays' own dtypes."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def restored(self) -> Any:
+        """The arrays as they are now, in the form in which the value came."""
+        if not isinstance(self.value, Mapping):
+            return _like(self.value, self.arrays[ALONE])
+        return {name: _like(self.value[name], array) for name, array in self.arrays.items()}
+
+
+def addressed(values: Any, graph: nx.Graph) -> dict[tuple[Node, Node], Message]:
+    """Check messages from node to node before any is sent; they need not be alike.
+
+    Args:
+        values: a mapping from (sender, receiver) to an array or tensor, or to a mapping from name to arrays or tensors.
+        graph: of the nodes.
+
+    Raises:
+        ValueError: not such a mapping, an unknown node, nodes that are no neighbours, NaN or infinity, or no numbers.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"`values` must be a mapping from (sender, receiver) to a value. Received {type(values)}")
+    return {_edge_of(pair, graph): _message(value, pair) for pair, value in values.items()}
+
+
+def _edge_of(pair: Any, graph: nx.Graph) -> tuple[Node, Node]:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise ValueError(f"a message must be for a pair (sender, receiver). Received {pair!r}")
+    sender, receiver = pair
+    for node in pair:
+        if node not in graph:
+            raise unknown("node", node, graph)
+    if receiver not in graph[sender]:
+        near = ", ".join(map(repr, graph[sender])) or "nobody"
+        raise ValueError(f"node {sender!r} can't send to {receiver!r}, only to its neighbours: {near}")
+    return sender, receiver
+
+
+def _message(value: Any, pair: tuple[Node, Node]) -> Message:
+    whose = f"message {pair[0]!r} -> {pair[1]!r}"
+    arrays = {name: np.array(array) for name, array in _by_name(value, whose).items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{whose}: {_of(name)} must be finite. Received NaN or infinity")
+    return Message(arrays, value)
+
+
 def collect(values: Any, graph: nx.Graph, senders: Sequence[Node]) -> Messages:
     """Check values before anything is sent.
 
@@ -123,7 +184,7 @@ def _gathered(values: Mapping[Any, Any], graph: nx.Graph, nodes: list[Node], sen
     missing = [node for node in senders if node not in values]
     if missing:
         raise ValueError(f"{_place(graph, missing[0])}: no value given. Missing: {', '.join(map(repr, missing))}")
-    sent = {node: _by_name(values[node], node) for node in senders}
+    sent = {node: _by_name(values[node], f"node {node!r}") for node in senders}
     _check_alike(sent, graph)
     first = next(iter(senders), None)
     if first is None:
@@ -173,11 +234,11 @@ def _of(name: str) -> str:
     return "the value" if name == ALONE else repr(name)
 
 
-def _by_name(value: Any, node: Node) -> Arrays:
+def _by_name(value: Any, whose: str) -> Arrays:
     items: Iterable[tuple[str, Any]] = value.items() if isinstance(value, Mapping) else [(ALONE, value)]
-    arrays = {name: _array(item, f"{name!r} of node {node!r}" if name else f"node {node!r}") for name, item in items}
+    arrays = {name: _array(item, f"{name!r} of {whose}" if name else whose) for name, item in items}
     if not arrays:
-        raise ValueError(f"node {node!r} must send at least one array. Received an empty mapping")
+        raise ValueError(f"{whose} must send at least one array. Received an empty mapping")
     return arrays
 
 

@@ -76,6 +76,10 @@ class ParameterSharing(BaseParallelWrapper[Any, Any, Any]):
         """See `Channel.exchange`."""
         return self.channel.exchange(values, senders)
 
+    def send(self, values: Mapping[Any, Any]) -> dict[Node, dict[Node, Any]]:
+        """See `Channel.send`."""
+        return self.channel.send(values)
+
     def mix(self, values: Any, n_rounds: int = 1) -> Any:
         """See `Channel.mix`."""
         return self.channel.mix(values, n_rounds)
