@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecEnv
 
 from lifelong_gym import sample_tasks
-from lifelong_gym.agents import REINFORCE, LinearGaussianPolicy
+from lifelong_gym.agents import REINFORCE, LinearGaussianPolicy, ScalablePGELLA
 from lifelong_gym.agents.linear.base_learners import advantage_to_go
 from lifelong_gym.agents.linear.sampling import sample
 from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
@@ -109,6 +109,22 @@ def test_memory_bound_does_not_change_results(monkeypatch: pytest.MonkeyPatch) -
     whole = REINFORCE(POLICY, env(), seed=0).learn(1).policy.thetas
     monkeypatch.setattr("lifelong_gym.agents.linear.sampling.MOST_STEPS_AT_ONCE", 1)
     assert np.array_equal(REINFORCE(POLICY, env(), seed=0).learn(1).policy.thetas, whole)
+
+
+@pytest.mark.parametrize(
+    "base", [{"base": "rwr"}, {"base": "rwr", "base_settings": {"reward_to_go": True}}, {"base": "reinforce"}], ids=str
+)
+def test_memory_bound_does_not_change_what_is_sent(monkeypatch: pytest.MonkeyPatch, base: dict[str, Any]) -> None:
+    """As many rounds and messages for tasks simulated one at a time as for all together, and the same bits."""
+
+    def learned() -> Any:
+        return ScalablePGELLA(POLICY, env(), seed=0, n_trajectories=4, consensus="all_reduce", **base).learn(1)
+
+    whole = learned()
+    monkeypatch.setattr("lifelong_gym.agents.linear.sampling.MOST_STEPS_AT_ONCE", 1)
+    one_at_a_time = learned()
+    assert one_at_a_time.channel.ledger.snapshot() == whole.channel.ledger.snapshot()
+    assert np.array_equal(one_at_a_time.policy.thetas, whole.policy.thetas)
 
 
 def test_tasks_out_of_reach_are_reported() -> None:

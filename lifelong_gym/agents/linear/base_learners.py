@@ -22,7 +22,7 @@ from lifelong_gym.agents.linear.operating_point import (
     solved,
     trace_normalised,
 )
-from lifelong_gym.agents.linear.sampling import Credit, ReturnCredit
+from lifelong_gym.agents.linear.sampling import Credit, ReturnCredit, StepCredit
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.errors import unknown
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
@@ -140,7 +140,7 @@ class Reinforce(BaseLearner):
 
     def credit(self, pool: Pool) -> Credit:
         """The advantage to go."""
-        return partial(advantage_to_go, pool=pool)
+        return StepCredit(partial(advantage_to_go, pool=pool), pool.sends)
 
     def check(self, n_trajectories: int, d: int) -> None:
         """At least 2 trajectories: one alone is its own baseline."""
@@ -238,17 +238,15 @@ class RewardWeighted(BaseLearner):
     def credit(self, pool: Pool) -> Credit:
         """Exponential weights."""
         if self.reward_to_go:
-            return partial(self._by_rewards_to_go, pool=pool)
-        return ReturnCredit(partial(self._by_returns, pool=pool))
+            return StepCredit(partial(self._by_rewards_to_go, pool=pool), pool.sends)
+        return ReturnCredit(self._by_returns, partial(_told, pool=pool))
 
     def _by_rewards_to_go(self, rewards: FloatArray, alive: BoolArray, pool: Pool) -> FloatArray:
         return exponential_weights(rewards_to_go(rewards), alive, self.beta, pool)
 
-    def _by_returns(self, returns: FloatArray, steps: IntArray, horizon: int, pool: Pool) -> FloatArray:
-        # Everyone's returns and lengths say all, in fewer numbers than sums at each step.
-        known = pool.gathered(np.stack([returns, steps], axis=2))[..., None, :]
-        alive = np.arange(horizon) < np.rint(known[..., 1])  # whole, whatever noise there was
-        return exponential_weights(np.broadcast_to(known[..., 0], alive.shape), alive, self.beta)
+    def _by_returns(self, returns: FloatArray, steps: IntArray, horizon: int) -> FloatArray:
+        alive = np.arange(horizon) < steps[..., None]
+        return exponential_weights(np.broadcast_to(returns[..., None], alive.shape), alive, self.beta)
 
     def check(self, n_trajectories: int, d: int) -> None:
         """At least 2 trajectories, to be compared."""
@@ -263,6 +261,12 @@ class RewardWeighted(BaseLearner):
     def move(self, solution: FloatArray, fisher: FloatArray, step: float) -> FloatArray:
         """Along the solution, as far as the cap allows."""
         return capped(step * solution, fisher, self.max_kl)
+
+
+def _told(returns: FloatArray, steps: IntArray, pool: Pool) -> tuple[FloatArray, IntArray]:
+    """Everyone's returns and lengths: they say all, in fewer numbers than sums at each step."""
+    known = pool.gathered(np.stack([returns, steps], axis=2))
+    return known[..., 0], np.rint(known[..., 1]).astype(np.int64)  # lengths are whole, whatever noise there was
 
 
 def _at_least_two(n_trajectories: int) -> None:

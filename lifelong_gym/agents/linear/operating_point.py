@@ -6,7 +6,7 @@ Multi-task methods such as PG-ELLA fit shared structure to operating points. Eve
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,13 @@ class Equations(NamedTuple):
 
 
 class Pool:
-    """How sums over a task's trajectories are taken; here all trajectories are in one place."""
+    """How sums over a task's trajectories are taken; here all trajectories are in one place.
+
+    Attributes:
+        sends: whether messages are sent for that, so that all tasks' sums had better be taken at once.
+    """
+
+    sends: ClassVar[bool] = False
 
     def total(self, values: FloatArray) -> FloatArray:
         """The sum of ``values``, shape (n_tasks, n_trajectories, ...), over trajectories, whose axis stays."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,18 +36,38 @@ MOST_IDLE = 50  # episodes a row and task that nobody wants, before the tasks st
 
 
 @dataclass(frozen=True)
+class StepCredit:
+    """A `Credit`, and what it costs.
+
+    Attributes:
+        weigh: from rewards and living steps to the weights.
+        sends: whether messages are sent for it; then all tasks are weighed at once, however much memory that takes:
+            how many rounds there are shall not depend on it.
+    """
+
+    weigh: Credit
+    sends: bool = False
+
+    def __call__(self, rewards: FloatArray, alive: BoolArray) -> FloatArray:
+        """The weight of each step."""
+        return self.weigh(rewards, alive)
+
+
+@dataclass(frozen=True)
 class ReturnCredit:
     """A `Credit` that depends on returns and lengths alone, so that fused trajectories needn't be kept.
 
     Attributes:
         weigh: from returns and living steps, both (n_tasks, n_trajectories), and the horizon, to the weights.
+        told: from returns and living steps of all tasks to what is known of them where steps are weighed.
     """
 
     weigh: Callable[[FloatArray, IntArray, int], FloatArray]
+    told: Callable[[FloatArray, IntArray], tuple[FloatArray, IntArray]]
 
     def __call__(self, rewards: FloatArray, alive: BoolArray) -> FloatArray:
         """The weight of each step."""
-        return self.weigh(rewards.sum(axis=2), alive.sum(axis=2), alive.shape[2])
+        return self.weigh(*self.told(rewards.sum(axis=2), alive.sum(axis=2)), alive.shape[2])
 
 
 @dataclass(frozen=True)
@@ -120,11 +140,11 @@ def sample(
     at_once = len(tasks) if keeps_none else max(1, MOST_STEPS_AT_ONCE // n_steps)
     assert isinstance(env, CoreVecEnv)
     env.announce(tasks, n_steps)
-    parts = [
-        _fused(core, policy, tasks[first : first + at_once], n, seed, first_visit, credit)
-        for first in range(0, len(tasks), at_once)
-    ]
-    return Sample(tasks, _joined(parts), len(tasks) * n_steps)
+    fused = _Fused(core, policy, n, seed, first_visit)
+    parts = [tasks[first : first + at_once] for first in range(0, len(tasks), at_once)]
+    weights = fused.weights(parts, credit)
+    statistics = [fused.run(part, weights=weight) for part, weight in zip(parts, weights, strict=True)]
+    return Sample(tasks, _joined(statistics), len(tasks) * n_steps)
 
 
 def nothing(policy: LinearGaussianPolicy, n_steps: int = 0) -> Sample:
@@ -143,41 +163,65 @@ def _announce_stepping(env: VecEnv, tasks: IntArray, n_trajectories: int) -> Non
         before_steps(env, int(np.minimum(budget.left[tasks], n_trajectories * core.horizon).sum()))
 
 
-def _fused(
-    core: Core,
-    policy: LinearGaussianPolicy,
-    part: IntArray,
-    n_trajectories: int,
-    seed: int,
-    first_visit: int,
-    credit: Credit | None,
-) -> RolloutStatistics:
-    thetas = policy.thetas
-    arguments: dict[str, Any] = {
-        "tasks": core.tasks[part],
-        "theta": thetas if len(thetas) == 1 else thetas[part],
-        "n_trajectories": n_trajectories,
-        "seed": seed,
-        "sigma": policy.sigma,
-        "horizon": core.horizon,
-        "bias": policy.bias,
-        "reward": core.reward,
-        "first_visit": first_visit,
-        "backend": core.settings.backend,
-    }
-    by_steps = credit is not None and not isinstance(credit, ReturnCredit)
-    run: Any = rollout(core.family, trajectories=True, **arguments) if by_steps or core.safety is not None else None
-    if core.safety is not None:
-        count_violations(core, part, run.actions, seed=seed, first_visit=first_visit)
-    if credit is None:
-        return rollout(core.family, **arguments)
-    # Noise is counted, not drawn: the second pass repeats the same trajectories instead of storing them.
-    if isinstance(credit, ReturnCredit):
-        first = rollout(core.family, **arguments)
-        weights = credit.weigh(first.returns, first.steps, core.horizon)
-    else:
-        weights = credit(run.rewards, run.alive)
-    return rollout(core.family, weights=weights, **arguments)
+class _Fused:
+    """Whole episodes of some tasks, simulated in one call.
+
+    Noise is counted, not drawn: another pass repeats the same trajectories instead of storing them.
+    """
+
+    def __init__(
+        self, core: Core, policy: LinearGaussianPolicy, n_trajectories: int, seed: int, first_visit: int
+    ) -> None:
+        self._core, self._thetas = core, policy.thetas
+        self._arguments: dict[str, Any] = {
+            "n_trajectories": n_trajectories,
+            "seed": seed,
+            "sigma": policy.sigma,
+            "horizon": core.horizon,
+            "bias": policy.bias,
+            "reward": core.reward,
+            "first_visit": first_visit,
+            "backend": core.settings.backend,
+        }
+
+    def run(self, part: IntArray, **how: Any) -> Any:
+        """What `rollout` gives."""
+        thetas = self._thetas if len(self._thetas) == 1 else self._thetas[part]
+        return rollout(self._core.family, tasks=self._core.tasks[part], theta=thetas, **self._arguments, **how)
+
+    def weights(self, parts: list[IntArray], credit: Credit | None) -> Iterator[FloatArray | None]:
+        """Of the steps of each part of the tasks; None: all alike. Violations are counted as they come by."""
+        if credit is None or isinstance(credit, ReturnCredit):
+            known = None if credit is None else self._told(parts, credit)
+            for i, part in enumerate(parts):
+                if self._core.safety is not None:
+                    self._watched(part)
+                yield None if credit is None or known is None else credit.weigh(*known[i], self._core.horizon)
+        elif isinstance(credit, StepCredit) and credit.sends:
+            runs = [(run.rewards, run.alive) for run in map(self._watched, parts)]
+            yield from _split(credit(*map(np.concatenate, zip(*runs, strict=True))), parts)
+        else:
+            for run in map(self._watched, parts):
+                yield credit(run.rewards, run.alive)
+
+    def _told(self, parts: list[IntArray], credit: ReturnCredit) -> list[tuple[FloatArray, IntArray]]:
+        """Returns and living steps of each part, as they are known."""
+        first = self.run(np.concatenate(parts))
+        returns, steps = credit.told(first.returns, first.steps)
+        return list(zip(_split(returns, parts), _split(steps, parts), strict=True))
+
+    def _watched(self, part: IntArray) -> Any:
+        """The trajectories, whose violations are counted."""
+        run = self.run(part, trajectories=True)
+        if self._core.safety is not None:
+            seed, first_visit = self._arguments["seed"], self._arguments["first_visit"]
+            count_violations(self._core, part, run.actions, seed=seed, first_visit=first_visit)
+        return run
+
+
+def _split(values: npt.NDArray[Any], parts: list[IntArray]) -> list[npt.NDArray[Any]]:
+    """A row a task, as parts of the tasks."""
+    return np.split(values, np.cumsum([len(part) for part in parts])[:-1])
 
 
 def _joined(parts: list[RolloutStatistics]) -> RolloutStatistics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ class Shards(Pool):
         channel: over which sums are taken, by `Channel.all_reduce`.
         workers: indices of the nodes that run trajectories; None: all. A server may only pass messages on.
     """
+
+    sends: ClassVar[bool] = True
 
     def __init__(self, channel: Channel, workers: IntArray | None = None) -> None:
         """See the class."""
