@@ -35,13 +35,12 @@ INDENTED = re.compile(rf"^(?:    |#     )({COMMAND}(?: .*)?)$", re.MULTILINE)
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACEHOLDERS = dict.fromkeys(("ID", "ENV", "..."), "LifelongCartPole-v0")
 KEPT = "NAME.jsonl"  # a run whose model was kept
-SHORT = {"train": ("--n-tasks", "4", "--total-timesteps", "10000")}
+SHORT = {"train": ("--n-tasks", "4", "--total-timesteps", "3000")}
 ELSEWHERE = ("demo", "reproduce")
 ONE_SEED = ("--seeds", "5:6")
-FEW = (
-    *("--quick", "--episodes-per-task", "30", "--n-evaluations", "1"),
-    *("--n-tasks", "2", "--seeds", "1", "--envs", "LifelongCartPole-v0"),
-)
+FEW = ("--quick", "--n-evaluations", "1", "--n-tasks", "2", "--seeds", "1", "--envs", "LifelongCartPole-v0")
+N_EPISODES = 10  # fewer are less than half of what PPO observes at once
+SLOW = {"TQC": 1}  # which trains after every step
 IN_CI = ("demo", "bench", "test")
 BY_HAND = ("lowest",)  # an installation of its own
 OWN = """
@@ -87,8 +86,10 @@ def words_of(command: str) -> list[str]:
     if words[0] != "benchmark":
         return [program, *words, *SHORT.get(words[0], ())]
     is_described = any(word.endswith(".toml") for word in words)
-    few = ONE_SEED if is_described and "--seeds" in words else () if is_described else FEW
-    return [program, *words, "--keep-models", *few]
+    if is_described:
+        return [program, *words, "--keep-models", *(ONE_SEED if "--seeds" in words else ())]
+    n_episodes = next((n for name, n in SLOW.items() if name in words), N_EPISODES)
+    return [program, *words, "--keep-models", *FEW, "--episodes-per-task", str(n_episodes)]
 
 
 SOURCES: list[Path | str] = [*PAGES, *EXAMPLES, HELP]
@@ -115,11 +116,11 @@ def shortened(text: str) -> str:
     """An experiment's file, out of the page that shows it, with the least budget."""
     block = re.search(r"```toml\n(.*?)```", text, flags=re.DOTALL)
     text = block[1] if block else text
-    for key, value in {"seeds": 1, "episodes_per_task": 30, "n_evaluations": 1, "n_tasks": 2}.items():
+    for key, value in {"seeds": 1, "episodes_per_task": N_EPISODES, "n_evaluations": 1, "n_tasks": 2}.items():
         text = re.sub(rf"^{key} = .*", f"{key} = {value}", text, flags=re.MULTILINE)
     text = text.replace("[families.LifelongCH47-v0]\n", "")
     if "[protocol]" not in text:
-        text += "\n[protocol]\nepisodes_per_task = 30\nn_evaluations = 1\n"
+        text += f"\n[protocol]\nepisodes_per_task = {N_EPISODES}\nn_evaluations = 1\n"
     return text if "seeds" in text else f"seeds = 1\n{text}"
 
 

@@ -239,7 +239,7 @@ def test_a_kill_at_any_moment(tmp_path: Path) -> None:
         "--processes",
         "1",
     ]
-    command += ["--agents", "PGELLA,REINFORCE", "--envs", ID, "--episodes-per-task", "400", "--n-evaluations", "40"]
+    command += ["--agents", "PGELLA,REINFORCE", "--envs", ID, "--episodes-per-task", "200", "--n-evaluations", "40"]
     quiet_run = {"stdout": subprocess.DEVNULL, "cwd": tmp_path}
     subprocess.run([*command, "--folder", "whole"], check=True, **quiet_run)  # type: ignore[call-overload]
     broken = tmp_path / "broken"

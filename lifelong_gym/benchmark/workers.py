@@ -6,13 +6,16 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +30,7 @@ BLAS_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NU
 TRACE = ".traceback.txt"  # beside what wasn't done
 PATIENCE = 5.0  # seconds for a process that is told to end
 READY = "ready"
+PRELOADED = ["torch", "lifelong_gym.benchmark.run"]  # three seconds of imports, paid once where processes can be forked
 
 Call = Callable[..., Any]
 
@@ -67,7 +71,7 @@ class Event:
 
 
 class Workers:
-    """Fresh processes that compute on one thread each; use it in a ``with`` statement.
+    """Processes that compute on one thread each; use it in a ``with`` statement.
 
     A process that dies fails the call that it was at, and no other; another one takes its place. All of them, and no
     other child of the caller's, are stopped when the statement is left by an exception; SIGTERM is made one, as SIGINT
@@ -154,9 +158,9 @@ class _Worker:
     """A process, as its parent sees it."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, registry.registered_here()))
+        self._process = context.Process(target=_serve, args=(theirs, registry.registered_here(), dict(os.environ)))
         with _inherited(BLAS_THREADS):
             self._process.start()
         theirs.close()
@@ -221,9 +225,22 @@ def said(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _serve(connection: Connection, families: Mapping[str, str]) -> None:
+def _context() -> ForkServerContext | SpawnContext:
+    """Forks of one process that has imported what all need; fresh processes where forks aren't safe, or not ours."""
+    server: Any = forkserver._forkserver
+    is_foreign = server._forkserver_pid is not None and server._preload_modules != PRELOADED
+    if sys.platform != "linux" or is_foreign:  # one that a program has started may compute on many threads
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def _serve(connection: Connection, families: Mapping[str, str], environment: Mapping[str, str]) -> None:
     """What a process does: one call after another, until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends us
+    os.environ.clear()  # a fork has what there was when its server began
+    os.environ.update({**environment, **BLAS_THREADS})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
