@@ -119,13 +119,6 @@ def test_numbers_of_numpy_for_a_learner_of_one_s_own(tmp_path: Path) -> None:
     """It needn't do anything about them."""
 
     class Own(RWR):
-        """Mine.
-
-        Args:
-            depth: of mine.
-            **more: see `RWR`.
-        """
-
         def __init__(self, policy: Any, env: Any, depth: int = 3, **more: Any) -> None:
             self.depth = depth
             super().__init__(policy, env, **more)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lifelong_gym import rollout
-from lifelong_gym.agents import RWR, LinearGaussianPolicy
+from lifelong_gym.agents import RWR, LinearGaussianPolicy, PolicySearch
+from lifelong_gym.agents.contract.arguments import CommonSettings
 from lifelong_gym.agents.linear.base_learners import (
     BASES,
     BaseLearner,
@@ -21,7 +22,8 @@ from lifelong_gym.agents.linear.base_learners import (
     exponential_weights,
 )
 from lifelong_gym.agents.linear.operating_point import ONE_PLACE, Pool, pooled, solved, trace_normalised
-from lifelong_gym.agents.linear.sampling import Credit, sample
+from lifelong_gym.agents.linear.sampling import Credit, Sampler, sample
+from lifelong_gym.agents.linear.sharers import Taskwise
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 from lifelong_gym.wrappers import as_vec_env
@@ -250,11 +252,12 @@ class PrintedSign(RewardWeighted):
         return costs
 
 
-class PrintedRWR(RWR):
+class PrintedRWR(PolicySearch):
     """The paper's update as printed."""
 
-    def _base_learner(self) -> BaseLearner:
-        return PrintedSign()
+    def __init__(self, policy: Any, env: Any, n_trajectories: int, sigma: float, bias: bool, seed: int) -> None:
+        sampler, common = Sampler(n_trajectories, sigma, bias), CommonSettings(seed=seed)
+        super().__init__(policy, env, None, PrintedSign(), Taskwise(), sampler, common)
 
 
 @pytest.mark.parametrize(

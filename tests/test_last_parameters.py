@@ -26,6 +26,7 @@ from lifelong_gym.agents import (
     ScalablePGELLA,
 )
 from lifelong_gym.agents.contract import persistence
+from lifelong_gym.agents.shared_basis.sharers import BasisSharer
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.wrappers import as_vec_env
 
@@ -91,7 +92,7 @@ def test_an_interrupted_update_leaves_the_last_parameters(error: type[BaseExcept
         raise error
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(PGELLA, "_policies", interrupted)  # codes and basis are new then
+        patched.setattr(BasisSharer, "_policies", interrupted)  # codes and basis are new then
         with pytest.raises(error):
             model.learn(1)
     assert all(np.array_equal(array, before[name]) for name, array in arrays(model).items())

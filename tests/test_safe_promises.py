@@ -17,7 +17,7 @@ from lifelong_gym.agents.linear import base_learners, sampling
 from lifelong_gym.agents.linear.base_learners import Reinforce
 from lifelong_gym.agents.linear.operating_point import OperatingPoint, trace_normalised
 from lifelong_gym.agents.safety.projection import SpectralBounds
-from lifelong_gym.agents.safety.safe_lifelong_pg import VARIANTS
+from lifelong_gym.agents.safety.safe_basis import VARIANTS
 from lifelong_gym.envs.rollout import RolloutStatistics
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.numerics.arrays import FloatArray

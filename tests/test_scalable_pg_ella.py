@@ -123,7 +123,7 @@ def test_a_server_runs_no_trajectories() -> None:
     env = sharing("star", nodes={"server": [], **agents})
     model = make(env=env, consensus="all_reduce")
     assert model.knowledge.owners.tolist() == [1, 2, 3, 4, 5, 6, 7]
-    parts = model._shards.parts(np.ones((7, N, 2)))
+    parts = model._sharer.pool.parts(np.ones((7, N, 2)))
     assert not parts[0].any()
     assert parts.sum() == 7 * N * 2
     np.testing.assert_allclose(model.learn(1).policy.thetas, make(PGELLA, base="rwr").learn(1).policy.thetas, rtol=1e-7)

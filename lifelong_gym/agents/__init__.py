@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.safety.projected_pg import ProjectedPG
     from lifelong_gym.agents.safety.safe_lifelong_pg import SafeLifelongPG
     from lifelong_gym.agents.safety.safe_search import SafeSearch
-    from lifelong_gym.agents.shared_basis.basis_search import BasisSearch
     from lifelong_gym.agents.shared_basis.go_mtl import GOMTL
     from lifelong_gym.agents.shared_basis.pg_ella import PGELLA
     from lifelong_gym.agents.shared_basis.scalable_pg_ella import ScalablePGELLA
@@ -28,7 +27,6 @@ __all__ = [
     "PGELLA",
     "REINFORCE",
     "RWR",
-    "BasisSearch",
     "LinearGaussianPolicy",
     "MultiTaskAlgorithm",
     "PolicyConstraints",
@@ -52,7 +50,6 @@ __getattr__ = lazy(
         "safety.projected_pg": ["ProjectedPG"],
         "safety.safe_lifelong_pg": ["SafeLifelongPG"],
         "safety.safe_search": ["SafeSearch"],
-        "shared_basis.basis_search": ["BasisSearch"],
         "shared_basis.go_mtl": ["GOMTL"],
         "shared_basis.pg_ella": ["PGELLA"],
         "shared_basis.scalable_pg_ella": ["ScalablePGELLA"],

@@ -1,18 +1,73 @@
-"""What the constructors of all learners have in common.
+"""Arguments of learners: each is written once, in the settings class of its level, with default, check and meaning.
 
-Learners hand most arguments on: their signatures and docstrings get them spelled out, each from its one home.
+A level is a frozen dataclass: its fields hold defaults, its ``__post_init__`` checks (see `check_fields`), its
+docstring meanings. A learner's constructor and docstring repeat names, types, defaults and meanings, to be read by
+people, editors and type checkers; `tests/test_arguments.py` holds the two against each other.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch as th
 
-INDENT = " " * 4
+from lifelong_gym.agents.contract.checks import count
+from lifelong_gym.errors import integer
+
+MOST_SEED = 2**32 - 1  # what NumPy's global generator takes, which SB3 seeds too
+
+
+def check_fields(settings: Any, **checks: Callable[[str, Any], Any]) -> None:
+    """Put what the checks make of a frozen dataclass's fields in their place; each gets a name and a value."""
+    for name, checked in checks.items():
+        object.__setattr__(settings, name, checked(name, getattr(settings, name)))
+
+
+@dataclass(frozen=True)
+class CommonSettings:
+    """Arguments of all learners.
+
+    Attributes:
+        tensorboard_log: folder for TensorBoard; None: no logging.
+        verbose: 0: silent, 1: the log, 2: more.
+        seed: decides everything that is random; None: different every time.
+        device: part of SB3's signature; see the policy for what it computes with.
+    """
+
+    tensorboard_log: str | None = None
+    verbose: int = 0
+    seed: int | None = None
+    device: th.device | str = "auto"
+    _init_setup_model: bool = True
+
+    def __post_init__(self) -> None:
+        check_fields(self, verbose=_level, seed=_seed)
+
+
+def _level(name: str, value: Any) -> int:
+    return count(name, int(value) if isinstance(value, bool) else value, least=0)
+
+
+def _seed(name: str, value: Any) -> int | None:
+    return None if value is None else integer(name, value, least=0, most=MOST_SEED)
+
+
+def argument_names(kind: type[Any]) -> list[str]:
+    """Arguments of a class's constructor, then, where it hands on ``**more``, those of the constructors above it."""
+    names: dict[str, None] = {}
+    for base in kind.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        _, *parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        names |= {p.name: None for p in parameters if p.kind is not p.VAR_KEYWORD}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return list(names)
 
 
 def normalise(kind: type[Any]) -> None:
@@ -37,51 +92,3 @@ def _python(value: Any) -> Any:
     if type(value) is dict:
         return {_python(key): _python(entry) for key, entry in value.items()}
     return type(value)(map(_python, value)) if type(value) in (list, tuple) else value
-
-
-def spell_out(kind: type[Any]) -> None:
-    """Put the arguments that a class hands on to its parent into its signature and docstring.
-
-    A constructor that takes ``**more`` gets the parent's parameters in place of these, with the defaults that the class
-    attribute ``defaults`` names; a line ``**more: ...`` under "Args:" becomes the parent's entries.
-
-    Args:
-        kind: a class whose parent has been spelled out.
-    """
-    parent = kind.__mro__[1]
-    signature = kind.__signature__ = _signature(kind, parent)
-    if kind.__doc__ is not None and parent.__doc__ is not None:
-        texts = inspect.cleandoc(kind.__doc__), inspect.cleandoc(parent.__doc__)
-        kind.__doc__ = _documented(*texts, order=list(signature.parameters))
-
-
-def _signature(kind: type[Any], parent: type[Any]) -> inspect.Signature:
-    inherited = list(inspect.signature(parent).parameters.values())
-    parameters = inherited
-    if "__init__" in vars(kind):
-        _, *own = inspect.signature(vars(kind)["__init__"]).parameters.values()
-        parameters = [p for p in own if p.kind is not p.VAR_KEYWORD]
-        if len(parameters) < len(own):
-            names = {p.name for p in parameters}
-            parameters += [p.replace(kind=p.KEYWORD_ONLY) for p in inherited if p.name not in names]
-    defaults = getattr(kind, "defaults", {})
-    return inspect.Signature([p.replace(default=defaults.get(p.name, p.default)) for p in parameters])
-
-
-def _documented(text: str, parent: str, order: list[str]) -> str:
-    entries = _entries(text)
-    handed_on = [name for name in entries if name.startswith("**")]
-    if not handed_on:
-        return text
-    whole = {**_entries(parent), **entries}
-    del whole[handed_on[0]]
-    section = [whole[name] for name in order if name in whole]
-    return text.replace("\n".join(entries.values()), "\n".join(section))
-
-
-def _entries(text: str) -> dict[str, str]:
-    """What a docstring says under "Args:", by name; each with its name and its own indentation."""
-    _, _, section = text.partition("\nArgs:\n")
-    lines = section.partition("\n\n")[0]
-    found = re.split(rf"^(?={INDENT}\S)", lines, flags=re.MULTILINE)
-    return {entry.strip().partition(":")[0]: entry.rstrip("\n") for entry in found if entry.strip()}

@@ -6,7 +6,7 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Set
-from typing import Any, ClassVar, Self, TypedDict
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch as th
@@ -18,25 +18,13 @@ from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym.agents.contract import checkpoint, persistence, sweeps
-from lifelong_gym.agents.contract.arguments import normalise, spell_out
-from lifelong_gym.agents.contract.checks import count, flag, number
+from lifelong_gym.agents.contract.arguments import CommonSettings, normalise
+from lifelong_gym.agents.contract.checks import flag, number, positive
 from lifelong_gym.agents.contract.environment import before_steps, to_vec_env
 from lifelong_gym.agents.contract.roster import NewTasks, Roster
 from lifelong_gym.agents.contract.sweeps import Rollouts
-from lifelong_gym.errors import integer, unknown
+from lifelong_gym.errors import unknown
 from lifelong_gym.tasks.task_set import Task, TaskSet
-
-MOST_SEED = 2**32 - 1  # what NumPy's global generator takes, which SB3 seeds too
-
-
-class CommonArguments(TypedDict, total=False):
-    """Arguments of all learners; see `MultiTaskAlgorithm` for what they mean."""
-
-    tensorboard_log: str | None
-    verbose: int
-    seed: int | None
-    device: th.device | str
-    _init_setup_model: bool
 
 
 class MultiTaskAlgorithm(BaseAlgorithm):
@@ -68,9 +56,8 @@ class MultiTaskAlgorithm(BaseAlgorithm):
     resumes_exactly: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
-        """Spell out the arguments that a learner hands on, and bring them to Python's types."""
+        """Bring the arguments of a learner to Python's types."""
         super().__init_subclass__()
-        spell_out(cls)
         normalise(cls)
 
     def __init__(
@@ -87,10 +74,9 @@ class MultiTaskAlgorithm(BaseAlgorithm):
     ) -> None:
         """See the class."""
         if not callable(learning_rate):
-            learning_rate = number("learning_rate", learning_rate, open_at_low=True)
-        verbose = count("verbose", int(verbose) if isinstance(verbose, bool) else verbose, least=0)
-        if seed is not None:
-            seed = integer("seed", seed, least=0, most=MOST_SEED)
+            learning_rate = positive("learning_rate", learning_rate)
+        common = CommonSettings(tensorboard_log, verbose, seed, device, _init_setup_model)
+        seed = common.seed
         if env is None and _init_setup_model:
             raise ValueError("`env` is needed: an id, a ParallelEnv or a VecEnv. Received None")
         self.policy_name = self._alias(policy)
@@ -99,7 +85,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
             None if env is None else to_vec_env(env),
             learning_rate,
             tensorboard_log=tensorboard_log,
-            verbose=verbose,
+            verbose=common.verbose,
             device=device,
             support_multi_env=True,
             monitor_wrapper=False,

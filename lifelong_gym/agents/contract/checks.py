@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,14 @@ def number(name: str, value: object, low: float = 0.0, open_at_low: bool = False
 def _is_finite(value: Any) -> bool:
     """Also of whole numbers, which may be too large to be floating-point ones."""
     return bool(-sys.float_info.max <= value <= sys.float_info.max)
+
+
+positive = partial(number, open_at_low=True)  # a number above 0
+
+
+def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """The same check, which also lets None pass."""
+    return lambda name, value: None if value is None else check(name, value)
 
 
 def real(name: str, values: object) -> npt.NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 from collections.abc import Mapping, Set
 from typing import Any, Protocol, TypeVar
@@ -14,6 +13,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym.agents.contract import checkpoint
+from lifelong_gym.agents.contract.arguments import argument_names
 from lifelong_gym.agents.contract.roster import Roster
 from lifelong_gym.agents.contract.state import Stateful, copied, put_back, tensors
 from lifelong_gym.errors import CheckpointError
@@ -59,16 +59,12 @@ class Persistent(Stateful, Protocol):
 
 Learner = TypeVar("Learner", bound=Persistent)
 
-NOT_SAVED = ("self", "policy", "env", "device", "tensorboard_log", "verbose", "_init_setup_model")
-
-
-def _argument_names(kind: type[Any]) -> list[str]:
-    return [name for name in inspect.signature(kind).parameters if name not in NOT_SAVED]
+NOT_SAVED = ("policy", "env", "device", "tensorboard_log", "verbose", "_init_setup_model")
 
 
 def describe(model: Persistent) -> checkpoint.Description:
     """What a model file says of this model. A learning rate that is a function becomes None."""
-    arguments = {name: getattr(model, name) for name in _argument_names(type(model))}
+    arguments = {name: getattr(model, name) for name in argument_names(type(model)) if name not in NOT_SAVED}
     if callable(arguments["learning_rate"]):
         arguments["learning_rate"] = None
     spaces = {name: checkpoint.encode_space(getattr(model, name)) for name in checkpoint.SPACES}

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lifelong_gym.agents.contract.checks import choice, flag, number
+from lifelong_gym.agents.contract.arguments import check_fields
+from lifelong_gym.agents.contract.checks import choice, flag, positive
 from lifelong_gym.agents.linear.operating_point import (
     ONE_PLACE,
     Equations,
@@ -171,7 +172,7 @@ class NaturalActorCritic(BaseLearner):
     max_kl: float = 0.03
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "max_kl", number("max_kl", self.max_kl, open_at_low=True))
+        check_fields(self, max_kl=positive)
 
     def check(self, n_trajectories: int, d: int) -> None:
         """More trajectories than unknowns."""
@@ -231,9 +232,7 @@ class RewardWeighted(BaseLearner):
     max_kl: float = 0.03
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "beta", number("beta", self.beta, open_at_low=True))
-        object.__setattr__(self, "reward_to_go", flag("reward_to_go", self.reward_to_go))
-        object.__setattr__(self, "max_kl", number("max_kl", self.max_kl, open_at_low=True))
+        check_fields(self, beta=positive, reward_to_go=flag, max_kl=positive)
 
     def credit(self, pool: Pool) -> Credit:
         """Exponential weights."""
@@ -303,7 +302,23 @@ def base_learner(name: str, settings: Mapping[str, Any] | None = None) -> BaseLe
     return base
 
 
-def checked_settings(name: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings of a base learner as it understands them; raises as `base_learner` does."""
-    base = base_learner(name, settings)
-    return {setting: getattr(base, setting) for setting in settings or {}}
+@dataclass(frozen=True)
+class BaseSettings:
+    """Which base learner; raises as `base_learner` does.
+
+    Attributes:
+        base: ``"reinforce"``, ``"enac"`` or ``"rwr"``; see `REINFORCE`, `ENAC` and `RWR`.
+        base_settings: the base learner's own arguments, such as ``{"max_kl": 0.1}``.
+    """
+
+    base: str = "reinforce"
+    base_settings: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        learner = self.learner
+        check_fields(self, base_settings=lambda _, given: {name: getattr(learner, name) for name in given or {}})
+
+    @property
+    def learner(self) -> BaseLearner:
+        """The base learner."""
+        return base_learner(self.base, self.base_settings)

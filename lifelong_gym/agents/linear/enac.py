@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Unpack
+from typing import Any
 
+import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.contract.checks import number
-from lifelong_gym.agents.linear.base_learners import BaseLearner, NaturalActorCritic
-from lifelong_gym.agents.linear.policy_search import TaskwiseArguments, TaskwiseSearch
+from lifelong_gym.agents.contract.arguments import CommonSettings
+from lifelong_gym.agents.linear.base_learners import NaturalActorCritic
+from lifelong_gym.agents.linear.policy_search import PolicySearch
+from lifelong_gym.agents.linear.sampling import Sampler
+from lifelong_gym.agents.linear.sharers import Taskwise
 
 
-class ENAC(TaskwiseSearch):
+class ENAC(PolicySearch):
     """Every task on its own, or all with one policy, by natural gradients.
 
     Each sweep regresses a task's standardised returns on ``[psi, 1]``, psi being the score of a trajectory; the
@@ -23,17 +26,23 @@ class ENAC(TaskwiseSearch):
     returns and in the cap.
 
     Args:
+        policy: ``"LinearGaussianPolicy"``.
+        env: an id, a PettingZoo ParallelEnv, a vector env of ours, or any SB3 VecEnv, with one-dimensional Boxes.
         learning_rate: factor on the natural gradient, or a function of the remaining progress; None: 5.
-        max_kl: see above.
+        max_kl: cap on ``delta' F delta / 2``, with F the Fisher information of a living step.
+        shared: learn one policy for all tasks rather than one each; returns are compared within each task.
         n_trajectories: episodes a task and sweep; more than a policy's parameters plus 1 (of all tasks together where
             ``shared``).
-        **search: see `TaskwiseSearch`.
+        sigma: standard deviation of the exploration, in units of the action a.
+        bias: whether policies have a constant feature.
+        tensorboard_log: folder for TensorBoard; None: no logging.
+        verbose: 0: silent, 1: the log, 2: more.
+        seed: decides everything that is random; None: different every time.
+        device: part of SB3's signature; the arithmetic is NumPy's.
 
     Raises:
         ValueError: fewer trajectories than the regression needs.
     """
-
-    defaults: ClassVar[TaskwiseArguments] = {"n_trajectories": 50}
 
     def __init__(
         self,
@@ -41,12 +50,19 @@ class ENAC(TaskwiseSearch):
         env: Any,
         learning_rate: float | Schedule | None = None,
         max_kl: float = 0.03,
-        **search: Unpack[TaskwiseArguments],
+        *,
+        shared: bool = False,
+        n_trajectories: int = 50,
+        sigma: float = 0.6,
+        bias: bool = True,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
     ) -> None:
         """See the class."""
-        self.max_kl = number("max_kl", max_kl, open_at_low=True)
-        arguments: TaskwiseArguments = {**self.defaults, **search}
-        super().__init__(policy, env, learning_rate, **arguments)
-
-    def _base_learner(self) -> BaseLearner:
-        return NaturalActorCritic(self.max_kl)
+        improver, sharer = NaturalActorCritic(max_kl), Taskwise(shared)
+        sampler = Sampler(n_trajectories, sigma, bias)
+        common = CommonSettings(tensorboard_log, verbose, seed, device, _init_setup_model)
+        super().__init__(policy, env, learning_rate, improver, sharer, sampler, common, [improver, sharer])

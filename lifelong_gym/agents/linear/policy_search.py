@@ -1,36 +1,31 @@
-"""What the learners of linear-Gaussian policies share: sampling and the base learner."""
+"""Policy search with linear-Gaussian policies, composed of a sampler, an improver and a sharer."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any, ClassVar, Unpack
+from collections.abc import Sequence, Set
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.contract.base import CommonArguments, MultiTaskAlgorithm
-from lifelong_gym.agents.contract.checks import count, flag, number
-from lifelong_gym.agents.contract.environment import budget_of, units_of
+from lifelong_gym.agents.contract.arguments import CommonSettings
+from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
+from lifelong_gym.agents.contract.environment import budget_of, present_tasks, to_vec_env, units_of
 from lifelong_gym.agents.linear.base_learners import BaseLearner
-from lifelong_gym.agents.linear.operating_point import ONE_PLACE, OperatingPoint, Pool, pooled
 from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
-from lifelong_gym.agents.linear.sampling import nothing, sample, sweep_size
+from lifelong_gym.agents.linear.sampling import Sampler, nothing, sweep_size
+from lifelong_gym.agents.linear.sharers import Sharer, Sweep
 from lifelong_gym.envs.rollout import RolloutStatistics
-
-SIGMA = 0.6  # on the hetero presets, 0.3 learns half as fast from 5 trajectories, and 1 gains little more
-
-
-class SearchArguments(CommonArguments, total=False):
-    """Arguments of all policy searches; see `PolicySearch` for what they mean."""
-
-    n_trajectories: int
-    sigma: float
-    bias: bool
 
 
 class PolicySearch(MultiTaskAlgorithm):
     """Policy search from whole episodes: each sweep runs ``n_trajectories`` of them in every task that comes up.
+
+    It is composed. A *sampler* runs the episodes; an *improver* says, from a task's own, where its policy should go; a
+    *sharer* makes the policies of all tasks from that, and keeps what tasks have in common. A learner is a subclass
+    whose constructor makes these parts from arguments that JSON can hold, as `REINFORCE` does.
 
     On our own kernel families a sweep is one fused rollout; any other VecEnv is stepped, with the same result in
     distribution. Either way the seed and the number of earlier trajectories decide a sweep's noise, so that a saved
@@ -39,137 +34,145 @@ class PolicySearch(MultiTaskAlgorithm):
     Args:
         policy: ``"LinearGaussianPolicy"``.
         env: an id, a PettingZoo ParallelEnv, a vector env of ours, or any SB3 VecEnv, with one-dimensional Boxes.
-        learning_rate: step size of the base learner, or a function of the remaining progress (1 to 0); None: the one
-            that suits it.
-        n_trajectories: episodes a task and sweep, as many as the base learner needs.
-        sigma: standard deviation of the exploration, in units of the action a.
-        bias: whether policies have a constant feature.
-        device: part of SB3's signature; the arithmetic is NumPy's.
-        **common: see `MultiTaskAlgorithm`.
+        learning_rate: step size of the improver, or a function of the remaining progress (1 to 0); None: the one that
+            suits it.
+        improver: how a policy improves from its own trajectories.
+        sharer: what tasks have in common.
+        sampler: how episodes are run.
+        common: arguments of all learners.
+        settings: further dataclasses whose fields are the learner's arguments. Like those of ``sampler``, they become
+            its attributes, which `save` writes. Parts are made once: of these attributes, only ``n_trajectories`` may
+            be assigned to later and counts.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"LinearGaussianPolicy": LinearGaussianPolicy}
     policy: LinearGaussianPolicy
-    shared = False  # one policy for all tasks
+    n_trajectories: int
+    sigma: float
+    bias: bool
+    _sharer: Sharer
     _rollouts: RolloutStatistics
 
     def __init__(
         self,
         policy: str | type[BasePolicy],
         env: Any,
-        learning_rate: float | Schedule | None = None,
-        n_trajectories: int = 5,
-        sigma: float = SIGMA,
-        bias: bool = True,
-        **common: Unpack[CommonArguments],
+        learning_rate: float | Schedule | None,
+        improver: BaseLearner,
+        sharer: Sharer,
+        sampler: Sampler,
+        common: CommonSettings,
+        settings: Sequence[Any] = (),
     ) -> None:
         """See the class."""
-        self.n_trajectories = count("n_trajectories", n_trajectories)
-        self.sigma = number("sigma", sigma, open_at_low=True)
-        self.bias = flag("bias", bias)
-        self._base = self._base_learner()
-        self._pool: Pool = ONE_PLACE
+        for level in (sampler, *settings):
+            vars(self).update(vars(level))
+        self._sampler, self._improver, self._sharer = sampler, improver, sharer
         self._n_visits = 0
         self._observed = np.zeros(0, np.int64)
-        super().__init__(policy, env, self._base.learning_rate if learning_rate is None else learning_rate, **common)
+        rate = improver.learning_rate if learning_rate is None else learning_rate
+        super().__init__(policy, env, rate, **vars(common))
 
-    @abstractmethod
-    def _base_learner(self) -> BaseLearner:
-        """How a policy improves from its trajectories; called with the learner's own arguments stored."""
+    if TYPE_CHECKING:  # arguments become attributes, which no checker sees
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    # What is kept.
+
+    def _module_names(self) -> tuple[str, ...]:
+        return (*super()._module_names(), *self._sharer.parts())
 
     def _counters(self) -> dict[str, int]:
-        return {**super()._counters(), "_n_visits": self._n_visits}
+        return {**super()._counters(), "_n_visits": self._n_visits, **self._sharer.counters()}
 
     def _policy_arguments(self) -> dict[str, Any]:
         arguments = self.policy._get_constructor_parameters()
         return {name: value for name, value in arguments.items() if not name.endswith("_space")}
 
     def _setup_model(self, policy_arguments: dict[str, Any] | None = None) -> None:
+        from_file = policy_arguments is not None
+        if self.env is not None:
+            self._sharer.enter(self.env, self._roster, self._places)
         if policy_arguments is None:
             assert self.env is not None
-            policy_arguments = {"n_policies": 1 if self.shared else self.n_tasks, **units_of(self.env)}
-        exploration = {"sigma": self.sigma, "bias": self.bias}
-        policy = LinearGaussianPolicy(self.observation_space, self.action_space, **{**policy_arguments, **exploration})
+            n_policies = self.n_tasks // self._sharer.tasks_a_policy(self.n_tasks)
+            policy_arguments = {"n_policies": n_policies, **units_of(self.env)}
+        policy = self._sampler.policy(self.observation_space, self.action_space, policy_arguments)
         self._check_sweeps(policy.theta.shape[1])
+        self._sharer.set_up(policy, self.env, self._roster, from_file)
         self.policy = policy
+        vars(self).update(self._sharer.parts())
 
     def _check_sweeps(self, d: int) -> None:
         """Raise `ValueError` unless the smallest sweep suffices for d parameters."""
-        budget = None if self.env is None else budget_of(self.env)
+        budget, n = None if self.env is None else budget_of(self.env), self._sampler.n_trajectories
         if budget is None or budget.is_over or self.env is None:
-            self._base.check(self.n_trajectories * (self.n_tasks if self.shared else 1), d)
+            self._improver.check(n * self._sharer.tasks_a_policy(self.n_tasks), d)
             return
-        n = min(self.n_trajectories, sweep_size(self.env, self.n_trajectories))
-        pools = min(len(stage.tasks) for stage in budget.stages) if self.shared else 1
+        n = min(n, sweep_size(self.env, n))
+        n_tasks = min(self._sharer.tasks_a_policy(len(stage.tasks)) for stage in budget.stages)
         try:
-            self._base.check(n * pools, d)
+            self._improver.check(n * n_tasks, d)
         except ValueError as error:
             raise ValueError(
                 f"a sweep of {n} episodes a task, which the budget allows, is too small: {error}"
             ) from None
 
+    def _settle(self, given: Set[str]) -> None:
+        super()._settle(given)
+        self.policy.thetas = self._sharer.settled(self.policy.thetas, given)
+
+    # Tasks and their environment.
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Go on in another environment, with some or all of the tasks.
+
+        Raises:
+            ValueError: other spaces, unknown tasks, or another number of nodes where nodes learn; nothing has changed
+                then.
+        """
+        venv = to_vec_env(env)
+        self._sharer.refuse(venv)
+        super().set_env(venv, force_reset)
+        self._sharer.enter(venv, self._roster, self._places)
+
     def _policy_of(self, task: int) -> BasePolicy:
-        return self.policy.only(0 if self.shared else task)
+        return self.policy.only(int(self._sharer.rows_of(np.array([task]))[0]))
 
     def _grow(self, n_tasks: int) -> None:
-        if not self.shared:
-            thetas = self.policy.thetas
-            more = np.zeros((n_tasks - len(thetas), thetas.shape[1]))
-            self.policy = self.policy.with_thetas(np.concatenate([thetas, more]))
+        self.policy = self.policy.with_thetas(self._sharer.grown(self.policy.thetas, n_tasks))
+
+    # A sweep.
 
     def collect_rollouts(self) -> tuple[RolloutStatistics, int]:
         """Run ``n_trajectories`` episodes in every task that comes up, or what `sweep_size` makes of it."""
         assert self.env is not None
-        result = sample(
+        thetas, sharer = self.policy.thetas, self._sharer
+        sharer.allow(thetas, self._places[present_tasks(self.env)])
+        sampler = replace(self._sampler, n_trajectories=self.n_trajectories)  # which may change during a life
+        result = sampler.run(
             self.env,
-            self.policy if self.shared else self.policy.with_thetas(self.policy.thetas[self._places]),
-            self.n_trajectories,
+            self.policy.with_thetas(thetas[sharer.rows_of(self._places)]),
             seed=self.noise_seed,
             first_visit=self._n_visits,
-            credit=self._base.credit(self._pool),
+            credit=self._improver.credit(sharer.pool),
         )
         n = result.statistics.returns.shape[1]
         self._n_visits += n
-        if not self._base.suffices(n * len(result.tasks) if self.shared else n, self.policy.thetas.shape[1]):
+        if not self._improver.suffices(n * sharer.tasks_a_policy(len(result.tasks)), thetas.shape[1]):
             result = nothing(self.policy, result.n_steps)
         self._observed = self._places[result.tasks]
         return result.statistics, result.n_steps
 
-    def _operating_point(self) -> OperatingPoint:
-        """Of each observed task or, where they share a policy, of all together."""
-        if self.shared:
-            return self._base.point(self.policy.thetas, pooled(self._rollouts), self._step_size())
-        return self._base.point(self.policy.thetas[self._observed], self._rollouts, self._step_size())
-
     def train(self) -> None:
-        """Move to the operating points."""
-        thetas = self.policy.thetas
-        thetas[slice(None) if self.shared else self._observed] = self._operating_point().target
-        self.policy.thetas = thetas
+        """Find the operating points of the policies that were run, and make all policies from these."""
+        sweep = Sweep(self._sharer.rows_of(self._observed), self.policy.thetas, self._rollouts)
+        point = self._sharer.point(self._improver, sweep, self._step_size())
+        rng = np.random.default_rng([self.noise_seed, self._n_updates])
+        self.policy.thetas = self._sharer.learned(sweep, point, rng, self.logger.record)
 
-
-class TaskwiseArguments(SearchArguments, total=False):
-    """Arguments of all learners without shared structure; see `TaskwiseSearch` for what they mean."""
-
-    shared: bool
-
-
-class TaskwiseSearch(PolicySearch):
-    """Policy search for every task on its own, or with one policy for all.
-
-    Args:
-        shared: learn one policy for all tasks rather than one each; returns are compared within each task.
-        **search: see `PolicySearch`.
-    """
-
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: Any,
-        learning_rate: float | Schedule | None = None,
-        shared: bool = False,
-        **search: Unpack[SearchArguments],
-    ) -> None:
-        """See the class."""
-        self.shared = flag("shared", shared)
-        super().__init__(policy, env, learning_rate, **search)
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write the log of the last sweep, with counts of the whole life."""
+        for name, total in self._sharer.totals().items():
+            self.logger.record(name, total)
+        super().dump_logs(iteration)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
+import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.linear.base_learners import BaseLearner, RewardWeighted
-from lifelong_gym.agents.linear.policy_search import TaskwiseArguments, TaskwiseSearch
+from lifelong_gym.agents.contract.arguments import CommonSettings
+from lifelong_gym.agents.linear.base_learners import RewardWeighted
+from lifelong_gym.agents.linear.policy_search import PolicySearch
+from lifelong_gym.agents.linear.sampling import Sampler
+from lifelong_gym.agents.linear.sharers import Taskwise
 
 
-class RWR(TaskwiseSearch):
+class RWR(PolicySearch):
     """Every task on its own, or all with one policy, by imitating its own better trajectories.
 
     Each sweep maximises the weighted log-likelihood ``sum w_it log pi(a_it)`` of the task's steps, in closed form.
@@ -25,12 +29,20 @@ class RWR(TaskwiseSearch):
     negative) and in the cap.
 
     Args:
+        policy: ``"LinearGaussianPolicy"``.
+        env: an id, a PettingZoo ParallelEnv, a vector env of ours, or any SB3 VecEnv, with one-dimensional Boxes.
         learning_rate: factor on the step, or a function of the remaining progress; None: 1.
         beta: inverse temperature of the weights.
         reward_to_go: weigh a step by the reward still to come rather than by its trajectory's return.
-        max_kl: see above.
+        max_kl: cap on ``delta' F delta / 2``, with F the Fisher information of a living step.
+        shared: learn one policy for all tasks rather than one each; returns are compared within each task.
         n_trajectories: episodes a task and sweep, at least 2.
-        **search: see `TaskwiseSearch`.
+        sigma: standard deviation of the exploration, in units of the action a.
+        bias: whether policies have a constant feature.
+        tensorboard_log: folder for TensorBoard; None: no logging.
+        verbose: 0: silent, 1: the log, 2: more.
+        seed: decides everything that is random; None: different every time.
+        device: part of SB3's signature; the arithmetic is NumPy's.
     """
 
     def __init__(
@@ -41,12 +53,19 @@ class RWR(TaskwiseSearch):
         beta: float = 3.0,
         reward_to_go: bool = False,
         max_kl: float = 0.03,
-        **search: Unpack[TaskwiseArguments],
+        *,
+        shared: bool = False,
+        n_trajectories: int = 5,
+        sigma: float = 0.6,
+        bias: bool = True,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
     ) -> None:
         """See the class."""
-        settings = RewardWeighted(beta, reward_to_go, max_kl)
-        self.beta, self.reward_to_go, self.max_kl = settings.beta, settings.reward_to_go, settings.max_kl
-        super().__init__(policy, env, learning_rate, **search)
-
-    def _base_learner(self) -> BaseLearner:
-        return RewardWeighted(self.beta, self.reward_to_go, self.max_kl)
+        improver, sharer = RewardWeighted(beta, reward_to_go, max_kl), Taskwise(shared)
+        sampler = Sampler(n_trajectories, sigma, bias)
+        common = CommonSettings(tensorboard_log, verbose, seed, device, _init_setup_model)
+        super().__init__(policy, env, learning_rate, improver, sharer, sampler, common, [improver, sharer])

@@ -2,93 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from typing import Any, Unpack
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 
-from lifelong_gym.agents.contract.checks import choice, count, flag, number
-from lifelong_gym.agents.linear.operating_point import OperatingPoint
-from lifelong_gym.agents.safety.projection import Projection, SpectralBounds
-from lifelong_gym.agents.safety.safe_search import SafeArguments, SafeSearch
-from lifelong_gym.agents.safety.steps import (
-    LinearisedStep,
-    Losses,
-    Regulariser,
-    SafeStep,
-    compensation,
-    first_basis,
-    warm_started,
-)
-from lifelong_gym.errors import CheckpointError, ProjectionError
-from lifelong_gym.numerics.arrays import FloatArray
-
-VARIANTS = ("A", "B", "C")
-LOSSES = ("curvature", "pull", "rounds")
-LINEARISED = ("start", "basis_gradient", "code_gradient")
-OF_TASKS = ("codes", *LOSSES, "code_gradient")
+from lifelong_gym.agents.contract.arguments import CommonSettings
+from lifelong_gym.agents.linear.base_learners import BaseSettings
+from lifelong_gym.agents.linear.policy_search import PolicySearch
+from lifelong_gym.agents.linear.sampling import Sampler
+from lifelong_gym.agents.safety.safe_basis import SafeBasis, SafeBasisSettings, SafeBasisSharer
+from lifelong_gym.agents.safety.safe_search import SafeSearch
+from lifelong_gym.agents.safety.safe_tasks import SafeSettings, Stated
 
 
-class SafeBasis(th.nn.Module):
-    """What the rounds have taught: policies are ``theta_t = a_t + L s_t``.
-
-    Args:
-        n_tasks: number of tasks.
-        basis: L to begin with, shape (d, k).
-    """
-
-    def __init__(self, n_tasks: int, basis: FloatArray) -> None:
-        """Nothing has been observed yet."""
-        super().__init__()
-        self._set(basis=basis, codes=np.zeros((n_tasks, basis.shape[1])))
-        self.losses = Losses.none(n_tasks, len(basis))
-        self.linearised = LinearisedStep.begin(basis, n_tasks)
-
-    def _set(self, **arrays: FloatArray) -> None:
-        for name, array in arrays.items():
-            self.register_buffer(name, th.from_numpy(np.array(array)))
-
-    def array(self, name: str) -> Any:
-        """A buffer as a NumPy array that shares its memory."""
-        return self.get_buffer(name).numpy()
-
-    @property
-    def losses(self) -> Losses:
-        """Of all rounds; what variants A and C learn from."""
-        return Losses(*(self.array(name) for name in LOSSES))
-
-    @losses.setter
-    def losses(self, losses: Losses) -> None:
-        self._set(**losses._asdict())
-
-    @property
-    def linearised(self) -> LinearisedStep:
-        """Of all rounds; what variant B learns from."""
-        return LinearisedStep(*(self.array(name) for name in LINEARISED))
-
-    @linearised.setter
-    def linearised(self, step: LinearisedStep) -> None:
-        self._set(**{name: getattr(step, name) for name in LINEARISED})
-
-    def begin(self, basis: FloatArray) -> None:
-        """Another L to begin with."""
-        self._set(basis=basis, start=basis)
-
-    def move(self, now: Projection) -> None:
-        """To safe parameters."""
-        self._set(basis=now.basis, codes=now.codes)
-
-    def grow(self, n_tasks: int) -> None:
-        """Make room for so many tasks in all, the new ones not observed."""
-        for name in OF_TASKS:
-            old = self.get_buffer(name)
-            self.register_buffer(name, th.cat([old, old.new_zeros((n_tasks - len(old), *old.shape[1:]))]))
-
-
-class SafeLifelongPG(SafeSearch):
+class SafeLifelongPG(SafeSearch, PolicySearch):
     """Policies ``theta_t = a_t + L s_t`` about anchors a_t, with a basis L that all tasks share, always in safe sets.
 
     In each round a base learner says where the observed tasks would like to go and how their objectives curve there.
@@ -101,6 +32,10 @@ class SafeLifelongPG(SafeSearch):
     quadratic programs, exact in the codes, in place of its semidefinite ones; L'L is bounded rather than LL'.
 
     Args:
+        policy: ``"LinearGaussianPolicy"``.
+        env: an id, a PettingZoo ParallelEnv, a vector env of ours, or any SB3 VecEnv, with one-dimensional Boxes.
+        learning_rate: step size of the base learner, or a function of the remaining progress (1 to 0); None: the one
+            that suits it.
         n_basis: k, columns of L, at most a policy's parameters.
         variant: ``"A"``: all losses, then a Euclidean projection; ``"B"``: linearised losses; ``"C"``: all losses,
             codes constrained in their metric. None: ``"C"``, in regret mode ``"B"``.
@@ -116,13 +51,29 @@ class SafeLifelongPG(SafeSearch):
         regret_mode: L stays as it is after the first round, and a round counts ``1 / sqrt(n_rounds)``: with B, convex
             losses' cumulative regret then grows like the square root of the number of rounds.
         n_rounds: R, sweeps planned, for regret mode.
-        **safe: see `SafeSearch`.
+        constraints: `PolicyConstraints`, or a dict with their ``matrix`` and ``bound``, or with ``low`` and ``high`` of
+            theta; for all tasks, or a list of one each. The model keeps their JSON form. None: ``|theta_i| <= 100``,
+            which hardly constrains anything; anchors that aren't given are then 0 and not tried.
+        base: ``"reinforce"``, ``"enac"`` or ``"rwr"``; see `REINFORCE`, `ENAC` and `RWR`.
+        base_settings: the base learner's own arguments, such as ``{"max_kl": 0.1}``.
+        nominal: the regulator of the family's nominal task that is among the anchors' candidates: ``"discrete"`` or
+            ``"continuous"``, as for the paper's quadrotors; None: none.
+        anchors: policies to begin with and to vary about, strictly inside the safe sets, such as `lqr_policies` gives:
+            one for all tasks, shape (d,), or one each, (n_tasks, d). The model keeps them as lists. None: chosen.
+        n_trajectories: episodes a task and sweep; more than a policy's parameters plus 1 for ``"enac"``.
+        sigma: standard deviation of the exploration, in units of the action a.
+        bias: whether policies have a constant feature.
+        tensorboard_log: folder for TensorBoard; None: no logging.
+        verbose: 0: silent, 1: the log, 2: more.
+        seed: decides everything that is random; None: different every time.
+        device: part of SB3's signature; the arithmetic is NumPy's.
 
     Attributes:
         knowledge: the `SafeBasis`.
     """
 
     knowledge: SafeBasis
+    _sharer: SafeBasisSharer
 
     def __init__(
         self,
@@ -141,116 +92,27 @@ class SafeLifelongPG(SafeSearch):
         compensate: bool = True,
         regret_mode: bool = False,
         n_rounds: int = 1000,
-        **safe: Unpack[SafeArguments],
+        *,
+        constraints: Stated | None = None,
+        base: str = "enac",
+        base_settings: Mapping[str, Any] | None = None,
+        nominal: str | None = "discrete",
+        anchors: npt.ArrayLike | None = None,
+        n_trajectories: int = 50,
+        sigma: float = 0.6,
+        bias: bool = True,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
     ) -> None:
         """See the class."""
-        self.n_basis = count("n_basis", n_basis)
-        self.variant = None if variant is None else choice("variant", variant, VARIANTS)
-        self.bounds = SpectralBounds(p, q)
-        self.p, self.q = self.bounds.p, self.bounds.q
-        self.mu_1, self.mu_2 = (
-            None if mu is None else number(name, mu, open_at_low=True) for name, mu in (("mu_1", mu_1), ("mu_2", mu_2))
+        basis = SafeBasisSettings(
+            n_basis, variant, p, q, mu_1, mu_2, n_inner, forget, warm_start, compensate, regret_mode, n_rounds
         )
-        self.n_inner = count("n_inner", n_inner)
-        self.forget = None if forget is None else number("forget", forget, open_at_low=True)
-        if self.forget is not None and self.forget > 1.0:
-            raise ValueError(f"`forget` must be at most 1. Received {forget}")
-        self.warm_start, self.compensate = flag("warm_start", warm_start), flag("compensate", compensate)
-        self.regret_mode = flag("regret_mode", regret_mode)
-        self.n_rounds = count("n_rounds", n_rounds)
-        super().__init__(policy, env, learning_rate, **safe)
-
-    @property
-    def _kind(self) -> str:
-        return self.variant or ("B" if self.regret_mode else "C")
-
-    @property
-    def _mu(self) -> Regulariser:
-        usual = 0.5 if self.regret_mode or self._kind == "B" else 1e-3
-        return Regulariser(usual if self.mu_1 is None else self.mu_1, usual if self.mu_2 is None else self.mu_2)
-
-    @property
-    def _forget(self) -> float:
-        return self.forget or (1.0 if self.regret_mode else 0.7)
-
-    @property
-    def _eta(self) -> float:
-        return self.n_rounds**-0.5 if self.regret_mode else 1.0
-
-    def _module_names(self) -> tuple[str, ...]:
-        return (*super()._module_names(), "knowledge")
-
-    def _setup_model(self, policy_arguments: dict[str, Any] | None = None) -> None:
-        super()._setup_model(policy_arguments)
-        d = self.policy.theta.shape[1]
-        if self.n_basis > d:
-            raise ValueError(f"`n_basis` must be at most {d}, a policy's parameters. Received {self.n_basis}")
-        self.knowledge = SafeBasis(self.n_tasks, first_basis(d, self.n_basis, self.bounds))
-
-    def _settle(self, given: Set[str]) -> None:
-        """Policies follow from anchors, basis and codes; where all are given, they are taken as they are."""
-        sources = {"safety.anchors", "knowledge.basis", "knowledge.codes"}
-        if "policy.theta" in given:
-            if not given >= sources:
-                others = ", ".join(sorted(sources))
-                raise CheckpointError(f"'policy.theta' follows from {others}: give these, or everything")
-        elif given & sources:
-            known = self.knowledge
-            self.policy.thetas = self.safe_sets.policies(known.array("basis"), known.array("codes"))
-        super()._settle(given)
-
-    def _grow(self, n_tasks: int) -> None:
-        super()._grow(n_tasks)
-        self.knowledge.grow(n_tasks)
-
-    def _welcome(self, n_known: int) -> None:
-        """Give tasks from this index on their first policies: about the anchors, with the mean code if wanted."""
-        known = self.knowledge
-        codes = known.array("codes")
-        if self.warm_start:
-            codes = warm_started(codes, known.losses.rounds > 0)
-        try:
-            now = self.safe_sets.project(known.array("basis"), codes, self.bounds)
-        except ProjectionError:
-            self.n_failed_projections += 1
-            super()._welcome(n_known)
-            return
-        known.array("codes")[n_known:] = now.codes[n_known:]
-        thetas = self.policy.thetas
-        thetas[n_known:] = now.policies[n_known:]
-        self.policy.thetas = thetas
-
-    def train(self) -> None:
-        """Take what the round says about the observed tasks into account, and move to safe parameters."""
-        point = self._operating_point()
-        step = point.target - self.policy.thetas[self._observed]
-        known = self.knowledge
-        if not known.losses.rounds.any():
-            known.begin(first_basis(step.shape[1], self.n_basis, self.bounds, step))
-        try:
-            now = self._linearised(step, point) if self._kind == "B" else self._accumulated(step, point)
-        except ProjectionError:
-            self.n_failed_projections += 1
-            return
-        known.move(now)
-        self.policy.thetas = now.policies
-        self.logger.record("train/projected", float(now.solved.mean()))
-
-    def _accumulated(self, step: FloatArray, point: OperatingPoint) -> Projection:
-        known, tasks = self.knowledge, self._observed
-        losses = known.losses
-        if self.compensate and not self.regret_mode:
-            step = step * compensation(losses.rounds[tasks] + 1, self._forget)[:, None]
-        target = self.policy.thetas[tasks] + step
-        known.losses = losses.observed(tasks, target, point.curvature, self._eta, self._forget)
-        fixed = self.regret_mode
-        take = SafeStep(self._kind, self.bounds, self._mu, self.n_inner, fixed, self.warm_start)
-        return take(self.safe_sets, known.losses, known.array("basis"))
-
-    def _linearised(self, step: FloatArray, point: OperatingPoint) -> Projection:
-        known, tasks = self.knowledge, self._observed
-        gradient = -(point.curvature @ step[:, :, None])[:, :, 0]
-        before = known.linearised
-        known.linearised = before.observed(tasks, gradient, known.array("basis"), known.array("codes"), self._eta)
-        known.losses.rounds[tasks] += 1
-        return known.linearised(self.safe_sets, self.bounds, self._mu, self.regret_mode)
+        safe, chosen = SafeSettings(constraints, nominal, anchors), BaseSettings(base, base_settings)
+        sampler = Sampler(n_trajectories, sigma, bias)
+        common = CommonSettings(tensorboard_log, verbose, seed, device, _init_setup_model)
+        sharer = SafeBasisSharer(safe, basis)
+        super().__init__(policy, env, learning_rate, chosen.learner, sharer, sampler, common, [basis, safe, chosen])

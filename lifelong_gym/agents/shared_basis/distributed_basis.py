@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch as th
 
+from lifelong_gym.agents.contract.arguments import check_fields
+from lifelong_gym.agents.contract.checks import choice, count, positive
 from lifelong_gym.agents.linear.operating_point import OperatingPoint, regularised
 from lifelong_gym.agents.shared_basis.admm import Consensus, agreement_error, distance
 from lifelong_gym.agents.shared_basis.basis import MOST_DIRECT, SharedBasis, columns, conjugate_gradients, sums
 from lifelong_gym.agents.shared_basis.shards import Shards, counts
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
+CONSENSUS = ("admm", "all_reduce")
 SAFETY = 1e-6  # added to P relative to its mean diagonal, as it must be positive definite
 
 
 @dataclass(frozen=True)
 class ConsensusSettings:
-    """How nodes come to a common solution.
+    """How nodes come to a common solution: by ADMM with neighbours, or by sums over a spanning tree.
 
     Attributes:
-        consensus: ``"admm"``: by messages to neighbours, `iterations` times, with `penalty`; ``"all_reduce"``: by sums
-            over a spanning tree, exactly.
-        iterations: K.
-        penalty: rho.
+        consensus: ``"admm"``, or ``"all_reduce"``, which is exact and, for small policies and bases, takes fewer bytes
+            and rounds.
+        admm_iterations: K.
+        penalty: rho, in units of the nodes' mean matrix.
     """
 
     consensus: str = "admm"
-    iterations: int = 30
+    admm_iterations: int = 30
     penalty: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_fields(self, consensus=partial(choice, among=CONSENSUS), admm_iterations=count, penalty=positive)
 
     def solve(
         self,
@@ -55,7 +62,7 @@ class ConsensusSettings:
             solution = np.linalg.solve(regularised(total), right[..., None])[..., 0]
             return np.broadcast_to(solution, (shards.n_nodes, *solution.shape))
         metric = regularised(total / shards.n_nodes, SAFETY)
-        return Consensus(shards.channel, matrix, vector, metric, self.penalty, start).iterate(self.iterations)
+        return Consensus(shards.channel, matrix, vector, metric, self.penalty, start).iterate(self.admm_iterations)
 
 
 class DistributedBasis(SharedBasis):

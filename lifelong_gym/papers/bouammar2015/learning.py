@@ -14,7 +14,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from lifelong_gym import registry
 from lifelong_gym.agents import PolicyConstraints, PolicySearch, ProjectedPG, SafeSearch
-from lifelong_gym.agents.safety.safe_search import constraints_of
+from lifelong_gym.agents.safety.safe_tasks import constraints_of
 from lifelong_gym.benchmark.results import rounded, short
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.imports import load
@@ -127,7 +127,7 @@ def begin_at(learner: PolicySearch, start: FloatArray) -> None:
     if isinstance(learner, SafeSearch):
         learner.safety.register(constraints_of(learner.constraints, *start.shape), start)
     elif isinstance(learner, StartedPGELLA):
-        learner.start = start
+        learner.begin_at(start)
     learner.policy.thetas = start
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from lifelong_gym.agents import RWR
+from lifelong_gym.agents.contract.arguments import CommonSettings
 from lifelong_gym.agents.linear.base_learners import RewardWeighted
 from lifelong_gym.agents.linear.operating_point import ONE_PLACE, Pool
+from lifelong_gym.agents.linear.policy_search import PolicySearch
+from lifelong_gym.agents.linear.sampling import Sampler
+from lifelong_gym.agents.linear.sharers import Taskwise
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 
 
@@ -34,8 +38,18 @@ class _Printed(RewardWeighted):
         return lambda rewards, alive: printed_weights(rewards, alive, pool)
 
 
-class PrintedRWR(RWR):
+class PrintedRWR(PolicySearch):
     """`RWR` with the printed weights, and the same cap on its steps. With negative rewards it gets worse."""
 
-    def _base_learner(self) -> RewardWeighted:
-        return _Printed(self.beta, self.reward_to_go, self.max_kl)
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        n_trajectories: int = 5,
+        sigma: float = 0.6,
+        bias: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        """Arguments as of `RWR`."""
+        sampler, common = Sampler(n_trajectories, sigma, bias), CommonSettings(seed=seed)
+        super().__init__(policy, env, None, _Printed(), Taskwise(), sampler, common)
