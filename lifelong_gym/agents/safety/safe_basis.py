@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class SafeBasisSettings:
         check_fields(
             self,
             n_basis=count,
-            variant=optional(lambda name, value: choice(name, value, VARIANTS)),
+            variant=optional(partial(choice, among=VARIANTS)),
             p=lambda *_: self.bounds.p,
             q=lambda *_: self.bounds.q,
             mu_1=optional(positive),

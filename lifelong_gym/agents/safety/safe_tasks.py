@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class SafeSettings:
         check_fields(
             self,
             constraints=lambda _, stated: to_json(stated),
-            nominal=optional(lambda name, value: choice(name, value, REGULATORS)),
+            nominal=optional(partial(choice, among=REGULATORS)),
             anchors=optional(lambda name, values: real(name, values).tolist()),
         )
 
