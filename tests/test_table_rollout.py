@@ -16,8 +16,8 @@ from lifelong_gym.envs.backends.rollout_plan import theta_shape
 from lifelong_gym.envs.tabular.maps import grid_world_map
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics import philox
+from tests.linear_mdp import A, LinearMDP, S
 from tests.space_families import Lock
-from tests.table_families import A, Chain, H, S
 
 GRID = "LifelongGridWorld-v0"
 TASKS = lifelong_gym.sample_tasks(GRID, 3, seed=1, preset="slippery")
@@ -25,6 +25,7 @@ LOGITS = np.random.default_rng(0).normal(size=(3, 100, 4))
 COMMON: dict[str, Any] = {"tasks": TASKS, "theta": LOGITS, "n_trajectories": 5, "seed": 6, "horizon": 40}
 WEIGHTS = np.random.default_rng(1).normal(size=(3, 5, 40))
 BACKENDS = ("numba", "numpy", "python")
+H, START = 5, 0  # of linear MDPs: steps, and the state they begin in
 
 
 def run(family: Any = GRID, **changes: Any) -> Any:
@@ -108,31 +109,29 @@ def test_the_score_is_the_gradient_of_the_likelihood() -> None:
 
 
 def values(task: dict[str, float], pi: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Expected returns of a `Chain` by the state it begins in, by induction from its end."""
-    cumulative, payoff = (np.asarray(table) for table in Chain().tables(task))
-    kernel = np.diff(cumulative[..., : S - 1], prepend=0.0, append=1.0)
-    result = np.zeros(S)
+    """Expected returns of a `LinearMDP` by the state it begins in, by induction from its end."""
+    model, result = LinearMDP().model(task), np.zeros(S)
     for _ in range(H):
-        result = (pi * (payoff + kernel @ result)).sum(axis=1)
+        result = (pi * (model.kernel @ (model.reward + result))).sum(axis=1)
     return result
 
 
 def test_returns_and_gradients_are_those_of_the_model() -> None:
     """Means over 40,000 episodes against exact values, and finite differences of these."""
-    family, n = Chain(), 40_000
+    family, n = LinearMDP(), 40_000
     tasks = family.parameters.sample(2, 1)
     theta = np.random.default_rng(3).normal(size=(2, S, A))
-    stats = rollout(family, tasks=tasks, theta=theta, n_trajectories=n)
+    stats = rollout(family, tasks=tasks, theta=theta, n_trajectories=n, horizon=H)
     assert (stats.steps == H).all()
     for i, task in enumerate(dict(task) for task in tasks):
-        value = values(task, softmax(theta[i])).mean()
+        value = values(task, softmax(theta[i]))[START]
         assert stats.returns[i].mean() == pytest.approx(value, abs=4.5 * stats.returns[i].std() / np.sqrt(n))
         gradients = stats.score[i] * (stats.returns[i] - value)[:, None, None]
         error = 4.5 * gradients.std(axis=0) / np.sqrt(n)
         for s, a in np.ndindex(S, A):
             high, low = theta[i].copy(), theta[i].copy()
             high[s, a], low[s, a] = theta[i, s, a] + 1e-5, theta[i, s, a] - 1e-5
-            slope = (values(task, softmax(high)).mean() - values(task, softmax(low)).mean()) / 2e-5
+            slope = (values(task, softmax(high)) - values(task, softmax(low)))[START] / 2e-5
             assert gradients[:, s, a].mean() == pytest.approx(slope, abs=error[s, a])
 
 
@@ -166,12 +165,11 @@ def test_backends_give_the_same_bits(changes: dict[str, Any]) -> None:
 
 def test_backends_give_the_same_bits_with_tables() -> None:
     """Of the family's own, from given states."""
-    tasks, weights = Chain().parameters.sample(3, 1), WEIGHTS[..., :20]
+    tasks, weights = LinearMDP().parameters.sample(3, 1), WEIGHTS[..., :20]
     given: dict[str, Any] = {"tasks": tasks, "theta": LOGITS[:, :S, :A], "horizon": 20}
-    for changes in ({}, {"weights": weights}, {"initial_states": [2.0, 1.0]}):
-        first, *others = (run(Chain(), **given, **changes, backend=backend) for backend in BACKENDS)
+    for changes in ({}, {"weights": weights}, {"initial_states": [2.0]}):
+        first, *others = (run(LinearMDP(), **given, **changes, backend=backend) for backend in BACKENDS)
         assert all(equal(first, other) for other in others)
-    assert (first.steps == H - 1).all()
     assert (first.visits[:, :, 2].sum(axis=-1) >= 1).all()
 
 
@@ -231,6 +229,6 @@ def test_families_and_their_policies() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_observation_without_a_row_is_refused(backend: str) -> None:
     """Compiled code would write where no table is."""
-    given: dict[str, Any] = {"tasks": Chain().parameters.sample(3, 1), "theta": np.zeros((S, A)), "horizon": 20}
-    with pytest.raises(FamilyError, match=r"Chain: an observation isn't in Discrete\(6\)"):
-        run(Chain(), **given, initial_states=[float(S), 0.0], backend=backend)
+    given: dict[str, Any] = {"tasks": LinearMDP().parameters.sample(3, 1), "theta": np.zeros((S, A)), "horizon": 20}
+    with pytest.raises(FamilyError, match=r"LinearMDP: an observation isn't in Discrete\(6\)"):
+        run(LinearMDP(), **given, initial_states=[float(S)], backend=backend)
