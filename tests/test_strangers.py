@@ -86,7 +86,7 @@ def test_every_command_takes_them(run: Run, tmp_path: Path) -> None:
     assert ENV in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_the_family_keeps_every_promise(run: Run) -> None:
+def test_the_family_keeps_every_promise(run: Run, pytestconfig: pytest.Config) -> None:
     """By its id, by its module, as a class; the checkers find no fault."""
     program = f"""
 import gymnasium as gym, lifelong_gym, pettingzoo, pickle
@@ -101,7 +101,8 @@ kind = lifelong_gym.family("{ENV}")
 assert kind is lifelong_gym.family("thermostats:Thermostat") is lifelong_gym.family("thermostats:{ENV}")
 print(lifelong_gym.registry.resolve("thermostats:Thermostat"))
 """
-    assert run("-W", "error", "-c", program) == f"{ENV}\n"
+    more = [word for given in pytestconfig.getoption("pythonwarnings") or () for word in ("-W", given)]
+    assert run("-W", "error", *more, "-c", program) == f"{ENV}\n"
 
 
 @pytest.mark.parametrize(

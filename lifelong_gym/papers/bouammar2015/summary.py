@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from lifelong_gym.benchmark.results import short
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
@@ -65,7 +66,7 @@ def _variant(runs: Runs) -> dict[str, Any]:
 
 def _area(rounds: IntArray, costs: FloatArray) -> FloatArray:
     """Mean over rounds, of which not all are evaluated."""
-    return np.asarray(np.trapezoid(costs, rounds, axis=1) / (rounds[-1] - rounds[0]), np.float64)
+    return np.asarray(trapezoid(costs, rounds, axis=1) / (rounds[-1] - rounds[0]), np.float64)
 
 
 def _path(figures: Figures) -> dict[str, Any]:
