@@ -204,7 +204,8 @@ def test_lists_of_frames_of_a_vector_env(mode: AutoresetMode) -> None:
     settings: dict[str, Any] = {"render_mode": "rgb_array_list", "horizon": 3, "n_tasks": 2}
     native: Any = gym.make_vec(CART_POLE, num_envs=2, autoreset_mode=mode, **settings)
     makers = [partial(gym.make, CART_POLE, schedule=[row], **settings) for row in range(2)]
-    sync = SyncVectorEnv(makers, **({"autoreset_mode": mode} if HAS_MODES else {}))
+    modes: Any = {"autoreset_mode": mode} if HAS_MODES else {}
+    sync = SyncVectorEnv(makers, **modes)
     assert native.render_mode == "rgb_array_list"
     for env in (native, sync):
         env.reset(seed=0)
