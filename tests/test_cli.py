@@ -55,8 +55,9 @@ def test_list_describes_an_environment(lifelong: object) -> None:
     assert "n_basis" in lifelong("list", "PGELLA").output  # type: ignore[operator]
 
 
-def test_list_describes_arguments(lifelong: object) -> None:
+def test_list_describes_arguments(lifelong: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """What there is to choose from, and long data in a line."""
+    monkeypatch.setenv("COLUMNS", "200")
     output = lifelong("list", "tests.market:Market", "-e", "actions=logits").output  # type: ignore[operator]
     assert re.search(r"actions +│ 'simplex' or 'logits' +│ 'simplex' +│ 'logits' ", output)
     data = output[output.index("[[0.0, 1.007") : output.index("'simplex' or")]
