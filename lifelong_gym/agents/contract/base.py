@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ from lifelong_gym.agents.contract.arguments import CommonSettings, normalise
 from lifelong_gym.agents.contract.checks import flag, number, positive
 from lifelong_gym.agents.contract.environment import before_steps, to_vec_env
 from lifelong_gym.agents.contract.roster import NewTasks, Roster
+from lifelong_gym.agents.contract.state import Parts
 from lifelong_gym.agents.contract.sweeps import Rollouts
 from lifelong_gym.errors import unknown
 from lifelong_gym.tasks.task_set import Task, TaskSet
@@ -36,7 +37,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
     `UserWarning` says so, and the last finite parameters stay in force.
 
     A subclass stores every constructor argument under its own name, implements the methods under "what a learner
-    adds", and keeps all it learns in the tensors of the modules that `_module_names` lists.
+    adds", and keeps all that learning depends on in the parts that `_parts` names.
 
     Args:
         policy: name of a policy, or its class.
@@ -147,9 +148,12 @@ class MultiTaskAlgorithm(BaseAlgorithm):
     def _grow(self, n_tasks: int) -> None:
         """Make room for so many tasks in all; what has been learned of earlier ones stays."""
 
-    def _module_names(self) -> tuple[str, ...]:
-        """Attributes (`torch.nn.Module`) that hold what was learned."""
-        return ("policy",)
+    def _parts(self) -> Parts:
+        """What learning depends on, by name: modules, optimisers, generators, buffers and more, see `state`.
+
+        A learner with more than its policy extends this. Modules and optimisers are what `get_parameters` gives.
+        """
+        return {"policy": self.policy}
 
     def _counters(self) -> dict[str, int]:
         """Whole numbers that learning depends on; a learner with more of them extends this."""
@@ -300,8 +304,9 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         super().set_env(venv, force_reset)
         self._roster, self._places = roster, places
 
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        return list(self._module_names()), []
+    def get_parameters(self) -> dict[str, dict[str, Any]]:
+        """What was learned: the ``state_dict`` of each module and optimiser, by name."""
+        return persistence.parameters_of(self)
 
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
@@ -309,7 +314,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         """Replace what was learned by a model file's contents or by `get_parameters` of another model.
 
         Args:
-            load_path_or_dict: path of a model file, or tensors by module and name.
+            load_path_or_dict: path of a model file, or the ``state_dict`` of modules and optimisers by name.
             exact_match: everything must be there; else only what is given is replaced.
             device: not used: tensors stay where they are.
 
@@ -319,12 +324,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
             TypeError: neither a path, nor a file, nor a mapping.
         """
         del device
-        exact_match = flag("exact_match", exact_match)
-        if isinstance(load_path_or_dict, Mapping):
-            arrays = persistence.flattened(load_path_or_dict)
-        else:
-            arrays = persistence.arrays_for(type(self), load_path_or_dict)
-        persistence.replace_arrays(self, arrays, exact_match)
+        persistence.set_parameters(self, load_path_or_dict, flag("exact_match", exact_match))
 
     def save(
         self,

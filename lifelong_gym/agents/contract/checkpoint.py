@@ -22,14 +22,14 @@ import safetensors.numpy
 from gymnasium import spaces
 
 import lifelong_gym
+from lifelong_gym.agents.contract.trees import Arrays
 from lifelong_gym.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2  # 1: modules alone, no `parts`
 TEXT, ARRAYS = "model.json", "arrays.safetensors"
 SPACES = ("observation_space", "action_space")
 LIBRARIES = ("numpy", "torch", "stable-baselines3", "gymnasium")
 
-Arrays = dict[str, npt.NDArray[Any]]
 Target = str | os.PathLike[str] | IO[bytes]
 
 
@@ -49,6 +49,7 @@ class Description:
         arguments: constructor arguments.
         tasks: `TaskSet.to_dict()` of the tasks learned on, None where each row was a task of its own.
         counters: whole numbers that say how far learning has come.
+        parts: states of what else learning depends on besides modules, by name, as `trees.encode` writes them.
         versions: of the libraries, when it was written.
     """
 
@@ -57,6 +58,7 @@ class Description:
     arguments: dict[str, Any] = field(default_factory=dict)
     tasks: dict[str, Any] | None = None
     counters: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=library_versions)
 
 
@@ -77,7 +79,7 @@ def encoded(description: Description, arrays: Arrays) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(TEXT, text)
-        archive.writestr(ARRAYS, safetensors.numpy.save({n: np.ascontiguousarray(a) for n, a in arrays.items()}))
+        archive.writestr(ARRAYS, safetensors.numpy.save({n: np.asarray(a, order="C") for n, a in arrays.items()}))
     return buffer.getvalue()
 
 
@@ -173,7 +175,9 @@ def _description(data: Any) -> Description:
     if data["format"] > FORMAT:
         made_by = data.get("versions")
         raise CheckpointError(f"it has format {data['format']}, newer than {FORMAT}; it was written by {made_by}")
-    kinds: dict[str, Any] = dict.fromkeys(("arguments", "policy", "counters", "versions"), dict)
+    if data["format"] == 1:
+        data = {**data, "parts": {}}
+    kinds: dict[str, Any] = dict.fromkeys(("arguments", "policy", "counters", "parts", "versions"), dict)
     kinds |= {"agent": str, "tasks": dict | None}
     for key, kind in kinds.items():
         if key not in data or not isinstance(data[key], kind):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -12,10 +13,11 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from lifelong_gym.agents.contract import checkpoint
+from lifelong_gym.agents.contract import checkpoint, state, trees
 from lifelong_gym.agents.contract.arguments import argument_names
+from lifelong_gym.agents.contract.kinds import State
 from lifelong_gym.agents.contract.roster import Roster
-from lifelong_gym.agents.contract.state import Stateful, copied, put_back, tensors
+from lifelong_gym.agents.contract.state import Stateful
 from lifelong_gym.errors import CheckpointError
 
 
@@ -80,10 +82,10 @@ def flattened(parameters: Mapping[str, Any]) -> checkpoint.Arrays:
         CheckpointError: anything else.
     """
     found = {}
-    for module, state in parameters.items():
-        if not isinstance(state, Mapping):
-            raise CheckpointError(f"parameters must be tensors by module and name. Received {state!r} for {module!r}")
-        for name, value in state.items():
+    for module, values in parameters.items():
+        if not isinstance(values, Mapping):
+            raise CheckpointError(f"parameters must be tensors by module and name. Received {values!r} for {module!r}")
+        for name, value in values.items():
             try:
                 found[f"{module}.{name}"] = th.as_tensor(value).detach().cpu().numpy()
             except (TypeError, ValueError, RuntimeError) as error:
@@ -91,25 +93,56 @@ def flattened(parameters: Mapping[str, Any]) -> checkpoint.Arrays:
     return found
 
 
-def arrays_for(kind: type[Any], source: checkpoint.Target) -> checkpoint.Arrays:
-    """The arrays of a model file of this class."""
-    description, arrays = checkpoint.read(source)
-    checkpoint.check_class(description, kind.__name__)
-    return arrays
+def parameters_of(model: Persistent) -> dict[str, dict[str, Any]]:
+    """What modules and optimisers hold, by name, as SB3's `get_parameters` tells it."""
+    kept = {**state.modules(model), **state.optimisers(model)}
+    return {name: part.state_dict() for name, part in kept.items()}
 
 
-def replace_arrays(model: Persistent, arrays: checkpoint.Arrays, exact_match: bool = True) -> None:
-    """Write arrays into a model's tensors, all or, if they don't fit, none."""
-    own = tensors(model)
+def set_parameters(model: Persistent, given: Mapping[str, Any] | checkpoint.Target, exact_match: bool) -> None:
+    """See `MultiTaskAlgorithm.set_parameters`."""
+    optimisers = state.optimisers(model)
+    if isinstance(given, Mapping):
+        states = {name: value for name, value in given.items() if name in optimisers}
+        arrays = flattened({name: value for name, value in given.items() if name not in optimisers})
+    else:
+        description, arrays = checkpoint.read(given)
+        checkpoint.check_class(description, type(model).__name__)
+        told = _decoded(description, arrays)
+        states = {name: value for name, value in told.items() if name in optimisers}
+    _replace(model, arrays, optimisers, states, exact_match)
+
+
+def _decoded(description: checkpoint.Description, arrays: checkpoint.Arrays) -> dict[str, State]:
+    """The states of parts that are no modules; their arrays are taken out of ``arrays``."""
+    try:
+        return {name: trees.decode(tree, arrays) for name, tree in description.parts.items()}
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"the model file's parts are damaged: {error}") from error
+
+
+def _replace(
+    model: Persistent,
+    arrays: checkpoint.Arrays,
+    parts: state.Parts,
+    states: Mapping[str, State],
+    exact_match: bool = True,
+) -> None:
+    """Write arrays into the tensors of a model's modules, and states into other parts; if they don't fit, none."""
+    own = state.tensors(model)
     expected = {name: tensor for name, tensor in own.items() if exact_match or name in arrays}
     checkpoint.check_arrays(arrays, {name: tensor.cpu().numpy() for name, tensor in expected.items()})
-    before = copied(model)
+    for name in sorted(parts.keys() ^ states.keys()) if exact_match else ():
+        raise CheckpointError(f"part {name!r} is {'missing' if name in parts else 'not known here'}")
+    state.check(parts, states)
+    before = state.copied(model)
     for name, array in arrays.items():
         own[name].copy_(th.from_numpy(array))
     try:
         model._settle(arrays.keys())
+        state.take_up(parts, states)
     except BaseException:
-        put_back(model, before)
+        state.put_back(model, before)
         raise
 
 
@@ -119,12 +152,16 @@ def content(model: Persistent) -> bytes:
     Raises:
         CheckpointError: none can be made.
     """
-    content = checkpoint.encoded(describe(model), flattened(model.get_parameters()))
+    arrays = flattened({name: module.state_dict() for name, module in state.modules(model).items()})
+    told = state.told(state.others(model))
+    parts = {name: trees.encode(value, name, arrays) for name, value in told.items()}
+    content = checkpoint.encoded(replace(describe(model), parts=parts), arrays)
     global_state = np.random.get_state()
     try:
         with th.random.fork_rng(devices=[]):
             changes = {"learning_rate": model.learning_rate} if callable(model.learning_rate) else {}
-            _restored(type(model), *checkpoint.read(io.BytesIO(content)), None, model.device, changes)
+            description, arrays = checkpoint.read(io.BytesIO(content))
+            _restore(_made(type(model), description, None, model.device, changes), description, arrays)
     except CheckpointError as error:
         raise CheckpointError(f"nothing was saved, as `load` would refuse it: {error}") from error
     finally:
@@ -144,15 +181,17 @@ def load(
     description, arrays = checkpoint.read(source)
     if print_versions:
         print("\n".join(f"{name} {version}" for name, version in description.versions.items()))
-    model = _restored(kind, description, arrays, env, device, changes)
-    model.set_random_seed(model.seed)
+    model = _made(kind, description, env, device, changes)
+    model.set_random_seed(model.seed)  # before generators among the parts go on where they were
+    _restore(model, description, arrays)
+    if "seed" in changes:
+        model.set_random_seed(model.seed)
     return model
 
 
-def _restored(
+def _made(
     kind: type[Learner],
     description: checkpoint.Description,
-    arrays: checkpoint.Arrays,
     env: VecEnv | None,
     device: Any,
     changes: Mapping[str, Any],
@@ -176,8 +215,13 @@ def _restored(
         model._setup_model(policy)
     except (KeyError, TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise CheckpointError(f"the model file doesn't fit: {error}") from error
-    replace_arrays(model, arrays)
     return model
+
+
+def _restore(model: Persistent, description: checkpoint.Description, arrays: checkpoint.Arrays) -> None:
+    """Let a model that has just been made know what the file's had learned."""
+    states = _decoded(description, arrays)
+    _replace(model, arrays, state.others(model), states)
 
 
 def _restore_counters(model: Persistent, counters: Mapping[str, int]) -> None:

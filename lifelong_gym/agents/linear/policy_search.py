@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from lifelong_gym.agents.contract.arguments import CommonSettings
 from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
 from lifelong_gym.agents.contract.environment import budget_of, present_tasks, to_vec_env, units_of
+from lifelong_gym.agents.contract.state import Parts
 from lifelong_gym.agents.linear.base_learners import BaseLearner
 from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
 from lifelong_gym.agents.linear.sampling import Sampler, nothing, sweep_size
@@ -79,8 +80,8 @@ class PolicySearch(MultiTaskAlgorithm):
 
     # What is kept.
 
-    def _module_names(self) -> tuple[str, ...]:
-        return (*super()._module_names(), *self._sharer.parts())
+    def _parts(self) -> Parts:
+        return {**super()._parts(), **self._sharer.parts()}
 
     def _counters(self) -> dict[str, int]:
         return {**super()._counters(), "_n_visits": self._n_visits, **self._sharer.counters()}
