@@ -149,32 +149,34 @@ class Budget:
         self.taken += steps
         self._advance(np.zeros_like(self.left))
 
-    def active(self) -> BoolArray:
-        """Rows that can take a step: in each task the first ones, as many as it has steps left, shape (n_rows,)."""
+    def active(self, rows: IntArray | None = None) -> BoolArray:
+        """Of these rows (None: all) those that can take a step, shape (n_rows,).
+
+        In each task these are the first ones, as many as it has steps left.
+        """
         active = self.running.copy()
+        if rows is not None:
+            active[np.setdiff1d(np.arange(len(active)), rows)] = False
         tasks = self._core.task_of_row[active]
         if len(tasks) and self.left[tasks].min() < len(tasks):
-            order = np.argsort(tasks, kind="stable")
-            rank = np.empty_like(order)
-            rank[order] = np.arange(len(order)) - np.searchsorted(tasks[order], tasks[order])
-            active[active] = rank < self.left[tasks]
+            active[active] = _first(tasks, self.left)
         return active
 
-    def take_step(self) -> BoolArray:
-        """Count a step of every row that can take one; which these are, shape (n_rows,)."""
-        active = self.active()
+    def take_step(self, rows: IntArray | None = None) -> BoolArray:
+        """Count a step of every one of these rows (None: all) that can take one; which do, shape (n_rows,)."""
+        active = self.active(rows)
         self.take(np.bincount(self._core.task_of_row[active], minlength=len(self.left)))
         return active
 
-    def after_step(self, results: Results, active: BoolArray) -> int:
-        """Write into a step's results who idled and whose episode ends with the steps; returns how many rows ended."""
+    def after_step(self, results: Results, active: BoolArray, rows: IntArray) -> int:
+        """Write into a step's results who of these rows idled and whose episode ends; returns how many rows ended."""
         idle = np.flatnonzero(~active)
-        self._core.observe(idle, results.observations)
+        self._core.observe(rows[~active[rows]], results.observations)
         results.rewards[idle] = 0.0
         for flags in (results.terminated, results.truncated, results.failed):
             flags[idle] = False
         done = results.terminated | results.truncated
-        self.running &= active & ~done
+        self.running[rows] &= (active & ~done)[rows]
         self.running = self.active()
         results.truncated[:] |= active & ~done & ~self.running
         return int(np.count_nonzero(active & ~self.running))
@@ -185,19 +187,30 @@ class Budget:
         observations: npt.NDArray[np.float32],
         tasks: IntArray | None = None,
         states: FloatArray | None = None,
+        stay: bool = False,
     ) -> None:
-        """Begin these rows' next episodes, as `Core.begin` does, as far as there are steps; the others idle."""
+        """Begin these rows' next episodes, as `Core.begin` does, as far as there are steps; the others idle.
+
+        Where ``stay``, a row begins in the task that the schedule, or ``tasks``, says or not at all: its steps are not
+        taken from tasks that others, who step in turns with it, are in.
+        """
         self.running[rows] = False
         free = np.maximum(self.left - np.bincount(self._core.task_of_row[self.running], minlength=len(self.left)), 0)
-        n = min(len(rows), int(free.sum()))
-        going, idle = rows[:n], rows[n:]
+        wanted = None if not stay else self._core.scheduled(rows) if tasks is None else tasks
+        going = np.arange(len(rows)) < int(free.sum()) if wanted is None else _first(wanted, free)
+        idle = rows[~going]
         if not self._core.begun and len(idle):  # they have nothing to show yet
             self._core.begin(idle, observations)
         self._core.observe(idle, observations)
-        if n:
-            wanted = self._core.scheduled(going) if tasks is None else tasks[:n]
-            self._core.begin(going, observations, self._placed(wanted, free), None if states is None else states[:n])
-            self.running[going] = True
+        if not going.any():
+            return
+        if wanted is None:
+            said = self._core.scheduled(rows[going]) if tasks is None else tasks[going]
+            placed = self._placed(said, free)
+        else:
+            placed = wanted[going]
+        self._core.begin(rows[going], observations, placed, None if states is None else states[going])
+        self.running[rows[going]] = True
 
     def _placed(self, wanted: IntArray, free: IntArray) -> IntArray:
         """The tasks wanted by rows, or where one has no step free, the one with most; so many steps are free."""
@@ -208,3 +221,12 @@ class Budget:
             placed[i] = task if free[task] else np.argmax(free)
             free[placed[i]] -= 1
         return placed
+
+
+def _first(tasks: IntArray, left: IntArray) -> BoolArray:
+    """Of rows in these tasks, in each the first ones, as many as the task has left."""
+    order = np.argsort(tasks, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order)) - np.searchsorted(tasks[order], tasks[order])
+    first: BoolArray = rank < left[tasks]
+    return first

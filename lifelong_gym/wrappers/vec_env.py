@@ -96,7 +96,7 @@ class CoreVecEnv(OverCore, Bridge):
         self.metadata = metadata(core)
         self._public = core.family.observations.rows
         self._everybody = np.arange(core.n_rows)
-        self._seeded = False
+        self._seeded = np.zeros(core.n_rows, bool)
 
     @classmethod
     def of(cls, env: LifelongParallelEnv | LifelongVectorEnv) -> CoreVecEnv:
@@ -162,32 +162,38 @@ class CoreVecEnv(OverCore, Bridge):
 
     def reset(self) -> Any:
         """Begin all rows' next episodes; seeds from `seed` and options from `set_options` are used once."""
-        tasks, states = self._chosen("task"), self._chosen("state")
-        rows = self._everybody
-        checked_tasks = self.core.check_tasks(tasks, self.num_envs)
-        checked_states = self.core.check_states(states, self.num_envs)
-        seeds = [None if seed is None else integer("seed", seed, 0, most=None) for seed in self._seeds]
-        if self.budget is not None:
-            self.budget.check_tasks(checked_tasks)
-        if not self._seeded and any(seed is None for seed in seeds):
-            base = int(np.random.SeedSequence().generate_state(1)[0])
-            seeds = [base + i if seed is None else seed for i, seed in enumerate(seeds)]
-        chosen = [row for row, seed in enumerate(seeds) if seed is not None]
-        if chosen:
-            self.core.seed(np.array(chosen), [seeds[row] for row in chosen])  # type: ignore[misc]
-        self._seeded = True
-        observations = self.core.empty_observations()
-        self._begin(rows, observations, checked_tasks, checked_states)
-        self._returns[:], self._lengths[:] = 0.0, 0
-        self._renderer.began(rows)
-        self.reset_infos = row_infos(self.core, np.zeros(self.num_envs, bool))
-        self._reset_seeds()
-        self._reset_options()
-        return self._public(observations)
+        return self.reset_rows(self._everybody)
 
-    def _chosen(self, option: str) -> Any:
-        """An option of `set_options`: of all rows, or of none."""
-        given = [options.get(option) for options in self._options]
+    def reset_rows(self, rows: IntArray) -> Any:
+        """Begin these rows' next episodes, as `reset` does; returns their observations."""
+        tasks = self.core.check_tasks(self._chosen("task", rows), len(rows))
+        states = self.core.check_states(self._chosen("state", rows), len(rows))
+        given = {row: self._seeds[row] for row in rows.tolist() if self._seeds[row] is not None}
+        seeds = {row: integer("seed", seed, 0, most=None) for row, seed in given.items()}
+        if self.budget is not None:
+            self.budget.check_tasks(tasks)
+        unseeded = [row for row in rows.tolist() if row not in seeds and not self._seeded[row]]
+        if unseeded:
+            base = int(np.random.SeedSequence().generate_state(1)[0])
+            seeds |= {row: base + row for row in unseeded}
+        if seeds:
+            self.core.seed(np.array(list(seeds)), seeds.values())
+        self._seeded[rows] = True
+        observations = self.core.empty_observations()
+        self._begin(rows, observations, rows is not self._everybody, tasks, states)
+        self._returns[rows], self._lengths[rows] = 0.0, 0
+        self._began_now(rows)
+        for row in rows.tolist():
+            self._seeds[row], self._options[row] = None, {}
+        return self._public(observations)[self._of(rows)]
+
+    def _of(self, rows: IntArray) -> Any:
+        """What picks the rows' entries, without a copy where these are all."""
+        return slice(None) if rows is self._everybody else rows
+
+    def _chosen(self, option: str, rows: IntArray) -> Any:
+        """An option of `set_options`: of all these rows, or of none."""
+        given = [self._options[row].get(option) for row in rows.tolist()]
         if all(value is None for value in given):
             return None
         if any(value is None for value in given):
@@ -195,7 +201,11 @@ class CoreVecEnv(OverCore, Bridge):
         return np.array(given)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step all rows.
+        """Step all rows; see `step_rows`."""
+        return self.step_rows(self._everybody, self._actions)
+
+    def step_rows(self, rows: IntArray, row_actions: Any) -> VecEnvStepReturn:
+        """Step these rows, with an action each; the others stay as they are. What is returned is of these.
 
         Raises:
             ValueError: actions that aren't finite or have the wrong shape; nothing has changed then.
@@ -203,44 +213,61 @@ class CoreVecEnv(OverCore, Bridge):
         """
         if not self.core.begun:
             raise ResetNeeded("no episode has begun: call `reset` first")
-        actions = self.core.check_actions(self._actions, self.num_envs)
-        active = self._next_rows()
+        mine, actions = self._of(rows), self.core.check_actions(row_actions, len(rows))
+        if rows is not self._everybody:
+            of_rows, actions = actions, np.zeros((self.num_envs, *actions.shape[1:]), actions.dtype)
+            actions[rows] = of_rows
+        active = self._next_rows(rows)
         results, n_ended = self.core.step(actions, active)
         if self.budget is not None:
-            n_ended = self.budget.after_step(results, active)
+            n_ended = self.budget.after_step(results, active, rows)
         self._count(results.rewards, active)
         self._renderer.stepped(actions, results.rewards, results.failed, active)
-        infos = row_infos(self.core, results.failed)
-        done = results.terminated | results.truncated
+        infos = row_infos(self.core, results.failed[mine], None if rows is self._everybody else rows)
+        done = waiting = (results.terminated | results.truncated)[mine]
+        if self.budget is not None:
+            idle = ~active[mine]
+            cut = idle & (self._lengths[mine] > 0)  # whose task's steps others have spent in the meantime
+            results.truncated[rows[cut]] = True
+            done, waiting, n_ended = done | cut, done | idle, n_ended + int(np.count_nonzero(cut))
+            for i in np.flatnonzero(idle).tolist():
+                infos[i]["idle"] = True
         if n_ended:
-            rows = np.flatnonzero(done)
             last = self._public(results.observations)
-            for row in rows.tolist():
-                infos[row]["terminal_observation"] = last[row].copy()
-                infos[row]["TimeLimit.truncated"] = bool(results.truncated[row] and not results.terminated[row])
-                infos[row]["episode"] = self._episode(row)
-        for row in np.flatnonzero(~active).tolist():
-            infos[row]["idle"] = True
-        waiting = np.flatnonzero(done | ~active)
-        if len(waiting):
-            self._begin(waiting, results.observations)
-            self._renderer.began(waiting)
-            begun = row_infos(self.core, np.zeros(len(waiting), bool), waiting)
-            for row, info in zip(waiting.tolist(), begun, strict=True):
-                self.reset_infos[row] = info
-        return self._public(results.observations), results.rewards.astype(np.float32), done, infos
+            for i in np.flatnonzero(done).tolist():
+                row = rows[i]
+                infos[i]["terminal_observation"] = last[row].copy()
+                infos[i]["TimeLimit.truncated"] = bool(results.truncated[row] and not results.terminated[row])
+                infos[i]["episode"] = self._episode(row)
+        beginning = rows[waiting] if n_ended or self.budget is not None else rows[:0]
+        if len(beginning):
+            self._begin(beginning, results.observations, rows is not self._everybody)
+            self._began_now(beginning)
+        return self._public(results.observations)[mine], results.rewards[mine].astype(np.float32), done, infos
 
-    def _next_rows(self) -> BoolArray:
-        """Announce the next step; the rows that take it."""
+    def _began_now(self, rows: IntArray) -> None:
+        self._renderer.began(rows)
+        for row, info in zip(rows.tolist(), row_infos(self.core, np.zeros(len(rows), bool), rows), strict=True):
+            self.reset_infos[row] = info
+
+    def _next_rows(self, rows: IntArray) -> BoolArray:
+        """Announce the next step of these rows; those that take it, shape (num_envs,)."""
+        if self.budget is not None:
+            among = None if rows is self._everybody else rows
+            self.before_steps(int(np.count_nonzero(self.budget.active(among))))
+            return self.budget.take_step(among)
+        self.before_steps(len(rows))
+        active = np.full(self.num_envs, rows is self._everybody)
+        if rows is not self._everybody:
+            active[rows] = True
+        return active
+
+    def _begin(self, rows: IntArray, observations: Any, alone: bool, tasks: Any = None, states: Any = None) -> None:
+        """Begin episodes of rows; those that are stepped alone stay out of tasks that aren't theirs."""
         if self.budget is None:
-            self.before_steps(self.num_envs)
-            return np.ones(self.num_envs, bool)
-        self.before_steps(int(np.count_nonzero(self.budget.active())))
-        return self.budget.take_step()
-
-    @property
-    def _begin(self) -> Callable[..., None]:
-        return self.core.begin if self.budget is None else self.budget.begin
+            self.core.begin(rows, observations, tasks, states)
+        else:
+            self.budget.begin(rows, observations, tasks, states, stay=alone)
 
     def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
         """Of rows: ``"next_round"``, which only those of ``indices`` hear, and ``"set_weights"`` of all of them."""
@@ -257,7 +284,7 @@ class CoreVecEnv(OverCore, Bridge):
         return {
             "returns": self._returns.copy(),
             "lengths": self._lengths.copy(),
-            "seeded": np.full(self.num_envs, self._seeded),
+            "seeded": self._seeded.copy(),
             "seeds": plain(self._seeds),
             "options": plain([{key: of[key] for key in ("task", "state") if key in of} for of in self._options]),
             "reset_infos": _columns(self.reset_infos),
@@ -274,7 +301,7 @@ class CoreVecEnv(OverCore, Bridge):
                 raise CheckpointError(f"`{state.name(part)}` must be a list of {n}. Received {given!r}")
 
         def change() -> None:
-            self._returns, self._lengths, self._seeded = returns, lengths, bool(seeded.all())
+            self._returns, self._lengths, self._seeded = returns, lengths, seeded
             self._seeds, self._options, self.reset_infos = seeds, options, infos
 
         if not state.optional("budget", self.budget is not None):
