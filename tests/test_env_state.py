@@ -13,7 +13,7 @@ import pettingzoo
 import pytest
 
 from lifelong_gym.errors import CheckpointError, FamilyError
-from lifelong_gym.numerics.states import plain
+from lifelong_gym.numerics.states import StateReader, plain
 from lifelong_gym.wrappers import Budget, Stage, as_vec_env
 from tests.camera import View
 from tests.making import CART_POLE, GRID_WORLD, same
@@ -336,3 +336,12 @@ def test_plain_values() -> None:
     for bad in (object(), np.array([None]), {(1, 2): 3}, {"a": {1, 2}}):
         with pytest.raises(TypeError, match="Received"):
             plain(bad)
+
+
+def test_arguments_may_be_arrays() -> None:
+    """Of families whose arguments are data: equal ones are the same, others are refused by name."""
+    reader = StateReader({"arguments": {"prices": np.arange(3.0)}}, "state", ["arguments"])
+    reader.same("arguments", {"prices": np.arange(3.0)})
+    for other in (np.arange(4.0), np.zeros(3), None):
+        with pytest.raises(CheckpointError, match=r"`state\.arguments\.prices` must be .*, as it is here"):
+            reader.same("arguments", {"prices": other})

@@ -97,7 +97,7 @@ class StateReader:
             reader = StateReader(value, self.name(part), own)
             for name, expected in own.items():
                 reader.same(name, expected)
-        elif value != own:
+        elif not (np.array_equal(value, own) if np.ndarray in (type(value), type(own)) else value == own):
             raise CheckpointError(f"`{self.name(part)}` must be {own!r}, as it is here. Received {value!r}")
 
     def optional(self, part: str, is_there: bool) -> bool:
