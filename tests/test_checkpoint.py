@@ -29,12 +29,14 @@ from lifelong_gym.agents import (
     REINFORCE,
     RWR,
     LinearGaussianPolicy,
+    MultiAgentAlgorithm,
     MultiTaskAlgorithm,
     ProjectedPG,
     SafeLifelongPG,
     ScalablePGELLA,
 )
 from lifelong_gym.agents.contract import checkpoint
+from lifelong_gym.agents.contract.state import tensors
 from lifelong_gym.agents.shared_basis.basis import sums
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.wrappers import as_vec_env
@@ -56,6 +58,11 @@ LEARNERS: dict[str, tuple[type[MultiTaskAlgorithm], dict[str, Any]]] = {
     "projected": (ProjectedPG, {"n_trajectories": 8}),
     "scalable-enac": (ScalablePGELLA, {"base": "enac", "n_trajectories": 8, "consensus": "all_reduce"}),
 }
+AGENTS = {"algorithm_kwargs": {"n_steps": 8, "batch_size": 8}, "policy_kwargs": {"net_arch": [4]}}
+OF_PARTS: dict[str, tuple[type[MultiTaskAlgorithm], dict[str, Any]]] = {
+    "ppo-agents": (MultiAgentAlgorithm, AGENTS),
+    "sac-agents": (MultiAgentAlgorithm, {"algorithm": "SAC", "algorithm_kwargs": {"buffer_size": 50}}),
+}
 every_learner = pytest.mark.parametrize("name", LEARNERS)
 Contents = dict[str, bytes]
 
@@ -72,14 +79,15 @@ def pendulums() -> VecEnv:
 
 def make(name: str, venv: VecEnv | None = None, **more: Any) -> MultiTaskAlgorithm:
     """A learner that has learned nothing."""
-    kind, arguments = LEARNERS[name]
-    model: MultiTaskAlgorithm = kind(POLICY, venv or env(), **{"seed": 0, **arguments, **more})
+    kind, arguments = {**LEARNERS, **OF_PARTS}[name]
+    policy = POLICY if name in LEARNERS else "MlpPolicy"
+    model: MultiTaskAlgorithm = kind(policy, venv or env(), **{"seed": 0, **arguments, **more})
     return model
 
 
 def state(model: MultiTaskAlgorithm) -> dict[str, np.ndarray]:
     """Everything that was learned."""
-    return {f"{m}.{n}": t.numpy().copy() for m, s in model.get_parameters().items() for n, t in s.items()}
+    return {name: tensor.numpy().copy() for name, tensor in tensors(model).items()}
 
 
 def assert_same(one: MultiTaskAlgorithm, other: MultiTaskAlgorithm) -> None:
@@ -125,7 +133,7 @@ def with_arrays(contents: Contents, change: Callable[[dict[str, np.ndarray]], ob
 # There and back.
 
 
-@every_learner
+@pytest.mark.parametrize("name", [*LEARNERS, *OF_PARTS])
 def test_a_loaded_model_is_the_saved_one(name: str, tmp_path: Path) -> None:
     """Parameters, settings and actions, with an environment or without."""
     model = make(name).learn(1)
@@ -134,7 +142,8 @@ def test_a_loaded_model_is_the_saved_one(name: str, tmp_path: Path) -> None:
     for venv in (env(), None):
         loaded = type(model).load(tmp_path / "model.zip", env=venv)
         assert_same(model, loaded)
-        assert {key: getattr(loaded, key) for key in LEARNERS[name][1]} == LEARNERS[name][1]
+        arguments = {**LEARNERS, **OF_PARTS}[name][1]
+        assert {key: getattr(loaded, key) for key in arguments} == arguments
         for one, other in ((model, loaded), (model.for_task(2), loaded.for_task(2))):
             actions, again = (m.predict(observations, deterministic=True)[0] for m in (one, other))
             assert np.array_equal(actions, again)

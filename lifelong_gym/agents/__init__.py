@@ -8,6 +8,7 @@ from lifelong_gym.imports import lazy
 
 if TYPE_CHECKING:
     from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
+    from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
     from lifelong_gym.agents.linear.enac import ENAC
     from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
     from lifelong_gym.agents.linear.policy_search import PolicySearch
@@ -28,6 +29,7 @@ __all__ = [
     "REINFORCE",
     "RWR",
     "LinearGaussianPolicy",
+    "MultiAgentAlgorithm",
     "MultiTaskAlgorithm",
     "PolicyConstraints",
     "PolicySearch",
@@ -41,6 +43,7 @@ __getattr__ = lazy(
     __name__,
     {
         "contract.base": ["MultiTaskAlgorithm"],
+        "deep.multi_agent": ["MultiAgentAlgorithm"],
         "linear.enac": ["ENAC"],
         "linear.policies": ["LinearGaussianPolicy"],
         "linear.policy_search": ["PolicySearch"],

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lifelong_gym.wrappers.faults import Faults
     from lifelong_gym.wrappers.hidden_tasks import HiddenTasks
     from lifelong_gym.wrappers.ledger import Ledger
-    from lifelong_gym.wrappers.node_rows import NodeRows, rows_of, rows_of_nodes
+    from lifelong_gym.wrappers.node_rows import NodeRows, rows_of, rows_of_nodes, steps_left
     from lifelong_gym.wrappers.parameter_sharing import ParameterSharing
     from lifelong_gym.wrappers.topology import colouring, graph_of, mixing_matrix, spanning_tree
     from lifelong_gym.wrappers.vec_env import CoreVecEnv, ParallelVecEnv, as_vec_env
@@ -35,6 +35,7 @@ __all__ = [
     "rows_of",
     "rows_of_nodes",
     "spanning_tree",
+    "steps_left",
 ]
 
 # Sharing needs no torch, and the bridge to Stable-Baselines3 no networkx.
@@ -46,7 +47,7 @@ __getattr__ = lazy(
         "faults": ["Faults"],
         "hidden_tasks": ["HiddenTasks"],
         "ledger": ["Ledger"],
-        "node_rows": ["NodeRows", "rows_of", "rows_of_nodes"],
+        "node_rows": ["NodeRows", "rows_of", "rows_of_nodes", "steps_left"],
         "parameter_sharing": ["ParameterSharing"],
         "topology": ["colouring", "graph_of", "mixing_matrix", "spanning_tree"],
         "vec_env": ["CoreVecEnv", "ParallelVecEnv", "as_vec_env"],

@@ -64,6 +64,12 @@ def rows_of(env: VecEnv, node: Node) -> NodeRows:
     return rows
 
 
+def steps_left(env: VecEnv) -> int | None:
+    """Environment steps until a budget's stage ends, all rows together, 0 after the last one; None: no budget."""
+    inner = _stepped(env)
+    return None if inner.budget is None else int(inner.budget.left.sum())
+
+
 class NodeRows(Bridge):
     """Some rows of a VecEnv of ours. Stepping and beginning them leaves all other rows as they are.
 

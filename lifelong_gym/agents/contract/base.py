@@ -149,16 +149,16 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         """Make room for so many tasks in all; what has been learned of earlier ones stays."""
 
     def _parts(self) -> Parts:
-        """What learning depends on, by name: modules, optimisers, generators, buffers and more, see `state`.
-
-        A learner with more than its policy extends this. Modules and optimisers are what `get_parameters` gives.
-        """
+        """What learning depends on, by name, see `state`; a learner with more than its policy extends this."""
         return {"policy": self.policy}
+
+    def _suffices(self, n_episodes: int, n_steps: int) -> bool:
+        """Whether there is something to train on; not without whole episodes, as when a budget ended them all."""
+        return n_episodes > 0 and n_steps > 0
 
     def _counters(self) -> dict[str, int]:
         """Whole numbers that learning depends on; a learner with more of them extends this."""
-        names = ("n_tasks", "noise_seed", "num_timesteps", "_n_updates")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("n_tasks", "noise_seed", "num_timesteps", "_n_updates")}
 
     def _settle(self, given: Set[str]) -> None:
         """Let what follows from others follow, after tensors of these dotted names were replaced from outside.
@@ -239,7 +239,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
             callback.update_locals(locals())
             callback.on_rollout_end()
             self.num_timesteps += n_steps
-            if len(dones) == 0:  # a budget ended every episode before it was whole, or is spent
+            if not self._suffices(len(dones), n_steps):
                 go_on = n_steps > 0
                 continue
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
@@ -269,11 +269,7 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         """Write the log of the last sweep."""
         elapsed = max((time.time_ns() - self.start_time) / 1e9, sys.float_info.epsilon)
         record = self.logger.record
-        if self._rollouts is not None:
-            of_task = self._rollouts.returns.mean(axis=1)
-            record("rollout/ep_rew_mean", float(of_task.mean()))
-            record("rollout/ep_rew_worst_task", float(of_task.min()))
-            record("rollout/ep_len_mean", float(self._rollouts.steps.mean()))
+        self._log_rollouts()
         if iteration > 0:
             record("time/iterations", iteration, exclude="tensorboard")
         record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
@@ -281,6 +277,14 @@ class MultiTaskAlgorithm(BaseAlgorithm):
         record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.dump(step=self.num_timesteps)
+
+    def _log_rollouts(self) -> None:
+        """Record what the last sweep's episodes earned."""
+        if self._rollouts is not None:
+            of_task = self._rollouts.returns.mean(axis=1)
+            self.logger.record("rollout/ep_rew_mean", float(of_task.mean()))
+            self.logger.record("rollout/ep_rew_worst_task", float(of_task.min()))
+            self.logger.record("rollout/ep_len_mean", float(self._rollouts.steps.mean()))
 
     def _step_size(self) -> float:
         """The learning rate now; `ValueError` where a schedule says what is none."""

@@ -1,0 +1,1 @@
+"""Neural learners: Stable-Baselines3's algorithms as parts, one an agent."""

@@ -1,0 +1,67 @@
+"""The state of the environment that a learner is in the middle of, as a part of the learner's own."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from stable_baselines3.common.vec_env import VecEnv
+
+from lifelong_gym.errors import CheckpointError
+from lifelong_gym.wrappers import Channel, CoreVecEnv
+
+
+def channel_of(env: VecEnv | None) -> Channel | None:
+    """Through which the env's agents speak; None where they don't."""
+    channel = None if env is None else getattr(env.unwrapped, "channel", None)
+    return channel if isinstance(channel, Channel) else None
+
+
+class EnvironmentState:
+    """Rows, streams and schedule of a VecEnv of ours, and what its channel has sent.
+
+    Where tasks are hidden from the learner, rows are its owner's to keep. While there is no environment, it is what a
+    file said of one.
+    """
+
+    def __init__(self) -> None:
+        """Of none."""
+        self._env: VecEnv | None = None
+        self._said: dict[str, Any] = {}
+
+    def enter(self, env: VecEnv) -> None:
+        """Be the state of this one, as it is, from now on."""
+        self._env, self._said = env, {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of the rows and, where there is one, of the channel."""
+        if self._env is None:
+            return copy.deepcopy(self._said)
+        channel, rows = channel_of(self._env), self._env
+        return {
+            "rows": rows.state_dict() if isinstance(rows, CoreVecEnv) else None,
+            "channel": None if channel is None else channel.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put the environment in that state.
+
+        Raises:
+            CheckpointError: it is of another one; nothing has changed then.
+        """
+        if self._env is None or not state:
+            self._said = copy.deepcopy(state)
+            return
+        channel, rows = channel_of(self._env), self._env
+        if state.keys() != {"rows", "channel"} or (channel is None) != (state["channel"] is None):
+            raise CheckpointError("it must be of rows and, as here, with or without a channel")
+        before = None if channel is None else channel.state_dict()
+        try:
+            if channel is not None:
+                channel.load_state_dict(state["channel"])
+            if state["rows"] is not None and isinstance(rows, CoreVecEnv):
+                rows.load_state_dict(state["rows"])
+        except BaseException:
+            if channel is not None and before is not None:
+                channel.load_state_dict(before)
+            raise
