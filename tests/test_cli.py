@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from lifelong_gym import registry
 from lifelong_gym.benchmark.results import read_result
+from lifelong_gym.cli import main
 from lifelong_gym.cli.main import app
 from tests.synthetic_runs import multi_task
 
@@ -26,7 +27,7 @@ ENV = "LifelongSimpleMass-v0"
 def lifelong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     """Runs ``lifelong`` in an empty folder, on a wide terminal."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(main.console, "width", 200)
     return lambda *words: CliRunner().invoke(app, list(words))
 
 
@@ -55,9 +56,8 @@ def test_list_describes_an_environment(lifelong: object) -> None:
     assert "n_basis" in lifelong("list", "PGELLA").output  # type: ignore[operator]
 
 
-def test_list_describes_arguments(lifelong: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_describes_arguments(lifelong: object) -> None:
     """What there is to choose from, and long data in a line."""
-    monkeypatch.setenv("COLUMNS", "200")
     output = lifelong("list", "tests.market:Market", "-e", "actions=logits").output  # type: ignore[operator]
     assert re.search(r"actions +│ 'simplex' or 'logits' +│ 'simplex' +│ 'logits' ", output)
     data = output[output.index("[[0.0, 1.007") : output.index("'simplex' or")]

@@ -297,12 +297,12 @@ def test_another_envs_state_is_refused(settings: dict[str, Any], message: str) -
 
 def test_another_familys_state_is_refused(register: Callable[..., str]) -> None:
     """Its class, its arguments and its number of rows are compared."""
-    id = register("LitCamera", "camera")
+    id = register("Camera", "camera")
     env = venv(id, n_tasks=2)
     Walker(env).begin()
     with pytest.raises(CheckpointError, match=r"made_of.arguments.brightness` must be 9, as it is here. Received 255"):
         venv(id, n_tasks=2, brightness=9).load_state_dict(env.state_dict())
-    with pytest.raises(CheckpointError, match=r"made_of.family` must be 'CartPole'.* Received 'LitCamera'"):
+    with pytest.raises(CheckpointError, match=r"made_of.family` must be 'CartPole'.* Received 'Camera'"):
         venv(CART_POLE, backend="numpy").load_state_dict(env.state_dict())
     other: Any = as_vec_env(id, n_tasks=2)
     with pytest.raises(CheckpointError, match=r"made_of.n_rows` must be 2, as it is here. Received 3"):
