@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from lifelong_gym.benchmark import load
-from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, FamilySpec, levels_of
+from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, levels_of
+from lifelong_gym.benchmark.families import FamilySpec
 from lifelong_gym.benchmark.models import Kept, evaluate
 from lifelong_gym.benchmark.outputs import Outputs
 from lifelong_gym.benchmark.records import read_run

@@ -9,7 +9,8 @@ import pytest
 
 import lifelong_gym
 from lifelong_gym.benchmark.baselines import measured_references
-from lifelong_gym.benchmark.experiment import FamilySpec, levels_of
+from lifelong_gym.benchmark.experiment import levels_of
+from lifelong_gym.benchmark.families import FamilySpec
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.envs.family import Columns
 from lifelong_gym.envs.spaces import Continuous

@@ -14,6 +14,7 @@ from lifelong_gym.agents import PGELLA
 from lifelong_gym.benchmark import writer
 from lifelong_gym.benchmark.baselines import measured_references
 from lifelong_gym.benchmark.evaluation import Evaluation
+from lifelong_gym.benchmark.families import FamilySpec
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.protocol import EVALUATION_SEED, Protocol
 from lifelong_gym.benchmark.records import read_run
@@ -31,7 +32,7 @@ class Kill(BaseException):
 def spec(learner: str = "PGELLA", seed: int = 0) -> RunSpec:
     """A run of a few sweeps."""
     small = Protocol(episodes_per_task=20, n_evaluations=N_MARKS, n_eval_episodes=2)
-    return RunSpec(LearnerSpec.of(learner), ID, "hetero", 0, TASKS, small, seed, REFERENCES)
+    return RunSpec(LearnerSpec.of(learner), FamilySpec.of(ID, 3), TASKS, small, seed, REFERENCES)
 
 
 def killed(folder: Path, made: RunSpec) -> Path:

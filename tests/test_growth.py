@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lifelong_gym import sample_tasks
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, seeds_of
+from lifelong_gym.benchmark.families import FamilySpec
 from lifelong_gym.benchmark.folder import describe
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.protocol import Protocol
@@ -122,15 +122,22 @@ def test_two_commands_share_a_folder(tmp_path: Path) -> None:
 
 def test_names_of_files_differ_where_runs_do() -> None:
     """Labels that differ in punctuation or case, tasks and marks don't share one, and every disk takes them."""
-    tasks = sample_tasks(ID, 2)
-    labels = ["a+b", "a_b", "a b", "A+b", "a/b", "ä", "ö", "." * 3, "x" * 300, "x" * 301]
+    family, labels = FamilySpec.of(ID, 2), ["a+b", "a_b", "a b", "A+b", "a/b", "ä", "ö", "." * 3, "x" * 300, "x" * 301]
     specs = [
-        *(RunSpec(LearnerSpec(label, "zero"), ID, "default", 0, tasks, Protocol(), 0, {}) for label in labels),
-        RunSpec(LearnerSpec("a+b", "zero"), ID, "default", 0, sample_tasks(ID, 3), Protocol(), 0, {}),
-        RunSpec(LearnerSpec("a+b", "zero"), ID, "default", 1, tasks, Protocol(), 0, {}),
-        RunSpec(LearnerSpec("a+b", "zero"), ID, "default", 0, tasks, Protocol(n_evaluations=3), 0, {}),
-        RunSpec(LearnerSpec("a+b", "zero", {"x": 1}), ID, "default", 0, tasks, Protocol(), 0, {}),
-        RunSpec(LearnerSpec("a+b", "zero"), ID, "default", 0, tasks, Protocol(), 1, {}),
+        *(RunSpec(LearnerSpec(label, "zero"), family, family.tasks, Protocol(), 0, {}) for label in labels),
+        *(
+            RunSpec(LearnerSpec("a+b", "zero"), other, other.tasks, Protocol(), 0, {})
+            for other in (
+                FamilySpec.of(ID, 3),
+                FamilySpec.of(ID, 2, task_seed=1),
+                FamilySpec.of(ID, 2, horizon=9),
+                FamilySpec.of("a+b", 2, id=ID),
+                FamilySpec.of(ID, 2, evaluate={"longer": {"horizon": 300}}),
+            )
+        ),
+        RunSpec(LearnerSpec("a+b", "zero"), family, family.tasks, Protocol(n_evaluations=3), 0, {}),
+        RunSpec(LearnerSpec("a+b", "zero", {"x": 1}), family, family.tasks, Protocol(), 0, {}),
+        RunSpec(LearnerSpec("a+b", "zero"), family, family.tasks, Protocol(), 1, {}),
     ]
     names = [spec.name.lower() for spec in specs]
     assert len(set(names)) == len(specs)

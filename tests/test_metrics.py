@@ -198,12 +198,12 @@ def test_communication_adds_up() -> None:
 def test_the_table_names_every_metric() -> None:
     """Each once, with a unit, a direction, and a docstring to look it up in."""
     functions = [metric.function for metric in metrics.METRICS.values()]
-    assert len(set(functions)) == len(functions) == 15
+    assert len(set(functions)) == len(functions) == 16
     for name, metric in metrics.METRICS.items():
         assert metric.unit, name
         assert metric.function.__doc__, name
     lower = {name for name, metric in metrics.METRICS.items() if not metric.higher_is_better}
-    assert lower == {"forgetting", "time to threshold", "agent time", "consensus error"}
+    assert lower == {"forgetting", "generalisation gap", "time to threshold", "agent time", "consensus error"}
 
 
 @pytest.mark.parametrize("curve", [[], [np.nan, 1.0], [np.inf, 1.0], 3.0])

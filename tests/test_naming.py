@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 import lifelong_gym
 from lifelong_gym.benchmark.baselines import measured_references
-from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, FamilySpec
+from lifelong_gym.benchmark.experiment import Experiment, ExperimentError
+from lifelong_gym.benchmark.families import FamilySpec
 from lifelong_gym.benchmark.records import load, read_runs
 from lifelong_gym.benchmark.runner import run_experiment
 from lifelong_gym.cli.main import app

@@ -17,6 +17,7 @@ from lifelong_gym import benchmark, sample_tasks
 from lifelong_gym.benchmark.baselines import measured_references
 from lifelong_gym.benchmark.evaluation import Evaluation
 from lifelong_gym.benchmark.experiment import Experiment
+from lifelong_gym.benchmark.families import FamilySpec
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.outputs import LoginError, Outputs
 from lifelong_gym.benchmark.protocol import EVALUATION_SEED, Protocol
@@ -36,7 +37,7 @@ CURVES = {"eval/mean_reward", "eval/normalised", "eval/failed"}
 def spec(learner: str, outputs: Outputs, protocol: str = "multi_task") -> RunSpec:
     """A small run."""
     small = Protocol(name=protocol, episodes_per_task=10, n_evaluations=2, n_eval_episodes=2)
-    return RunSpec(LearnerSpec.of(learner), ID, "hetero", 0, TASKS, small, 0, REFERENCES, outputs)
+    return RunSpec(LearnerSpec.of(learner), FamilySpec.of(ID, N_TASKS), TASKS, small, 0, REFERENCES, outputs)
 
 
 def scalars(folder: Path) -> dict[str, list[int]]:

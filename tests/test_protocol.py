@@ -14,7 +14,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from lifelong_gym import rollout, sample_tasks
 from lifelong_gym.benchmark.baselines import measured_references
 from lifelong_gym.benchmark.evaluation import Evaluation
-from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, FamilySpec, levels_of
+from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, levels_of
+from lifelong_gym.benchmark.families import FamilySpec
 from lifelong_gym.benchmark.learners import LearnerError, LearnerSpec
 from lifelong_gym.benchmark.protocol import EVALUATION_SEED, PLANS, Protocol
 from lifelong_gym.benchmark.records import Run, read_run
@@ -36,7 +37,7 @@ assert REFERENCES is not None
 def spec(learner: str, protocol: str = "multi_task", seed: int = 0, **settings: Any) -> RunSpec:
     """A small run on three mass-springs."""
     small = Protocol(name=protocol, **{**SMALL, **settings})
-    return RunSpec(LearnerSpec.of(learner), ID, "hetero", 0, TASKS, small, seed, REFERENCES)
+    return RunSpec(LearnerSpec.of(learner), FamilySpec.of(ID, N_TASKS), TASKS, small, seed, REFERENCES)
 
 
 def run(folder: Path, *arguments: Any, **settings: Any) -> Run:
@@ -165,7 +166,7 @@ def test_no_task_of_many_is_left_out(tmp_path: Path, protocol: str, n_tasks: int
     references = {name: np.full(n_tasks, value).tolist() for name, value in (("best", 1.0), ("zero", 0), ("random", 0))}
     small = Protocol(name=protocol, episodes_per_task=episodes, n_evaluations=1, n_eval_episodes=1)
     learner = LearnerSpec.of("REINFORCE")
-    made = RunSpec(learner, ID, "hetero", 0, tasks, small, 0, {"version": 1, **references})
+    made = RunSpec(learner, FamilySpec.of(ID), tasks, small, 0, {"version": 1, **references})
     taken = read_run(execute(made, tmp_path)).task_timesteps
     assert taken is not None
     assert taken[-1].tolist() == [episodes * HORIZON] * n_tasks

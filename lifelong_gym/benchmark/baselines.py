@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.benchmark.evaluation import Evaluation
-from lifelong_gym.benchmark.writer import check_levels
+from lifelong_gym.benchmark.lines import check_levels
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references import reference
@@ -69,7 +70,7 @@ class BestKnown:
             ValueError: the family names no reference.
         """
         core = env.core
-        best = reference.reference_of(core.family, core.tasks, core.reward)
+        best = reference.reference_of(core.family, core.tasks, core.reward, core.horizon)
         if best is None:
             raise ValueError(f"`reference` needs a family that names its own. {type(core.family).__name__} names none")
         self._best = best
@@ -90,8 +91,18 @@ def measured_references(
     return None if known is None else measured(known, env_id, n_episodes, seed)
 
 
-def measured(known: reference.Reference, env_id: str, n_episodes: int, seed: int) -> dict[str, Any]:
+def measured(
+    known: reference.Reference, env_id: str, n_episodes: int, seed: int, settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The returns that others are compared with, on the very episodes of an `Evaluation`.
+
+    Args:
+        known: the best policies.
+        env_id: of the family.
+        n_episodes: a task.
+        seed: of the episodes.
+        settings: of the envs. Under other ``physics`` than the family's own, what the best policies known for those
+            earn is measured, whatever the family says of them.
 
     Returns:
         The reference's ``version``, ``how`` it finds the best, and per task: ``best``; ``random``; ``zero``, which
@@ -100,10 +111,10 @@ def measured(known: reference.Reference, env_id: str, n_episodes: int, seed: int
     Raises:
         ValueError: its returns don't fit the tasks, or leave nothing to normalise by.
     """
-    tasks, arguments = known.tasks, known.family.given_arguments
-    env = CoreVecEnv.of(LifelongVectorEnv(env_id, len(tasks), tasks=tasks, **arguments))
-    episodes = Evaluation.of(env_id, tasks, n_episodes, seed, "hide", arguments)
-    chance = Evaluation.of(env_id, tasks, max(n_episodes, N_RANDOM_EPISODES), seed, "hide", arguments)
+    tasks, made_with = known.tasks, {**(settings or {}), **known.family.given_arguments}
+    env = CoreVecEnv.of(LifelongVectorEnv(env_id, len(tasks), tasks=tasks, **made_with))
+    episodes = Evaluation.of(env_id, tasks, n_episodes, seed, "hide", made_with)
+    chance = Evaluation.of(env_id, tasks, max(n_episodes, N_RANDOM_EPISODES), seed, "hide", made_with)
 
     def measure(policy: Any) -> FloatArray:
         means: FloatArray = episodes.measure(policy).returns.mean(axis=1)
@@ -113,7 +124,8 @@ def measured(known: reference.Reference, env_id: str, n_episodes: int, seed: int
     zero = known.zero(measure)
     if zero is None:
         zero = random if known.family.actions.rest is None else measure(Zero(env))
-    levels = {"best": known.best(measure), "zero": zero, "random": random}
+    best = measure(known) if "physics" in (settings or {}) else known.best(measure)
+    levels = {"best": best, "zero": zero, "random": random}
     check_levels(levels, len(tasks), f"{env_id}: ")
     lists = {name: np.asarray(values, np.float64).tolist() for name, values in levels.items()}
     return {"version": known.version, "how": known.how, **lists}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 import torch as th
 
 from lifelong_gym.envs.vector import LifelongVectorEnv
-from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.tasks.task_set import TaskSet
 
 
@@ -23,10 +23,21 @@ class Measured(NamedTuple):
     Attributes:
         returns: undiscounted sums of raw rewards, shape (n_tasks, n_episodes).
         failed: share of each task's episodes in which the state left the family's limits, shape (n_tasks,).
+        violations: share of each task's steps in which a constraint was violated, shape (n_tasks,); None where there
+            are no constraints.
     """
 
     returns: FloatArray
     failed: FloatArray
+    violations: FloatArray | None = None
+
+    def but(self, tasks: IntArray, others: Sequence[Measured]) -> Measured:
+        """The same, but of these tasks, shape (n,), what was measured in each alone."""
+        columns = [None if column is None else column.copy() for column in self]
+        for column, parts in zip(columns, zip(*others, strict=True), strict=True):
+            if column is not None:
+                column[tasks] = np.concatenate(parts)
+        return Measured(*columns)
 
 
 @dataclass(frozen=True)
@@ -38,14 +49,14 @@ class Evaluation:
         tasks: which are evaluated.
         seeds: row seeds of the episodes, shape (n_episodes, n_tasks).
         task_observation: what a learner sees of the task; see `Settings`.
-        arguments: of the family itself.
+        made_with: further arguments of the envs: the family's own, and those of `Settings`.
     """
 
     env_id: str
     tasks: TaskSet
     seeds: IntArray
     task_observation: str = "hide"
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    made_with: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -55,11 +66,11 @@ class Evaluation:
         n_episodes: int,
         seed: int,
         task_observation: str,
-        arguments: Mapping[str, Any] | None = None,
+        made_with: Mapping[str, Any] | None = None,
     ) -> Evaluation:
         """Of all tasks, with consecutive seeds."""
         seeds = seed + np.arange(n_episodes * len(tasks)).reshape(n_episodes, -1)
-        return cls(env_id, tasks, seeds, task_observation, arguments or {})
+        return cls(env_id, tasks, seeds, task_observation, made_with or {})
 
     def only(self, task: int) -> Evaluation:
         """The same episodes of one task alone."""
@@ -77,20 +88,66 @@ class Evaluation:
         with untouched_generators():
             return self._measure(learner)
 
+    def env(self, n_rows: int) -> LifelongVectorEnv:
+        """With so many rows, of which the i-th begins in task ``i mod n_tasks``."""
+        settings = {"tasks": self.tasks, "task_observation": self.task_observation, **self.made_with}
+        return LifelongVectorEnv(self.env_id, n_rows, **settings)
+
     def _measure(self, learner: Any) -> Measured:
-        n_rows = self.seeds.size
-        settings = {"tasks": self.tasks, "task_observation": self.task_observation, **self.arguments}
-        env = LifelongVectorEnv(self.env_id, n_rows, **settings)
-        observations, _ = env.reset(seed=self.seeds.reshape(-1).tolist())
-        act = Acting(learner)
-        totals, running, failed = np.zeros(n_rows), np.ones(n_rows, bool), np.zeros(n_rows, bool)
-        while running.any():
-            observations, rewards, terminated, truncated, infos = env.step(act(observations))
-            totals += np.where(running, rewards, 0.0)
-            failed |= running & infos["failed"]
-            running &= ~(terminated | truncated)
+        env = self.env(self.seeds.size)
+        counts = run_episodes(env, learner, self.seeds.reshape(-1).tolist())
         env.close()
-        return Measured(totals.reshape(self.seeds.shape).T, failed.reshape(self.seeds.shape).mean(axis=0))
+        return counts.measured(lambda values: values.reshape(self.seeds.shape).T)
+
+
+class Counts(NamedTuple):
+    """Of an episode a row, each of shape (n_rows,).
+
+    Attributes:
+        returns: sums of raw rewards.
+        failed: whether the state left the family's limits.
+        steps: how many there were.
+        violations: those of them in which a constraint was violated.
+    """
+
+    returns: FloatArray
+    failed: BoolArray
+    steps: IntArray
+    violations: IntArray | None
+
+    def measured(self, of_tasks: Callable[[Any], Any]) -> Measured:
+        """By task; ``of_tasks`` makes (n_tasks, n_episodes) of what is counted."""
+        failed = of_tasks(self.failed).mean(axis=1)
+        if self.violations is None:
+            return Measured(of_tasks(self.returns), failed)
+        shares = of_tasks(self.violations).sum(axis=1) / of_tasks(self.steps).sum(axis=1)
+        return Measured(of_tasks(self.returns), failed, shares)
+
+
+def run_episodes(
+    env: LifelongVectorEnv, learner: Any, seeds: Sequence[int], options: dict[str, Any] | None = None
+) -> Counts:
+    """An episode in each row, with a learner's deterministic actions.
+
+    Args:
+        env: the rows.
+        learner: has ``predict``.
+        seeds: of the rows.
+        options: of the reset.
+    """
+    observations, _ = env.reset(seed=list(seeds), options=options)
+    act, n_rows = Acting(learner), env.num_envs
+    returns, running, failed = np.zeros(n_rows), np.ones(n_rows, bool), np.zeros(n_rows, bool)
+    steps, violations = np.zeros((2, n_rows), np.int64)
+    while running.any():
+        observations, rewards, terminated, truncated, infos = env.step(act(observations))
+        returns += np.where(running, rewards, 0.0)
+        failed |= running & infos["failed"]
+        steps += running
+        if env.core.safety is not None:
+            violations += running & infos["constraint_violation"]
+        running &= ~(terminated | truncated)
+    return Counts(returns, failed, steps, None if env.core.safety is None else violations)
 
 
 class Acting:

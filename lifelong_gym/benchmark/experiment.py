@@ -9,92 +9,23 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lifelong_gym import registry
 from lifelong_gym.benchmark.baselines import measured
+from lifelong_gym.benchmark.families import FAMILY_KEYS, N_TASKS, FamilySpec
 from lifelong_gym.benchmark.learners import LearnerSpec
-from lifelong_gym.benchmark.protocol import Protocol
+from lifelong_gym.benchmark.protocol import GENERALISE, Protocol
 from lifelong_gym.benchmark.run import RunSpec
-from lifelong_gym.envs.family import Family
-from lifelong_gym.errors import LifelongGymError, integer, unknown
+from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.references.reference import reference_of
-from lifelong_gym.tasks.task_set import TaskSet
 
-N_TASKS, N_SEEDS = 20, 10
+N_SEEDS = 10
 QUICK: dict[str, Any] = {"n_tasks": 4, "seeds": 2, "episodes_per_task": 30, "n_evaluations": 6, "n_eval_episodes": 4}
 QUICK_EVALUATIONS = {"lifelong": 3, "transfer": 6}  # of each task or stage
-HETERO = "hetero"
 KEYS = ("learners", "families", "protocol", "seeds", "quick")
 LEARNER_KEYS = ("class", "arguments", "task_observation", "alone")
-FAMILY_KEYS = ("preset", "n_tasks", "task_seed", "arguments")
 
 
 class ExperimentError(LifelongGymError, ValueError):
     """An experiment that can't be run as it is described; the message begins with the key."""
-
-
-@dataclass(frozen=True)
-class FamilySpec:
-    """Tasks to learn.
-
-    Attributes:
-        id: of the environment, as `lifelong_gym.registry.resolve` names it: others find it too.
-        preset: what the tasks are drawn from.
-        n_tasks: how many.
-        task_seed: of the draw.
-        arguments: of the family itself, those that differ from their defaults.
-    """
-
-    id: str
-    preset: str
-    n_tasks: int
-    task_seed: int = 0
-    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-    @classmethod
-    def of(
-        cls,
-        id: str,
-        n_tasks: int = N_TASKS,
-        preset: str | None = None,
-        task_seed: int = 0,
-        arguments: Mapping[str, Any] | None = None,
-    ) -> FamilySpec:
-        """Of an id, ``module:Id`` or ``module:Class``; with the preset ``hetero`` if there is one.
-
-        Raises:
-            ValueError: no such id, preset or argument, or a number out of range.
-        """
-        if not isinstance(arguments, Mapping | None):
-            raise ValueError(f"`arguments` must be a table. Received {arguments!r}")
-        kind = registry.family(id, **(arguments or {}))
-        presets = kind.parameters.presets
-        id = registry.resolve(id)
-        if preset is None:
-            preset = HETERO if HETERO in presets else "default"
-        if preset not in presets:
-            raise unknown("preset", preset, presets)
-        n_tasks, task_seed = integer("n_tasks", n_tasks), integer("task_seed", task_seed, least=0, most=None)
-        return cls(id, preset, n_tasks, task_seed, kind.given_arguments)
-
-    @property
-    def family(self) -> Family:
-        """Made with these arguments."""
-        return registry.family(self.id, **self.arguments)
-
-    @property
-    def tasks(self) -> TaskSet:
-        """What these settings draw."""
-        return self.family.parameters.sample(self.n_tasks, self.task_seed, self.preset)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All but the id, JSON-native; arguments where there are any."""
-        drawn = {"preset": self.preset, "n_tasks": self.n_tasks, "task_seed": self.task_seed}
-        return {**drawn, **({"arguments": dict(self.arguments)} if self.arguments else {})}
-
-    def run(self, learner: LearnerSpec, protocol: Protocol, seed: int, tasks: TaskSet) -> RunSpec:
-        """A learner's in these tasks; its references are yet to be filled in."""
-        drawn = (self.id, self.preset, self.task_seed, tasks)
-        return RunSpec(learner, *drawn, protocol, seed, {}, arguments=self.arguments)
 
 
 @dataclass(frozen=True)
@@ -103,7 +34,7 @@ class Experiment:
 
     Attributes:
         learners: with different labels.
-        families: with different ids or presets.
+        families: with different names.
         protocol: the same for all.
         seeds: of the runs.
     """
@@ -125,7 +56,8 @@ class Experiment:
         Keys: ``protocol`` (a name, or a table of `Protocol`'s attributes), ``seeds`` (a number, or a list),
         ``quick`` (small budgets where nothing else is said), ``learners.LABEL`` (``class``, ``arguments``,
         ``task_observation``, ``alone``; see `LearnerSpec`) and ``families.ID`` (``preset``, ``n_tasks``,
-        ``task_seed``, ``arguments``); or ``learners`` and ``families`` as plain lists of names.
+        ``task_seed``, ``arguments``, ``reward``, ``physics``, ``horizon``, ``constraints``, ``evaluate``; see
+        `FamilySpec`), or ``families.LABEL`` with an ``id``; or ``learners`` and ``families`` as plain lists of names.
 
         Raises:
             ExperimentError: the message names the key.
@@ -146,14 +78,18 @@ class Experiment:
         )
 
     def __post_init__(self) -> None:
-        names = [learner.label for learner in self.learners]
-        for name in names:
-            if names.count(name) > 1:
-                raise ExperimentError(f"learners.{name}: named twice; give one another label")
-        drawn = [(family.id, family.preset) for family in self.families]
-        for id, preset in drawn:
-            if drawn.count((id, preset)) > 1:
-                raise ExperimentError(f"families.{id}: named twice with the preset {preset!r}")
+        labels, families = [spec.label for spec in self.learners], [spec.name for spec in self.families]
+        for key, names in {"learners": labels, "families": families}.items():
+            for name in names:
+                if names.count(name) > 1:
+                    raise ExperimentError(f"{key}.{name}: named twice; give one another label")
+        for family in self.families:
+            if bool(family.sets) != (self.protocol.name == GENERALISE):
+                must = "must name at least one set" if self.protocol.name == GENERALISE else "belongs to `generalise`"
+                raise ExperimentError(
+                    f"families.{family.name}.evaluate: {must}. Received {list(family.sets)} under "
+                    f"{self.protocol.name!r}"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, defaults too, JSON-native; `of_dict` reads it back."""
@@ -164,27 +100,27 @@ class Experiment:
                 learner.label: {key: value for key, value in learner.to_dict().items() if key != "label"}
                 for learner in self.learners
             },
-            "families": {spec.id: spec.to_dict() for spec in self.families},
+            "families": {spec.name: spec.to_dict() for spec in self.families},
         }
 
     def part(self, only: Sequence[str] = (), seeds: Sequence[int] | None = None) -> Experiment:
         """A share of it for one of several machines, or the same with other seeds.
 
         Args:
-            only: labels of learners and ids of families; where none of a sort is named, all of it stay.
+            only: labels of learners, ids or labels of families; where none of a sort is named, all of it stay.
             seeds: instead of its own; None: those.
 
         Raises:
             ExperimentError: it has no such learner or family.
         """
-        labels, ids = [learner.label for learner in self.learners], [family.id for family in self.families]
+        labels, names = [learner.label for learner in self.learners], [family.name for family in self.families]
         for name in only:
-            if name not in (*labels, *ids):
-                raise ExperimentError(f"only: {unknown('learner or family', name, [*labels, *ids])}")
+            if name not in (*labels, *names):
+                raise ExperimentError(f"only: {unknown('learner or family', name, [*labels, *names])}")
         return replace(
             self,
             learners=tuple(learner for learner in self.learners if learner.label in only or not {*labels} & {*only}),
-            families=tuple(family for family in self.families if family.id in only or not {*ids} & {*only}),
+            families=tuple(family for family in self.families if family.name in only or not {*names} & {*only}),
             seeds=self.seeds if seeds is None else tuple(seeds),
         )
 
@@ -195,17 +131,17 @@ class Experiment:
             ExperimentError: one can't be made.
         """
         for learner, family in product(self.learners, self.families):
-            spec = family.run(learner, self.protocol, 0, family.tasks)
+            spec = RunSpec(learner, family, family.tasks, self.protocol, 0, None)
             try:
                 spec.check()
             except (LifelongGymError, ValueError) as error:
-                raise ExperimentError(f"learners.{learner.label} on families.{family.id}: {error}") from error
+                raise ExperimentError(f"learners.{learner.label} on families.{family.name}: {error}") from error
 
     def runs(self) -> list[tuple[FamilySpec, RunSpec]]:
         """All runs with their families, those of one seed together; their references are yet to be filled in."""
         drawn = [(family, family.tasks) for family in self.families]
         return [
-            (family, family.run(learner, self.protocol, seed, tasks))
+            (family, RunSpec(learner, family, tasks, self.protocol, seed, None))
             for seed, (family, tasks), learner in product(self.seeds, drawn, self.learners)
         ]
 
@@ -251,11 +187,22 @@ class Levels(NamedTuple):
 
 def levels_of(family: FamilySpec, protocol: Protocol) -> Levels:
     """Solve a family's tasks, once, and measure what that is worth; takes seconds."""
-    known = reference_of(family.family, family.tasks)
+    known = reference_of(family.family, family.tasks, family.settings.get("reward"), family.horizon)
     if known is None:
         return Levels(None, None)
-    references = measured(known, family.id, protocol.n_eval_episodes, protocol.evaluation_seed)
+    references = measured(known, family.id, protocol.n_eval_episodes, protocol.evaluation_seed, family.settings)
     return Levels(references, known.headroom())
+
+
+def together(family: FamilySpec, levels: Mapping[FamilySpec, Levels]) -> Mapping[str, Any] | None:
+    """What a run file holds of references: those of the tasks that are learned, and under ``sets`` of others.
+
+    None where the family names none.
+    """
+    own = levels[family].references
+    if own is None or not family.sets:
+        return own
+    return {**own, "sets": {name: levels[spec].references for name, spec in family.sets.items()}}
 
 
 def _check_keys(table: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -8,46 +8,54 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, FamilySpec, Levels, levels_of
-from lifelong_gym.benchmark.learners import LearnerSpec
+from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, Levels, levels_of
+from lifelong_gym.benchmark.families import FamilySpec
+from lifelong_gym.benchmark.lines import MALFORMED, parsed
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.results import content_hash, file_name, read_result, write_atomically, write_result
 from lifelong_gym.benchmark.workers import TRACE, Workers
-from lifelong_gym.benchmark.writer import MALFORMED, SUFFIX, parsed
+from lifelong_gym.benchmark.writer import SUFFIX
 from lifelong_gym.references.reference import reference_class
 
 EXPERIMENT = "experiment{}.toml"
 GROWING = ("seeds", "learners", "families")
+PLURAL = {"learner": "learners", "family": "families"}
+BESIDE = ("label", "tasks", "evaluate")  # what doesn't tell a label's learner or family from another's
 POLL_SECONDS = 0.2
 
 
-def refuse_other_learners(folder: Path, learners: Iterable[LearnerSpec]) -> None:
-    """A label stands for one learner in a folder.
+def refuse_other_labels(folder: Path, experiment: Experiment) -> None:
+    """A label stands for one learner in a folder, and that of a family for one family with its tasks.
 
     Raises:
-        ExperimentError: a run there is of another learner with the same label.
+        ExperimentError: a run there is of another learner or family with the same label.
     """
-    given = {learner.label: json.loads(json.dumps(learner.to_dict())) for learner in learners}
+    learners = {spec.label: spec.to_dict() for spec in experiment.learners}
+    families = {spec.label: {"id": spec.id, **spec.world} for spec in experiment.families if spec.label}
+    given = json.loads(json.dumps({"learner": learners, "family": families}))
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         with path.open("rb") as file:
             header = parsed(file.readline()) or {}
-        try:
-            there = header["settings"]["learner"]
-            asked = given.get(there["label"], there)
-        except MALFORMED:
-            continue  # it is set aside, or belongs to somebody else
-        if asked != there:
-            differing = ", ".join(f"{key} {there.get(key)!r}" for key in asked if asked[key] != there.get(key))
-            raise ExperimentError(
-                f"learners.{there['label']}: {path} is a run of another learner of that name ({differing}). "
-                "Give this one another label, or choose another folder"
-            )
+        for sort, named in given.items():
+            try:
+                there = {key: value for key, value in header["settings"][sort].items() if key not in BESIDE}
+                label = header["settings"][sort].get("label")
+                asked = {key: value for key, value in named[label].items() if key not in BESIDE}
+            except MALFORMED:
+                continue  # it is set aside, or belongs to somebody else, or isn't asked for
+            if asked != there:
+                keys = [key for key in {**asked, **there} if asked.get(key) != there.get(key)]
+                differing = ", ".join(f"{key} {there.get(key)!r}" for key in keys)
+                raise ExperimentError(
+                    f"{PLURAL[sort]}.{label}: {path} is a run of another {sort} of that name ({differing}). "
+                    "Give this one another label, or choose another folder"
+                )
 
 
 def sweep(folder: Path) -> None:
@@ -113,7 +121,7 @@ class References:
                 family = left[event.number]
                 if event.error is not None:
                     why = event.why(self._path(family).with_suffix(TRACE))
-                    raise ExperimentError(f"families.{family.id}: measuring its references failed: {why}")
+                    raise ExperimentError(f"families.{family.name}: measuring its references failed: {why}")
                 if event.is_over:
                     known[family] = event.value
                     write_result(self._path(family), self._settings(family), event.value._asdict())
@@ -122,7 +130,7 @@ class References:
     def _settings(self, family: FamilySpec) -> dict[str, Any]:
         reference = reference_class(family.family)
         return {
-            "family": {"id": family.id, **family.to_dict()},
+            "family": {"id": family.id, **family.world},
             "tasks_hash": family.tasks.hash,
             "n_eval_episodes": self._protocol.n_eval_episodes,
             "evaluation_seed": self._protocol.evaluation_seed,

@@ -12,10 +12,9 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
 
-from lifelong_gym.benchmark.evaluation import untouched_generators
+from lifelong_gym.benchmark.evaluation import Measured, untouched_generators
 from lifelong_gym.benchmark.outputs import Outputs
 from lifelong_gym.measures.metrics import normalised
-from lifelong_gym.numerics.arrays import FloatArray
 
 PROJECT = "lifelong-gym"  # unless WANDB_PROJECT names another
 STEPS = "num_timesteps"
@@ -116,10 +115,12 @@ class Logs:
 
         return {"callback": WandbCallback()}
 
-    def evaluation(self, num_timesteps: int, returns: FloatArray, failed: FloatArray) -> None:
+    def evaluation(self, num_timesteps: int, measured: Measured) -> None:
         """Write down what was measured: means over tasks and episodes."""
-        means = returns.mean(axis=1)
-        values = {"eval/mean_reward": float(means.mean()), "eval/failed": float(np.mean(failed))}
+        means = measured.returns.mean(axis=1)
+        values = {"eval/mean_reward": float(means.mean()), "eval/failed": float(np.mean(measured.failed))}
+        if measured.violations is not None:
+            values["eval/violations"] = float(np.mean(measured.violations))
         if self._references is not None:
             shares = normalised(means, self._references["zero"], self._references["best"])
             values["eval/normalised"] = float(shares.mean())

@@ -11,6 +11,7 @@ import numpy as np
 
 from lifelong_gym import registry
 from lifelong_gym.benchmark.evaluation import Evaluation, InTask, Measured
+from lifelong_gym.benchmark.families import SETTINGS
 from lifelong_gym.benchmark.learners import learner_class
 from lifelong_gym.benchmark.outputs import model_name
 from lifelong_gym.benchmark.records import read_run
@@ -31,6 +32,7 @@ class Kept:
         task_observation: what a policy sees of the task.
         model: path of the model, with ``{}`` for the index of the task where each task has one of its own.
         arguments: of the family itself.
+        settings: of the envs, such as ``reward`` and ``horizon``, that aren't the defaults.
     """
 
     agent: str
@@ -39,6 +41,7 @@ class Kept:
     task_observation: str
     model: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_training(cls, result: Path, model: Path) -> Kept:
@@ -65,7 +68,13 @@ class Kept:
         learner, family = (read_run(path).settings[key] for key in ("learner", "family"))
         model = model_name(_plain(path.with_suffix("")), "{}" if learner["alone"] else None)
         learned = (family["tasks"], learner["task_observation"], model)
-        return cls(learner["class"], family["id"], *learned, family.get("arguments", {}))
+        settings = {name: family[name] for name in SETTINGS if name in family}
+        return cls(learner["class"], family["id"], *learned, family.get("arguments", {}), settings)
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """Keyword arguments of the envs, but for the tasks."""
+        return {**self.settings, **self.arguments}
 
     @property
     def alone(self) -> bool:
@@ -101,15 +110,15 @@ class Kept:
             FileNotFoundError: no model was kept.
         """
         tasks = TaskSet.of(registry.family(self.env_id, **self.arguments).parameters, self.tasks)
-        everything = Evaluation.of(self.env_id, tasks, n_episodes, seed, self.task_observation, self.arguments)
+        everything = Evaluation.of(self.env_id, tasks, n_episodes, seed, self.task_observation, self.made_with)
         if not self.alone:
             return everything.measure(self.learner())
         there = [task for task in range(len(tasks)) if Path(self.model.format(task)).exists()]
-        measured = Measured(np.full((len(tasks), n_episodes), np.nan), np.full(len(tasks), np.nan))
-        for task in there or [0]:
-            earned = everything.only(task).measure(self.learner(task))
-            measured.returns[task], measured.failed[task] = earned.returns[0], earned.failed[0]
-        return measured
+        alone = [everything.only(task).measure(self.learner(task)) for task in there or [0]]
+        nothing = Measured(np.full((len(tasks), n_episodes), np.nan), np.full(len(tasks), np.nan))
+        if alone[0].violations is not None:
+            nothing = nothing._replace(violations=np.full(len(tasks), np.nan))
+        return nothing.but(np.array(there or [0]), alone)
 
 
 def _plain(path: Path) -> str:

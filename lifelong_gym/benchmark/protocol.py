@@ -1,4 +1,4 @@
-"""The four protocols: what is trained on in which order, with which budget, and when that is evaluated."""
+"""The protocols: what is trained on in which order, with which budget, and when that is evaluated."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from lifelong_gym.benchmark.referee import Plan
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.wrappers import Stage
 
+GENERALISE = "generalise"
+TOGETHER = ("multi_task", "distributed", GENERALISE)  # all tasks in one stage, a row each
 EVALUATION_SEED = 1_000_000  # far from the seeds that runs are trained with
 
 
@@ -22,13 +24,14 @@ class Protocol:
     ``multi_task``: all tasks at once. ``lifelong``: one after another, in an order drawn by the run's seed; all are
     evaluated all the time. ``transfer``: all but one at once, then that one, which the run's seed draws.
     ``distributed``: all at once, each task with an agent of its own; agents reach each other through a channel that
-    counts (see `ParameterSharing`).
+    counts (see `ParameterSharing`). ``generalise``: all at once; also evaluated in further sets of tasks, which the
+    family names.
 
     The budget is counted in episodes of full length, so that it means the same for families of different horizons:
     each task gets ``episodes_per_task`` times the horizon in environment steps, not one more or less.
 
     Attributes:
-        name: one of the four.
+        name: one of these.
         episodes_per_task: training episodes, for each task.
         n_evaluations: how many, besides the one before training: of a run, in ``lifelong`` of each task, in
             ``transfer`` of each of the two stages.
@@ -69,13 +72,13 @@ class Protocol:
 
     def order(self, n_tasks: int, seed: int) -> list[int]:
         """The order of the tasks in the run of this seed."""
-        if not self.shuffle or self.name in ("multi_task", "distributed"):
+        if not self.shuffle or self.name in TOGETHER:
             return list(range(n_tasks))
         return [int(task) for task in np.random.default_rng([seed, n_tasks]).permutation(n_tasks)]
 
     def n_rows(self, n_tasks: int) -> int:
         """Rows of the training env: one a task, or where rows share one, as many up to that as divide its episodes."""
-        if self.name in ("multi_task", "distributed"):
+        if self.name in TOGETHER:
             return n_tasks
         return max(n for n in range(1, n_tasks + 1) if self.episodes_per_task % n == 0)
 
@@ -94,10 +97,15 @@ class Protocol:
         """Of a learner that has one task for itself."""
         return Plan(all_at_once((0,), self.episodes_per_task * horizon), self.n_evaluations)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that a file says of it, defaults too, JSON-native."""
+        return asdict(self)
+
     def to_dict(self, n_tasks: int, horizon: int, seed: int) -> dict[str, Any]:
         """What a run file says of it, JSON-native."""
         plan = self.plan(n_tasks, horizon, seed)
-        return {**asdict(self), "order": self.order(n_tasks, seed), "total_timesteps": plan.total_timesteps}
+        return {**self.settings, "order": self.order(n_tasks, seed), "total_timesteps": plan.total_timesteps}
 
 
 Order = tuple[int, ...]
@@ -124,4 +132,5 @@ PLANS: dict[str, Callable[[Order, int], tuple[Stage, ...]]] = {
     "lifelong": one_after_another,
     "transfer": all_but_one_then_that,
     "distributed": all_at_once,
+    "generalise": all_at_once,
 }

@@ -5,26 +5,16 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lifelong_gym.benchmark.families import SETTINGS, TRAINING
+from lifelong_gym.benchmark.lines import MALFORMED, check_parts, parsed, yardstick
 from lifelong_gym.benchmark.results import digest
-from lifelong_gym.benchmark.writer import (
-    CONTINUED,
-    MALFORMED,
-    PART,
-    SCHEMA,
-    SUFFIX,
-    RunWriter,
-    check_parts,
-    end_of,
-    make_header,
-    parsed,
-    yardstick,
-)
+from lifelong_gym.benchmark.writer import CONTINUED, PART, SCHEMA, SUFFIX, RunWriter, end_of, make_header
 from lifelong_gym.errors import MissingExtraError
 from lifelong_gym.measures.metrics import Communication, normalised
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
@@ -54,6 +44,9 @@ class Run:
             (n_evaluations, n_tasks); None where the file doesn't say.
         changes: ``versions``, ``machine`` and ``revision`` that the run went on with after interruptions, where these
             differ from what they were before.
+        violations: share of the evaluations' steps in which a constraint was violated, shape (n_evaluations, n_tasks);
+            None where there are no constraints.
+        sets: the same run in further sets of tasks, by name; see protocol ``generalise``.
     """
 
     path: Path
@@ -65,6 +58,8 @@ class Run:
     communication: tuple[Communication | None, ...]
     changes: tuple[Mapping[str, Any], ...] = ()
     task_timesteps: IntArray | None = None
+    violations: FloatArray | None = None
+    sets: Mapping[str, Run] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         what = f"{self.learner!r} on {self.family} ({self.preset}), {self.protocol}, seed {self.seed}"
@@ -88,9 +83,16 @@ class Run:
 
     @property
     def family(self) -> str:
-        """Id of the environment, with the family's own arguments where it was given any."""
+        """Its label, or else the id of the environment, with what it was made with unless that is the default."""
         family = self.settings["family"]
-        given = ", ".join(f"{name}={_brief(value)}" for name, value in family.get("arguments", {}).items())
+        return str(family["label"]) if "label" in family else self.made
+
+    @property
+    def made(self) -> str:
+        """Id of the environment, with arguments and settings that aren't the defaults."""
+        family = self.settings["family"]
+        values = {**family.get("arguments", {}), **{name: family[name] for name in SETTINGS if name in family}}
+        given = ", ".join(f"{name}={_brief(value)}" for name, value in values.items())
         return f"{family['id']} ({given})" if given else str(family["id"])
 
     @property
@@ -105,7 +107,7 @@ class Run:
 
     @property
     def protocol(self) -> str:
-        """``multi_task``, ``lifelong``, ``transfer`` or ``distributed``."""
+        """Its name, such as ``multi_task``."""
         return str(self.settings["protocol"]["name"])
 
     @property
@@ -117,6 +119,18 @@ class Run:
     def is_normalised(self) -> bool:
         """Whether the family names references, by which `performance` is normalised."""
         return self.header["references"] is not None
+
+    @property
+    def n_agents(self) -> int:
+        """Under the protocol ``rounds`` how many agents there are, else 1."""
+        protocol = self.settings["protocol"]
+        return int(protocol["n_agents"]) if protocol["name"] == "rounds" else 1
+
+    def of_agents(self) -> FloatArray:
+        """Mean over episodes of each agent, shape (n_evaluations, n_agents, n_tasks), normalised as `performance`."""
+        n_evaluations, n_tasks, _ = self.returns.shape
+        means = self.returns.reshape(n_evaluations, n_tasks, self.n_agents, -1).mean(axis=3).transpose(0, 2, 1)
+        return normalised(means, self.reference("zero"), self.reference("best")) if self.is_normalised else means
 
     def reference(self, name: str) -> FloatArray:
         """Returns of ``best``, ``zero`` or ``random``, shape (n_tasks,); NaN where the family names no references."""
@@ -166,14 +180,38 @@ def _run(path: Path, header: Mapping[str, Any], lines: list[dict[str, Any]]) -> 
         header=header,
         times=np.array([line["num_timesteps"] for line in evaluations], np.int64),
         stages=tuple(line["stage"] for line in evaluations),
-        returns=np.array([line["returns"] for line in evaluations], np.float64),
-        failed=np.array([line["failed"] for line in evaluations], np.float64),
+        **_columns_of(evaluations),
         communication=tuple(None if counts is None else Communication(**counts) for counts in communication),
         task_timesteps=None if None in taken else np.array(taken, np.int64),
         changes=tuple(line[CONTINUED] for line in lines if CONTINUED in line),
     )
-    run.performance()  # raises, where references and returns don't fit
+    others = header["settings"]["family"].get("evaluate", {})
+    run = replace(run, sets={name: _within(run, name, [line["sets"][name] for line in evaluations]) for name in others})
+    for one in (run, *run.sets.values()):
+        one.performance()  # raises, where references and returns don't fit
     return run
+
+
+def _columns_of(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What evaluations in one set of tasks gave, as attributes of a `Run`."""
+    shares = [each.get("violations") for each in measured]
+    return {
+        "returns": np.array([each["returns"] for each in measured], np.float64),
+        "failed": np.array([each["failed"] for each in measured], np.float64),
+        "violations": None if None in shares else np.array(shares, np.float64),
+    }
+
+
+def _within(run: Run, name: str, measured: Sequence[Mapping[str, Any]]) -> Run:
+    """The run in a further set of tasks."""
+    family, references = run.settings["family"]["evaluate"][name], run.header["references"]
+    header = {
+        **run.header,
+        "settings": {**run.settings, "family": family},
+        "tasks_hash": family["tasks"]["hash"],
+        "references": None if references is None else references["sets"][name],
+    }
+    return replace(run, header=header, task_timesteps=None, **_columns_of(measured))
 
 
 def united(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
@@ -190,13 +228,20 @@ def united(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
     for run in runs:
         protocol = run.settings["protocol"]
         episodes = [protocol.get(name) for name in ("n_eval_episodes", "evaluation_seed")]
-        kind = [run.family, run.header["tasks_hash"], episodes, yardstick(run.header["references"])]
+        sets = {name: [other.made, other.header["tasks_hash"]] for name, other in run.sets.items()}
+        kind = [run.made, run.header["tasks_hash"], sets, episodes, yardstick(run.header["references"])]
         model = first.setdefault(json.dumps(kind, sort_keys=True), run)
         if run.header["references"] != model.header["references"]:
             notes += _difference(run, model)
-            run = replace(run, header={**run.header, "references": model.header["references"]})
+            run = _measured_by(run, model)
         same.append(run)
     return same, notes
+
+
+def _measured_by(run: Run, model: Run) -> Run:
+    """The run with the references of another."""
+    sets = {name: _measured_by(own, model.sets[name]) for name, own in run.sets.items()}
+    return replace(run, header={**run.header, "references": model.header["references"]}, sets=sets)
 
 
 def _difference(run: Run, model: Run) -> list[str]:
@@ -269,7 +314,8 @@ def read_runs(folder: Path | str) -> list[Run]:
 def load(folder: Path | str) -> pandas.DataFrame:
     """All finished runs below a folder as a tidy table: a row a run, evaluation and task.
 
-    Columns: ``learner``, ``family``, ``preset``, ``protocol``, ``seed``, ``num_timesteps``, ``stage``, ``task``,
+    Columns: ``learner``, ``family``, ``preset``, ``protocol``, ``seed``, ``set`` (of tasks: ``training``, or the name
+    of one that learners are evaluated in besides), ``num_timesteps``, ``stage``, ``task``,
     ``return`` (raw, mean over episodes), ``normalised``, ``failed`` (share), ``best`` and ``zero`` (returns of the
     references; these and ``normalised`` are missing where a family names none), ``rounds``, ``messages`` and ``bytes``
     (of all agents so far; missing where nothing is sent).
@@ -283,12 +329,13 @@ def load(folder: Path | str) -> pandas.DataFrame:
         import pandas
     except ModuleNotFoundError:
         raise MissingExtraError("pandas", "frames") from None
-    table = pandas.concat([pandas.DataFrame(_columns(run)) for run in read_runs(folder)], ignore_index=True)
+    parts = [(name, part) for run in read_runs(folder) for name, part in {TRAINING: run, **run.sets}.items()]
+    table = pandas.concat([pandas.DataFrame(_columns(part, name)) for name, part in parts], ignore_index=True)
     counts = ["stage", "rounds", "messages", "bytes"]
     return table.astype(dict.fromkeys(counts, "Int64"))
 
 
-def _columns(run: Run) -> dict[str, Any]:
+def _columns(run: Run, set_name: str) -> dict[str, Any]:
     n_evaluations, n_tasks, _ = run.returns.shape
     rows = n_evaluations * n_tasks
     sent = {
@@ -301,6 +348,7 @@ def _columns(run: Run) -> dict[str, Any]:
         "preset": np.repeat(run.preset, rows),
         "protocol": np.repeat(run.protocol, rows),
         "seed": np.repeat(run.seed, rows),
+        "set": np.repeat(set_name, rows),
         "num_timesteps": np.repeat(run.times, n_tasks),
         "stage": np.repeat(np.array(run.stages, object), n_tasks),
         "task": np.tile(np.arange(n_tasks), n_evaluations),

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lifelong_gym import registry
+from lifelong_gym.benchmark.baselines import BestKnown
 from lifelong_gym.benchmark.checkpoints import Checkpoints
 from lifelong_gym.benchmark.evaluation import Evaluation, Measured
+from lifelong_gym.benchmark.families import FamilySpec
 from lifelong_gym.benchmark.learners import LearnerSpec, learner_class
 from lifelong_gym.benchmark.logs import Logs
 from lifelong_gym.benchmark.outputs import Outputs, model_name
@@ -38,55 +39,49 @@ class RunSpec:
 
     Attributes:
         learner: who learns.
-        env_id: of the family.
-        preset: name of what the tasks were drawn from.
-        task_seed: of that draw.
+        family: of the tasks, and what their envs are made with.
         tasks: the tasks.
         protocol: how they are presented and evaluated.
         seed: of the learner and its environment, and of the order of tasks.
-        references: returns of ``best``, ``zero`` and ``random`` policies per task, and their ``version``; None where
-            the family names none.
+        references: returns of ``best``, ``zero`` and ``random`` policies per task, and their ``version``; under
+            ``sets`` those of further sets of tasks, by name; None where the family names none.
         outputs: what is written besides the run file.
-        arguments: of the family itself, those that differ from their defaults.
     """
 
     learner: LearnerSpec
-    env_id: str
-    preset: str
-    task_seed: int
+    family: FamilySpec
     tasks: TaskSet
     protocol: Protocol
     seed: int
     references: Mapping[str, Any] | None
     outputs: Outputs = field(default_factory=Outputs)
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def horizon(self) -> int:
-        """Of the family."""
-        return registry.family(self.env_id, **self.arguments).horizon
 
     @property
     def _family(self) -> dict[str, Any]:
-        family = {"id": self.env_id, "preset": self.preset, "n_tasks": len(self.tasks), "task_seed": self.task_seed}
-        return {**family, **({"arguments": dict(self.arguments)} if self.arguments else {})}
+        named = {"id": self.family.id, **self.family.world, "n_tasks": len(self.tasks)}
+        return {**named, **({"label": self.family.label} if self.family.label else {})}
+
+    @property
+    def _sets(self) -> dict[str, Any]:
+        return {name: {"id": spec.id, **spec.world} for name, spec in self.family.sets.items()}
 
     @property
     def name(self) -> str:
         """Of the file: what the run is, and a hash of all settings but the seed, so that no two runs share one."""
-        settings = {"learner": self.learner.to_dict(), "family": self._family, "protocol": asdict(self.protocol)}
-        named = file_name(self.protocol.name, self.env_id, self.preset, self.learner.label)
+        family = {**self._family, **({"evaluate": self._sets} if self._sets else {})}
+        settings = {"learner": self.learner.to_dict(), "family": family, "protocol": self.protocol.settings}
+        named = file_name(self.protocol.name, self.family.name, self.family.preset, self.learner.label)
         return f"{named}--{content_hash(settings)[:8]}--seed{self.seed}"
 
     @property
     def title(self) -> str:
         """For people."""
-        return f"{self.learner.label} on {self.env_id}, seed {self.seed}"
+        return f"{self.learner.label} on {self.family.name}, seed {self.seed}"
 
     @property
     def kind(self) -> tuple[str, str]:
         """Runs of one learner on one family take about as long."""
-        return self.learner.label, self.env_id
+        return self.learner.label, self.family.name
 
     def execute(self, folder: Path, progress: Progress) -> Path:
         """See `execute`."""
@@ -97,8 +92,8 @@ class RunSpec:
         """What reproduces the run, JSON-native."""
         settings = {
             "learner": self.learner.to_dict(),
-            "family": {**self._family, "tasks": self.tasks.to_dict()},
-            "protocol": self.protocol.to_dict(len(self.tasks), self.horizon, self.seed),
+            "family": {**self._family, "tasks": self.tasks.to_dict(), **self._drawn_sets},
+            "protocol": self.protocol.to_dict(len(self.tasks), self.family.horizon, self.seed),
             "seed": self.seed,
         }
         plain: dict[str, Any] = json.loads(json.dumps(settings, default=native))
@@ -110,23 +105,31 @@ class RunSpec:
         return make_header(self.settings, self.tasks.hash, self.references)
 
     @property
+    def _drawn_sets(self) -> dict[str, Any]:
+        if not self.family.sets:
+            return {}
+        tasks = {name: spec.tasks.to_dict() for name, spec in self.family.sets.items()}
+        return {"evaluate": {name: {**world, "tasks": tasks[name]} for name, world in self._sets.items()}}
+
+    @property
     def evaluation(self) -> Evaluation:
         """The episodes that everybody is evaluated on."""
-        p = self.protocol
-        return Evaluation.of(
-            self.env_id,
-            self.tasks,
-            p.n_eval_episodes,
-            p.evaluation_seed,
-            self.learner.task_observation,
-            self.arguments,
-        )
+        return self._evaluation(self.family, self.tasks)
+
+    @property
+    def elsewhere(self) -> dict[str, Evaluation]:
+        """Of further sets of tasks, by name."""
+        return {name: self._evaluation(spec, spec.tasks) for name, spec in self.family.sets.items()}
+
+    def _evaluation(self, family: FamilySpec, tasks: TaskSet) -> Evaluation:
+        p, sees = self.protocol, self.learner.task_observation
+        return Evaluation.of(family.id, tasks, p.n_eval_episodes, p.evaluation_seed, sees, family.made_with)
 
     def plan(self, n_tasks: int) -> Plan:
         """Of training in so many tasks; a learner that has one for itself is trained on nothing else."""
         if self.learner.alone and n_tasks == 1:
-            return self.protocol.plan_alone(self.horizon)
-        return self.protocol.plan(n_tasks, self.horizon, self.seed)
+            return self.protocol.plan_alone(self.family.horizon)
+        return self.protocol.plan(n_tasks, self.family.horizon, self.seed)
 
     def check(self) -> None:
         """Make the learner, without training.
@@ -135,22 +138,51 @@ class RunSpec:
             ValueError: it can't be made, or the protocol doesn't fit it or the tasks.
         """
         tasks = self.tasks[[0]] if self.learner.alone else self.tasks
-        self.protocol.plan(len(self.tasks), self.horizon, self.seed)
+        self.protocol.plan(len(self.tasks), self.family.horizon, self.seed)
         env = self.training_env(tasks, self.seed)
         env.budget = Budget(env.core, self.plan(len(tasks)).stages)
-        self.learner.make(env, self.seed)
+        learner = self.learner.make(env, self.seed)
+        for name, evaluation in self.elsewhere.items():
+            self._check_set(name, evaluation, env, learner)
+
+    def _check_set(self, name: str, evaluation: Evaluation, env: CoreVecEnv, learner: Any) -> None:
+        """Raise `ValueError` unless what is learned can act in a further set of tasks."""
+        there = evaluation.env(1)
+        pairs = {
+            "observations": (env.observation_space, there.single_observation_space),
+            "actions": (env.action_space, there.single_action_space),
+        }
+        there.close()
+        for what, (own, other) in pairs.items():
+            if own != other:
+                raise ValueError(
+                    f"`evaluate.{name}` must have the {what} of the tasks learned, {own}. Received {other}"
+                )
+        if self.learner.alone:
+            raise ValueError(f"it learns every task from scratch, and has nothing for `evaluate.{name}`")
+        own_only = self.learner.task_observation == "one_hot" or _is_of_tasks(learner)
+        if own_only and evaluation.tasks != self.tasks:
+            raise ValueError(
+                f"what it learns is a task's own, and the tasks of `evaluate.{name}` aren't those that are learned "
+                f"(hash {evaluation.tasks.hash}, not {self.tasks.hash})"
+            )
 
     def training_env(self, tasks: TaskSet, seed: int) -> CoreVecEnv:
         """With the protocol's rows; under ``distributed``, agents reach each other."""
         settings: dict[str, Any] = {"tasks": tasks, "task_observation": self.learner.task_observation}
-        settings.update(self.arguments)
-        inner: Any = LifelongVectorEnv(self.env_id, self.protocol.n_rows(len(tasks)), **settings)
+        settings.update(self.family.made_with)
+        inner: Any = LifelongVectorEnv(self.family.id, self.protocol.n_rows(len(tasks)), **settings)
         if self.protocol.name == "distributed" and len(tasks) > 1:
-            inner = ParameterSharing(LifelongParallelEnv(self.env_id, **settings), self.protocol.topology)
+            inner = ParameterSharing(LifelongParallelEnv(self.family.id, **settings), self.protocol.topology)
         env = as_vec_env(inner)
         assert isinstance(env, CoreVecEnv)
         env.seed(seed)
         return env
+
+
+def _is_of_tasks(learner: Any) -> bool:
+    """Whether a learner has a policy for each task and none for others; one that all tasks share is no such."""
+    return isinstance(learner, BestKnown) or (hasattr(learner, "for_task") and not getattr(learner, "shared", False))
 
 
 def execute(spec: RunSpec, folder: Path, progress: Progress = lambda share: None) -> Path:
@@ -201,7 +233,8 @@ class _Together:
     ) -> None:
         self._spec, self._folder, self._writer, self._progress = spec, folder, writer, progress
         self._plan = spec.plan(len(spec.tasks))
-        self._evaluation, self._resumes, self._checkpoints = spec.evaluation, _resumes(spec), checkpoints
+        self._evaluation, self._elsewhere = spec.evaluation, spec.elsewhere
+        self._resumes, self._checkpoints = _resumes(spec), checkpoints
         self._run_id: str | None = None
         restored = self._restored()
         self._learner = spec.learner.make(self._env, spec.seed) if restored is None else restored
@@ -222,13 +255,17 @@ class _Together:
 
     def _evaluate(self, mark: Mark) -> None:
         measured = self._evaluation.measure(self._learner)
+        sets = {name: evaluation.measure(self._learner) for name, evaluation in self._elsewhere.items()}
         n = self._writer.n_written
         if n + 1 == len(self._plan.marks):
             self._keep()
-        communication, taken = self._communication(), self._referee.budget.taken
-        self._writer.evaluation(mark.num_timesteps, *measured, mark.stage, communication, taken, self._save)
+        sent, taken = self._communication(), self._referee.budget.taken
+        self._writer.evaluation(
+            mark.num_timesteps, measured.returns, measured.failed, mark.stage, sent, taken, self._save,
+            measured.violations, {name: other._asdict() for name, other in sets.items()},
+        )  # fmt: skip
         self._checkpoints.forget(n)
-        self._logs.evaluation(mark.num_timesteps, *measured)
+        self._logs.evaluation(mark.num_timesteps, measured)
         self._progress(mark.num_timesteps / self._plan.total_timesteps)
 
     def _communication(self) -> Communication | None:
@@ -288,13 +325,13 @@ def _run_alone(spec: RunSpec, folder: Path, writer: RunWriter, progress: Progres
             histories.append(_alone(spec, folder, logs, plan, everything.only(task), task))
             progress((done + 1) / len(chosen))
         for mark, *columns in zip(plan.marks, *histories, strict=True):
-            returns, failed, taken = untrained.returns.copy(), untrained.failed.copy(), np.zeros(n_tasks, np.int64)
-            returns[chosen] = np.concatenate([measured.returns for measured, _ in columns])
-            failed[chosen] = np.concatenate([measured.failed for measured, _ in columns])
+            taken = np.zeros(n_tasks, np.int64)
             taken[chosen] = np.concatenate([steps for _, steps in columns])
+            measured = untrained.but(chosen, [measured for measured, _ in columns])
             num_timesteps = len(chosen) * mark.num_timesteps
-            writer.evaluation(num_timesteps, returns, failed, mark.stage, task_timesteps=taken)
-            logs.evaluation(num_timesteps, returns, failed)
+            more = {"task_timesteps": taken, "violations": measured.violations}
+            writer.evaluation(num_timesteps, measured.returns, measured.failed, mark.stage, **more)
+            logs.evaluation(num_timesteps, measured)
 
 
 def _alone(

@@ -14,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from lifelong_gym.benchmark.checkpoints import Checkpoints
 from lifelong_gym.benchmark.disk import claim_folder
-from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, FamilySpec, Levels
-from lifelong_gym.benchmark.folder import References, describe, refuse_other_learners, sweep
+from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, Levels, together
+from lifelong_gym.benchmark.families import FamilySpec
+from lifelong_gym.benchmark.folder import References, describe, refuse_other_labels, sweep
 from lifelong_gym.benchmark.forecast import Forecast, Kind
 from lifelong_gym.benchmark.locks import locked
 from lifelong_gym.benchmark.outputs import Outputs
@@ -86,8 +87,8 @@ def run_experiment(
         outputs: what to write besides the run files; default: nothing.
 
     Raises:
-        ExperimentError: a learner doesn't fit a family, or the folder holds runs of another learner with the same
-            label; nothing has begun.
+        ExperimentError: a learner doesn't fit a family, or the folder holds runs of another learner or family with
+            the same label; nothing has begun.
         MissingLibraryError: an output needs a library that isn't installed.
     """
     outputs = outputs or Outputs()
@@ -98,16 +99,16 @@ def run_experiment(
     outcome = Outcome()
     with Workers(n_processes) as workers:
         with locked(folder, lambda: console.status("waiting for another command in this folder")):
-            refuse_other_learners(folder, experiment.learners)
+            refuse_other_labels(folder, experiment)
             missing = [(f, spec) for f, spec in experiment.runs() if not _is_finished(spec, folder, outcome, console)]
             sweep(folder)
             describe(folder, experiment)
-            families = list(dict.fromkeys(family for family, _ in missing))
+            families = list(dict.fromkeys(spec for family, _ in missing for spec in (family, *family.sets.values())))
             with working(console, "measuring reference controllers and headroom"):
                 levels = References(folder, experiment.protocol).measured(families, workers)
-        _tell_headroom(levels, console)
+        _tell_headroom({family: levels[family] for family, _ in missing}, console)
         outputs.tell(experiment.learners, outcome.skipped, console)
-        jobs = [replace(spec, references=levels[family].references, outputs=outputs) for family, spec in missing]
+        jobs = [replace(spec, references=together(family, levels), outputs=outputs) for family, spec in missing]
         if jobs:
             with _bars(console) as bars:
                 _Running(workers, Forecast(jobs, n_processes), folder, outcome, bars).all()
@@ -145,8 +146,9 @@ def _tell_headroom(levels: dict[FamilySpec, Levels], console: Console) -> None:
             say(
                 console,
                 ("warning: ", "yellow"),
-                f"on {family.id}, preset `{family.preset}`, one policy for all tasks reaches {1 - level.headroom:.0%} "
-                "of what per-task policies gain: methods that share can't be told apart there",
+                f"on {family.name}, preset `{family.preset}`, one policy for all tasks reaches "
+                f"{1 - level.headroom:.0%} of what per-task policies gain: methods that share can't be told "
+                "apart there",
             )
 
 

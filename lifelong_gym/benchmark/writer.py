@@ -10,7 +10,8 @@ Lines:
         ``seed``), ``tasks_hash``, ``references`` (``version``, ``how``; ``best``, ``zero``, ``random``, each a return
         per task; null where the family names none) and ``estimators``.
     evaluation: ``num_timesteps``, ``returns`` [task][episode], ``failed`` [task], ``stage``, ``communication``,
-        ``task_timesteps`` [task].
+        ``task_timesteps`` [task]; with constraints ``violations`` [task]; where learners are evaluated in further sets,
+        ``sets`` {name: ``returns``, ``failed``, ``violations``}, and ``references`` have ``sets`` too.
     change: ``continued``: the ``versions``, ``machine`` and ``revision`` of what follows.
     end: ``end``, ``n_evaluations``, and a ``hash`` of all that stands before.
 """
@@ -24,32 +25,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import numpy.typing as npt
 
+from lifelong_gym.benchmark.lines import MALFORMED, check_header, check_parts, checked, parsed, yardstick
 from lifelong_gym.benchmark.locks import lock
 from lifelong_gym.benchmark.results import digest, machine, native, revision, versions
 from lifelong_gym.errors import LifelongGymError
 from lifelong_gym.measures.metrics import Communication
-from lifelong_gym.numerics.arrays import FloatArray
 
 SCHEMA = 2
 SUFFIX = ".jsonl"
 PART = ".part"
-SETTINGS = ("learner", "family", "protocol", "seed")
-LEVELS = ("best", "zero", "random")
 ORIGIN = ("versions", "machine", "revision")  # what may change while a run is under way
 CONTINUED = "continued"
-MALFORMED = (AttributeError, KeyError, OverflowError, TypeError, ValueError)  # what foreign content raises
-KINDS: Mapping[str, Any] = {
-    "versions": dict,
-    "machine": dict,
-    "revision": str | None,
-    "settings": dict,
-    "tasks_hash": str,
-    "references": dict | None,
-    "estimators": dict,
-}
 ESTIMATORS = {
     "returns": "undiscounted sum of raw rewards of each evaluation episode",
     "failed": "share of the evaluation episodes that ended in failure",
@@ -97,63 +85,8 @@ def make_header(settings: Mapping[str, Any], tasks_hash: str, references: Mappin
         "estimators": ESTIMATORS,
     }
     plain: dict[str, Any] = json.loads(_line(header))
-    _check_header(plain)
+    check_header(plain)
     return plain
-
-
-def _check_header(header: Mapping[str, Any]) -> None:
-    for part, names in {"settings": SETTINGS, "references": ("version", *LEVELS)}.items():
-        missing = [] if header[part] is None else [name for name in names if name not in header[part]]
-        if missing:
-            raise ValueError(f"`{part}` must hold {', '.join(names)}. Missing: {', '.join(missing)}")
-    if header["references"] is not None:
-        check_levels(header["references"], header["settings"]["family"]["n_tasks"])
-
-
-def check_levels(references: Mapping[str, Any], n_tasks: int, where: str = "") -> None:
-    """Raise `ValueError`, beginning with ``where``, unless returns of ``n_tasks`` can be normalised by references."""
-    best, zero, _ = (_numbers(references[name], (n_tasks,), name) for name in LEVELS)
-    if (best <= zero).any():
-        task = int(np.argmax(best <= zero))
-        raise ValueError(
-            f"{where}`best` must be above `zero` in every task, or no performance can be normalised. "
-            f"Received {best[task]:g} and {zero[task]:g} in task {task}"
-        )
-
-
-def check_parts(header: Mapping[str, Any]) -> None:
-    """That the first line of a file holds everything that readers ask it for.
-
-    Raises:
-        KeyError, TypeError, ValueError: it doesn't.
-    """
-    for name, kind in KINDS.items():
-        if not isinstance(header[name], kind):
-            raise TypeError(f"`{name}` is {header[name]!r}")
-    settings = header["settings"]
-    named = (settings["learner"]["label"], settings["family"]["id"], settings["family"]["preset"])
-    if not all(isinstance(name, str) for name in (*named, settings["protocol"]["name"])):
-        raise TypeError(f"learner, family, preset and protocol must have names. Received {named!r}")
-    if not all(type(number) is int for number in (settings["family"]["n_tasks"], settings["seed"])):
-        raise TypeError("`n_tasks` and `seed` must be integers")
-    if header["references"] is not None:
-        _check_header(header)
-
-
-def _numbers(values: npt.ArrayLike, shape: tuple[int | None, ...], name: str) -> FloatArray:
-    array = np.asarray(values, np.float64)
-    fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
-    if not fits or array.size == 0 or not np.isfinite(array).all():
-        form = str(shape).replace("None", "n_episodes")
-        raise ValueError(f"`{name}` must be finite numbers of shape {form}. Received {values!r}")
-    return array
-
-
-def _counts(values: npt.ArrayLike, n_tasks: int) -> list[int]:
-    array = np.asarray(values)
-    if array.shape != (n_tasks,) or not np.issubdtype(array.dtype, np.integer) or (array < 0).any():
-        raise ValueError(f"`task_timesteps` must be whole numbers, one a task, not negative. Received {values!r}")
-    return [int(n) for n in array]
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
@@ -232,6 +165,8 @@ class RunWriter:
         communication: Communication | None = None,
         task_timesteps: npt.ArrayLike | None = None,
         before: Callable[[str], None] = lambda fingerprint: None,
+        violations: npt.ArrayLike | None = None,
+        sets: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """Write one evaluation.
 
@@ -243,6 +178,8 @@ class RunWriter:
             communication: of the learner's agents so far.
             task_timesteps: environment steps that each task got in training so far, shape (n_tasks,).
             before: called before anything is written, with the `fingerprint` that there will be.
+            violations: share of the steps in which a constraint was violated, in [0, 1], shape (n_tasks,).
+            sets: ``returns``, ``failed`` and ``violations`` in the family's further sets, by name.
 
         Raises:
             ValueError: shapes or numbers that don't fit.
@@ -255,8 +192,12 @@ class RunWriter:
             "communication": None if communication is None else asdict(communication),
             "task_timesteps": task_timesteps,
         }
-        checked = _checked(content, self._header["settings"]["family"]["n_tasks"], self.last)
-        lines = [*self._change(), _line(checked)]
+        if violations is not None:
+            content["violations"] = violations
+        if sets:
+            content["sets"] = sets
+        whole = checked(content, self._header["settings"]["family"], self.last)
+        lines = [*self._change(), _line(whole)]
         before(digest(b"".join([*self._lines, *lines])))
         self._write(*lines)
         self.n_written += 1
@@ -356,41 +297,9 @@ def _continues(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     )
 
 
-def yardstick(references: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What references are, without the returns that they were measured to have: those differ from CPU to CPU."""
-    if references is None:
-        return None
-    return {name: value for name, value in references.items() if not isinstance(value, list)}
-
-
 def _valid(content: dict[str, Any], header: Mapping[str, Any], last: dict[str, Any] | None) -> dict[str, Any] | None:
     """The last evaluation, after a further line."""
     if CONTINUED in content:
         _ = [content[CONTINUED][name] for name in ORIGIN]
         return last
-    return _checked(content, header["settings"]["family"]["n_tasks"], last)
-
-
-def _checked(content: Mapping[str, Any], n_tasks: int, last: Mapping[str, Any] | None) -> dict[str, Any]:
-    """An evaluation whose numbers can be meant; the last one is None for the first."""
-    num_timesteps = content["num_timesteps"]
-    least = 0 if last is None else last["num_timesteps"] + 1
-    if type(num_timesteps) is not int or num_timesteps < least:
-        raise ValueError(f"`num_timesteps` must grow from evaluation to evaluation. Received {num_timesteps}")
-    shares = _numbers(content["failed"], (n_tasks,), "failed")
-    if (shares < 0).any() or (shares > 1).any():
-        raise ValueError(f"`failed` must be shares in [0, 1]. Received {content['failed']!r}")
-    if content["communication"] is not None:
-        Communication(**content["communication"])
-    returns, taken = _numbers(content["returns"], (n_tasks, None), "returns"), content.get("task_timesteps")
-    counts = None if taken is None else _counts(taken, n_tasks)
-    return {**content, "returns": returns, "failed": shares, "task_timesteps": counts}
-
-
-def parsed(line: bytes) -> dict[str, Any] | None:
-    """A line's content, or None when it isn't a JSON object."""
-    try:
-        content = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
+    return checked(content, header["settings"]["family"], last)

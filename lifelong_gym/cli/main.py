@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -18,6 +17,24 @@ from lifelong_gym.benchmark.disk import DiskError, claim_file, reason
 from lifelong_gym.benchmark.learners import known, learner_class
 from lifelong_gym.benchmark.terminal import BOLD, say, working
 from lifelong_gym.cli.listing import agents_table, describe_environment, environments_table, final_tables
+from lifelong_gym.cli.options import (
+    Agents,
+    Constraints,
+    EnvArgument,
+    EnvArguments,
+    Envs,
+    ExperimentFile,
+    Horizon,
+    Only,
+    Physics,
+    ProtocolName,
+    Reward,
+    Seeds,
+    Sets,
+    arguments_of,
+    labelled,
+    sets_of,
+)
 from lifelong_gym.cli.training import MODEL, RESULT, check_saving, write_trained
 from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.imports import load, search_current_folder
@@ -33,13 +50,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EnvArgument = Annotated[
-    str, typer.Argument(help="Id of an environment (`lifelong list` shows them), `module:Id` or `module:Class`.")
-]
-EnvArguments = Annotated[
-    list[str] | None,
-    typer.Option("--env-argument", "-e", help="Argument of the family itself, `name=value` (value as JSON)."),
-]
 REPRODUCTIONS = "lifelong_gym.papers"
 PAPERS = {name: f"{REPRODUCTIONS}.{name}.paper:PAPER" for name in ("bouammar2015", "zhan2017")}
 
@@ -99,7 +109,7 @@ def list_(
         console.print(agents_table())
         say(console, "Next: ", ("lifelong list LifelongCartPole-v0", BOLD), ", or ", ("lifelong demo", BOLD), ".")
     elif name in registry.FAMILIES or (":" in name and registry.names_family(name)):
-        describe_environment(console, name, references, _arguments(env_argument))
+        describe_environment(console, name, references, arguments_of(env_argument))
     elif name in known() or ":" in name:
         kind = learner_class(name)
         console.print(Markdown(f"# {name}\n\n{inspect.getdoc(kind)}"))
@@ -133,10 +143,10 @@ def train(
     from lifelong_gym.wrappers import CoreVecEnv
 
     search_current_folder(agent, env)
-    arguments = _arguments(argument)
+    arguments = arguments_of(argument)
     spec = LearnerSpec.of(agent, arguments=arguments)
     env = registry.resolve(env)
-    own = registry.family(env, **_arguments(env_argument)).given_arguments
+    own = registry.family(env, **arguments_of(env_argument)).given_arguments
     folder = folder or Path("runs") / f"{agent.rpartition(':')[2]}-{env.rpartition(':')[2]}-seed{seed}"
     if (folder / RESULT).exists() and not overwrite:
         raise FileExistsError(f"{folder} holds a run already: pass --overwrite, or another --folder")
@@ -161,20 +171,6 @@ def train(
     say(console, "Next: ", (f"lifelong play {written} {env} --task 0", BOLD))
     if written != folder:
         raise typer.Exit(1)
-
-
-def _arguments(texts: list[str] | None) -> dict[str, Any]:
-    return dict(_argument(text) for text in texts or [])
-
-
-def _argument(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise ValueError(f"an argument must be `name=value`. Received {text!r}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 @app.command()
@@ -213,7 +209,7 @@ def play(
         "task_observation": kept.task_observation,
         "render_mode": "human" if video is None else "rgb_array",
     }
-    single = LifelongEnv(env, tasks=kept.tasks, **kept.arguments, **look)
+    single = LifelongEnv(env, tasks=kept.tasks, **kept.made_with, **look)
     if video is None:
         total = animation.play(single, policy, task, seed)
     else:
@@ -227,37 +223,26 @@ def play(
 @app.command()
 @_readable_errors
 def benchmark(
-    experiment: Annotated[
-        Path | None, typer.Argument(help="A TOML file that describes the experiment, instead of the options.")
-    ] = None,
-    agents: Annotated[
-        str,
-        typer.Option(
-            help="Learners: ours, SB3's, `random`, `zero`, `reference`, `module:Class`, separated by commas. "
-            "`PPO+append` sees the task's parameters, `PPO+one_hot` its number, `PPO+scratch` is one PPO per task."
-        ),
-    ] = "PGELLA,REINFORCE,PPO",
-    envs: Annotated[
-        str, typer.Option(help="Ids of environments, `module:Id` or `module:Class`, separated by commas.")
-    ] = "LifelongCartPole-v0",
-    protocol: Annotated[
-        str, typer.Option(help="`multi_task`, `lifelong`, `transfer` or `distributed`.")
-    ] = "multi_task",
-    seeds: Annotated[
-        str | None, typer.Option(help="How many runs of each learner on each family, or which seeds: `5:10`, `3,5`.")
-    ] = None,
+    experiment: ExperimentFile = None,
+    agents: Agents = "PGELLA,REINFORCE,PPO",
+    envs: Envs = "LifelongCartPole-v0",
+    protocol: ProtocolName = "multi_task",
+    seeds: Seeds = None,
     n_tasks: Annotated[int | None, typer.Option(min=1, help="Tasks of each family.")] = None,
     preset: Annotated[str | None, typer.Option(help="What tasks are drawn from; default: `hetero`.")] = None,
     task_seed: Annotated[int, typer.Option(min=0, help="Seed of that draw.")] = 0,
     env_argument: EnvArguments = None,
+    reward: Reward = None,
+    physics: Physics = None,
+    horizon: Horizon = None,
+    constraint: Constraints = None,
+    evaluate: Sets = None,
     episodes_per_task: Annotated[int | None, typer.Option(min=1, help="Training budget.")] = None,
     n_evaluations: Annotated[int | None, typer.Option(min=1, help="How often to evaluate.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small budgets: a minute or two on two cores.")] = False,
     folder: Annotated[Path, typer.Option(help="Where runs are written, and continued.")] = Path("runs/benchmark"),
     processes: Annotated[int | None, typer.Option(min=1, help="How many run at once; default: all cores.")] = None,
-    only: Annotated[
-        str | None, typer.Option(help="Of the experiment, only these learners or families, separated by commas.")
-    ] = None,
+    only: Only = None,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep them, to be played.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Curves for TensorBoard, in that folder.")] = False,
     wandb: Annotated[bool, typer.Option("--wandb", help="Curves for Weights & Biases.")] = False,
@@ -275,10 +260,17 @@ def benchmark(
     from lifelong_gym.benchmark.runner import run_experiment
 
     chosen = None if seeds is None else seeds_of(seeds)
-    family = _given(n_tasks=n_tasks, preset=preset, task_seed=task_seed, arguments=_arguments(env_argument) or None)
+    drawn = _given(n_tasks=n_tasks, preset=preset, task_seed=task_seed)
+    made_with = _given(reward=reward, physics=physics, horizon=horizon)
+    tables = {
+        "arguments": arguments_of(env_argument),
+        "constraints": arguments_of(constraint),
+        "evaluate": sets_of(evaluate),
+    }
+    family = {**drawn, **made_with, **{key: table for key, table in tables.items() if table}}
     typed = {
         "learners": agents.split(","),
-        "families": {id: family for id in envs.split(",")},
+        "families": dict(labelled(text, family) for text in envs.split(",")),
         "protocol": {"name": protocol, **_given(episodes_per_task=episodes_per_task, n_evaluations=n_evaluations)},
         "quick": quick,
     }

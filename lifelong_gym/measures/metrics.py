@@ -141,6 +141,19 @@ def average_performance(history: npt.ArrayLike, last: int = LAST) -> FloatArray:
     return np.asarray(_last(_finite("history", history, HISTORY), last, -2).mean(axis=-1))
 
 
+def generalisation_gap(training: npt.ArrayLike, elsewhere: npt.ArrayLike) -> FloatArray:
+    """``mean p(training) - mean p(elsewhere)`` over tasks, shape (...): what is lost in tasks that weren't learned.
+
+    Args:
+        training: performance in the tasks learned, shape (..., n_tasks), in units of the performance.
+        elsewhere: performance in others, shape (..., n_other_tasks).
+    """
+    learned, others = (
+        _finite(name, values, ("n_tasks",)) for name, values in {"training": training, "elsewhere": elsewhere}.items()
+    )
+    return np.asarray(learned.mean(axis=-1) - others.mean(axis=-1))
+
+
 def in_learned_order(history: npt.ArrayLike, order: npt.ArrayLike) -> FloatArray:
     """The history with its tasks permuted: column i becomes ``order[i]``, the task learned in i-th place.
 
@@ -328,6 +341,7 @@ class Metric(NamedTuple):
 
 METRICS: Mapping[str, Metric] = {
     "average performance": Metric(average_performance, "performance", True),
+    "generalisation gap": Metric(generalisation_gap, "performance", False),
     "forward transfer": Metric(forward_transfer, "1", True),
     "forgetting": Metric(forgetting, "performance", False),
     "BWT (GEM)": Metric(gem_bwt, "performance", True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -64,19 +65,26 @@ class Reference(ABC):
         return None
 
 
-def reference_of(family: Family, tasks: TaskSet, reward: str | None = None) -> Reference | None:
+def reference_of(
+    family: Family, tasks: TaskSet, reward: str | None = None, horizon: int | None = None
+) -> Reference | None:
     """The best policies known of these tasks, solved here; None where the family names no reference.
 
     Args:
         family: the tasks' family.
         tasks: the tasks.
         reward: its name; default: the preset's, or else the family's first.
+        horizon: of the episodes that are to be solved, as the reference's ``family.horizon`` then says; default: the
+            family's.
 
     Raises:
         FamilyError: see `reference_class`, or a family that its reference can't solve.
         ValueError: no such reward.
     """
     kind = reference_class(family)
+    if horizon not in (None, family.horizon):
+        family = copy.copy(family)
+        family.horizon = horizon
     return None if kind is None else kind(family, tasks, reward_name(family, tasks.preset, reward))
 
 

@@ -16,7 +16,7 @@ from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.reports.overall import Scores, profile, thresholds
 from lifelong_gym.reports.plots import GREY, Style, engineering, line, new_figure, tidy
 from lifelong_gym.reports.scales import mark_cut, name_level, set_scale, visible
-from lifelong_gym.reports.study import Study, novel_curve
+from lifelong_gym.reports.study import Study, elsewhere, novel_curve
 
 Styles = Mapping[str, Style]
 
@@ -46,6 +46,10 @@ def _curve(times: Sequence[Any], values: Sequence[FloatArray]) -> Curve:
 
 def _mean_curve(runs: Sequence[Run]) -> Curve:
     return _curve([run.times for run in runs], [run.performance().mean(axis=1) for run in runs])
+
+
+def _curve_elsewhere(runs: Sequence[Run]) -> Curve:
+    return _curve([run.times for run in runs], [elsewhere(run).mean(axis=1) for run in runs])
 
 
 def _novel_curve(runs: Sequence[Run]) -> Curve:
@@ -85,7 +89,7 @@ def _legend(figure: Figure, names: Sequence[str]) -> None:
 
 
 def learning(study: Study, styles: Styles) -> Figure:
-    """Learning curves; of the novel tasks under the transfer protocol.
+    """Learning curves: of the novel tasks in transfer, of tasks that aren't learned in generalisation.
 
     Under the lifelong protocol, with the times at which the task changes, and without learners that learned every task
     on its own, whose time is another.
@@ -93,11 +97,12 @@ def learning(study: Study, styles: Styles) -> Figure:
     names = [name for name in study.runs if study.protocol != "lifelong" or not study.alone(name)]
     names = names or list(study.runs)
     novel = study.protocol == "transfer"
-    drawn = _novel_curve if novel else _mean_curve
+    drawn = {"transfer": _novel_curve, "generalise": _curve_elsewhere}.get(study.protocol, _mean_curve)
     curves = {name: drawn(study.runs[name]) for name in names}
     figure = new_figure()
     axes = figure.subplots()
-    _draw(axes, curves, styles, study, "in the novel task" if novel else "mean over tasks")
+    over = {"transfer": "in the novel task", "generalise": "mean over tasks not learned"}
+    _draw(axes, curves, styles, study, over.get(study.protocol, "mean over tasks"))
     engineering(axes.xaxis)
     axes.margins(x=0.01)
     axes.set(xlabel=f"{STEPS} on the novel task" if novel else STEPS)

@@ -74,7 +74,7 @@ def task_matrix(study: Study) -> Figure | None:
     values = np.array([study.scores(name).mean(axis=0) for name in study.runs])
     learn = [not study.fixed(name) for name in study.runs]
     order = np.argsort(values[learn if any(learn) else slice(None)].mean(axis=0), kind="stable")
-    columns = [str(task) for task in order]
+    columns = [study.task_names[task] for task in order]
     figure = new_figure(8, 1.4 + 0.42 * len(values))
     axes = figure.subplots()
     shades = raw_colours(values) if study.raw else colours(values)

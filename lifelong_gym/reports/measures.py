@@ -13,7 +13,7 @@ from lifelong_gym.benchmark.records import Run
 from lifelong_gym.measures import metrics
 from lifelong_gym.measures.statistics import optimality_gap
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.reports.study import FIXED, final_performance, n_final, novel_curve, novel_tasks
+from lifelong_gym.reports.study import FIXED, Study, final_performance, n_final, novel_curve, novel_tasks
 from lifelong_gym.reports.tables import Column
 
 THRESHOLD = 0.9
@@ -138,6 +138,12 @@ def _last_sent(name: str) -> Callable[[Run, Scratch], float]:
     return value
 
 
+def _violations(run: Run) -> FloatArray:
+    if run.violations is None:
+        raise ValueError("there are no constraints")
+    return run.violations
+
+
 def _agent_reward(run: Run, scratch: Scratch) -> FloatArray:
     _check(run, scratch)
     n = n_final(run)
@@ -167,6 +173,10 @@ TIME = _measure(
     lambda run, _: metrics.time_to_threshold(_curve(run), THRESHOLD, run.times),
     f"{MEAN}; median over runs",
     raw=False,
+)
+VIOLATED = MetricColumn(
+    Column("violations", "share", False, "steps of the evaluations at the end in which a constraint was violated"),
+    lambda run, _: metrics.asymptote(_violations(run).T, n_final(run)).mean(),
 )
 FAILED = MetricColumn(
     Column("failures", "share", False, "of the evaluation episodes at the end"),
@@ -303,4 +313,45 @@ DISTRIBUTED = (
     ),
     FAILED,
 )
-MEASURES = {"multi_task": MULTI_TASK, "lifelong": LIFELONG, "transfer": TRANSFER, "distributed": DISTRIBUTED}
+ROUNDS = (
+    *MULTI_TASK[:3],
+    MetricColumn(
+        Column("worst agent", "performance", True, "the least final performance among a run's agents, mean over tasks"),
+        lambda run, _: metrics.asymptote(run.of_agents().mean(axis=2).T, n_final(run)).min(),
+    ),
+    *MULTI_TASK[3:],
+)
+GENERALISE = (FINAL, AREA, FAILED)
+MEASURES = {
+    "multi_task": MULTI_TASK,
+    "lifelong": LIFELONG,
+    "transfer": TRANSFER,
+    "distributed": DISTRIBUTED,
+    "generalise": GENERALISE,
+    "rounds": ROUNDS,
+}
+
+
+def measures_in(name: str) -> tuple[MetricColumn, MetricColumn]:
+    """Of a further set of tasks: what is reached there, and how much less that is than in the tasks learned."""
+
+    def there(run: Run) -> FloatArray:
+        return metrics.asymptote(run.sets[name].performance().T, n_final(run))
+
+    return (
+        _measure(f"final performance in {name}", "asymptote", lambda run, _: there(run).mean(), f"{MEAN}; {LAST}", 0),
+        _measure(
+            f"gap to {name}",
+            "generalisation gap",
+            lambda run, _: metrics.generalisation_gap(final_performance(run), there(run)),
+            "of the final performance",
+        ),
+    )
+
+
+def measures_of(study: Study) -> list[MetricColumn]:
+    """What suits a study's protocol, its further sets of tasks, and its constraints."""
+    first, *others = MEASURES.get(study.protocol, MULTI_TASK)
+    within = [measure for name in study.sets for measure in measures_in(name)]
+    broken = [] if study.any.violations is None else [VIOLATED]
+    return suited([first, *within, *others, *broken], study.raw)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lifelong_gym.benchmark.records import Run
 from lifelong_gym.measures.statistics import Interval, bootstrap
-from lifelong_gym.reports.measures import AGAINST_SCRATCH, FAILED, MEASURES, MULTI_TASK, MetricColumn, Scratch, suited
+from lifelong_gym.reports.measures import AGAINST_SCRATCH, FAILED, MetricColumn, Scratch, measures_of, suited
 from lifelong_gym.reports.study import Study
 from lifelong_gym.reports.tables import Cell, Table
 
@@ -84,8 +84,7 @@ def tables(study: Study) -> list[Table]:
 
     A table without columns is left out; why it has none is then said below the metrics.
     """
-    measures = suited(MEASURES.get(study.protocol, MULTI_TASK), study.raw)
-    metrics = _table(study, "metrics", f"{study.family}: metrics", measures, list(study.runs))
+    metrics = _table(study, "metrics", f"{study.family}: metrics", measures_of(study), list(study.runs))
     compared = [name for name in study.runs if study.baseline(name) is not None]
     if study.protocol not in ("multi_task", "distributed") or not compared:
         return [metrics]

@@ -25,10 +25,9 @@ from lifelong_gym.reports.tables import Table
 
 CURVES = "Learning curves: mean over tasks and seeds, with 95% bootstrap intervals over seeds."
 LOOKS = {
-    "multi_task": "",
     "lifelong": " Dotted lines: the task changes. Learners from scratch are left out: their time is another.",
     "transfer": " The novel task only, from the last evaluation before it on.",
-    "distributed": "",
+    "generalise": " In the tasks that were not learned.",
 }
 
 

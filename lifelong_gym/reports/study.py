@@ -20,8 +20,14 @@ PROTOCOLS = {
     "lifelong": "lifelong",
     "transfer": "transfer",
     "distributed": "distributed",
+    "generalise": "generalisation",
+    "rounds": "rounds",
 }
-SCORES = {"lifelong": "average performance", "transfer": "area under the novel task's curve"}
+SCORES = {
+    "lifelong": "average performance",
+    "transfer": "area under the novel task's curve",
+    "generalise": "final performance in tasks not learned",
+}
 FINAL = "final performance"
 FIXED = ("random", "zero", "reference")  # classes that don't learn
 SAME = ("name", "total_timesteps", "n_evaluations", "n_eval_episodes", "evaluation_seed")
@@ -46,14 +52,26 @@ class Study:
 
     @property
     def protocol(self) -> str:
-        """``multi_task``, ``lifelong``, ``transfer`` or ``distributed``."""
+        """Its name, such as ``multi_task``."""
         return self.any.protocol
 
     @property
     def family(self) -> str:
-        """Id of the environment, and the preset unless it is the default."""
-        preset = self.any.preset
-        return self.any.family if preset == "default" else f"{self.any.family} ({preset})"
+        """The family's label, or else the id of the environment, and the preset unless it is the default."""
+        run = self.any
+        return run.family if run.preset == "default" or run.family != run.made else f"{run.family} ({run.preset})"
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of further sets of tasks that learners are evaluated in."""
+        return list(self.any.sets)
+
+    @property
+    def task_names(self) -> list[str]:
+        """Of the columns of `scores`."""
+        if self.protocol != "generalise":
+            return [str(task) for task in range(self.n_tasks)]
+        return [f"{name} {task}" for name, part in self.any.sets.items() for task in range(part.n_tasks)]
 
     @property
     def n_tasks(self) -> int:
@@ -105,7 +123,10 @@ class Study:
         return None if self.alone(learner) or self.fixed(learner) else next(iter([*alike, *scratch]), None)
 
     def scores(self, learner: str) -> FloatArray:
-        """One number a run and task, shape (n_runs, n_tasks); `score_name` says of what. Normalised unless `raw`."""
+        """One number a run and task, shape (n_runs, n_tasks); `score_name` says of what. Normalised unless `raw`.
+
+        Under the protocol ``generalise``, of the tasks of all further sets, side by side.
+        """
         return np.array([_scores(run) for run in self.runs[learner]])
 
 
@@ -127,7 +148,16 @@ def final_performance(run: Run) -> FloatArray:
     return metrics.asymptote(run.performance().T, n_final(run))
 
 
+def elsewhere(run: Run) -> FloatArray:
+    """Performance in the tasks of all further sets, side by side, shape (n_evaluations, n_other_tasks)."""
+    if not run.sets:
+        raise ValueError("it was evaluated in no further set of tasks")
+    return np.concatenate([part.performance() for part in run.sets.values()], axis=1)
+
+
 def _scores(run: Run) -> FloatArray:
+    if run.protocol == "generalise":
+        return metrics.asymptote(elsewhere(run).T, n_final(run))
     if run.protocol != "transfer":
         return final_performance(run)
     novel = novel_curve(run)
@@ -208,8 +238,10 @@ def _key(run: Run) -> str:
     protocol = run.settings["protocol"]
     return _canonical(
         run.family,
+        run.made,
         run.preset,
         run.header["tasks_hash"],
+        {name: [part.made, part.preset, part.header["tasks_hash"]] for name, part in run.sets.items()},
         run.header["references"],
         [protocol.get(name) for name in SAME],
     )

@@ -59,12 +59,23 @@ def compared(study: Study) -> str:
     others = [plain(name) for name in study.runs if study.fixed(name)]
     beside = f", and {listed(others)} for comparison," if others else ""
     form = f" ({protocol['topology']})" if study.protocol == "distributed" and protocol.get("topology") else ""
+    episodes = plural(run.returns.shape[2], "episode")
+    source = "" if run.family == run.made else f" ({plain(run.made)}, preset {plain(run.preset)})"
     who = plural(len(study.learners), "learner") + beside
     return (
-        f"{bold(study.family)}, {protocol_name(study)} protocol{form}: {who} "
+        f"{bold(study.family)}{source}, {protocol_name(study)} protocol{form}: {who} "
         f"on {plural(study.n_tasks, 'task')}, {seeds} each; {number(protocol['total_timesteps'], 'steps')} environment "
-        f"steps a run, {plural(len(run.times), 'evaluation')} with {plural(run.returns.shape[2], 'episode')} a task."
+        f"steps a run, {plural(len(run.times), 'evaluation')} with {episodes} a task{_elsewhere(study)}."
     )
+
+
+def _elsewhere(study: Study) -> str:
+    """Where else learners are evaluated."""
+    named = [
+        f"{plain(name)} ({plain(part.made)}, preset {plain(part.preset)}, {plural(part.n_tasks, 'task')})"
+        for name, part in study.any.sets.items()
+    ]
+    return f", and in {listed(named)}" if named else ""
 
 
 def verdict(study: Study) -> list[str]:
@@ -77,7 +88,7 @@ def verdict(study: Study) -> list[str]:
     if not study.raw and max(interval.estimate for interval in means.values()) < LITTLE:
         sentences.append(f"No learner reaches {number(LITTLE)}: within this budget, little is learned here.")
     sentences.extend(unmoved(study))
-    if study.protocol in ("multi_task", "distributed") and len(scores) > 1:
+    if study.protocol in ("multi_task", "distributed", "rounds") and len(scores) > 1:
         sentences.append(_fastest(study, means))
     if study.protocol == "lifelong":
         sentences.extend(_forgetting(study))
