@@ -21,7 +21,8 @@ class Measured(NamedTuple):
     """What the evaluation episodes gave.
 
     Attributes:
-        returns: undiscounted sums of raw rewards, shape (n_tasks, n_episodes).
+        returns: undiscounted sums of raw rewards, shape (n_tasks, n_episodes); where rows are agents
+            (n_tasks, n_agents * n_episodes), the first agent's episodes first.
         failed: share of each task's episodes in which the state left the family's limits, shape (n_tasks,).
         violations: share of each task's steps in which a constraint was violated, shape (n_tasks,); None where there
             are no constraints.
@@ -50,6 +51,7 @@ class Evaluation:
         seeds: row seeds of the episodes, shape (n_episodes, n_tasks).
         task_observation: what a learner sees of the task; see `Settings`.
         made_with: further arguments of the envs: the family's own, and those of `Settings`.
+        n_agents: rows that act, in one task after another; None: all tasks at once.
     """
 
     env_id: str
@@ -57,6 +59,7 @@ class Evaluation:
     seeds: IntArray
     task_observation: str = "hide"
     made_with: Mapping[str, Any] = field(default_factory=dict)
+    n_agents: int | None = None
 
     @classmethod
     def of(
@@ -67,10 +70,11 @@ class Evaluation:
         seed: int,
         task_observation: str,
         made_with: Mapping[str, Any] | None = None,
+        n_agents: int | None = None,
     ) -> Evaluation:
         """Of all tasks, with consecutive seeds."""
         seeds = seed + np.arange(n_episodes * len(tasks)).reshape(n_episodes, -1)
-        return cls(env_id, tasks, seeds, task_observation, made_with or {})
+        return cls(env_id, tasks, seeds, task_observation, made_with or {}, n_agents)
 
     def only(self, task: int) -> Evaluation:
         """The same episodes of one task alone."""
@@ -79,8 +83,9 @@ class Evaluation:
     def measure(self, learner: Any) -> Measured:
         """Run the episodes with a learner's deterministic actions.
 
-        ``learner.predict`` gets a batch of observations, of which row i is from task ``i mod n_tasks``. Generators
-        that the learner trains with are left as they were.
+        ``learner.predict`` gets a batch of observations, of which row i is from task ``i mod n_tasks``, or of agent i,
+        all agents then being in one task, in the same episode. Generators that the learner trains with are left as they
+        were.
 
         Raises:
             ValueError: actions that don't fit the action space.
@@ -94,10 +99,27 @@ class Evaluation:
         return LifelongVectorEnv(self.env_id, n_rows, **settings)
 
     def _measure(self, learner: Any) -> Measured:
+        if self.n_agents is not None:
+            return self._measure_agents(learner, self.n_agents)
         env = self.env(self.seeds.size)
         counts = run_episodes(env, learner, self.seeds.reshape(-1).tolist())
         env.close()
         return counts.measured(lambda values: values.reshape(self.seeds.shape).T)
+
+    def _measure_agents(self, learner: Any, n_agents: int) -> Measured:
+        env, (n_episodes, n_tasks) = self.env(n_agents), self.seeds.shape
+        counts = [
+            run_episodes(env, learner, [int(seed)] * n_agents, {"task": task})
+            for task, seeds in enumerate(self.seeds.T)
+            for seed in seeds
+        ]
+        env.close()
+
+        def of_tasks(columns: Any) -> Any:
+            return np.array(columns).reshape(n_tasks, n_episodes, n_agents).swapaxes(1, 2).reshape(n_tasks, -1)
+
+        together = [None if columns[0] is None else np.array(columns) for columns in zip(*counts, strict=True)]
+        return Counts(*together).measured(of_tasks)
 
 
 class Counts(NamedTuple):

@@ -15,7 +15,7 @@ class Audience:
     """A learner, and the callbacks of every SB3 algorithm that trains in an env.
 
     Those with a method ``on_task_start(info)`` or ``on_task_end(info)`` are called, the learner first. ``info`` is
-    ``{"task": i}``, or ``{}`` where several tasks begin and end together.
+    ``{"task": i}``, or ``{}`` where several tasks begin and end together, or under ``rounds`` ``{"round": k}``.
 
     Args:
         env: in which they train.

@@ -94,7 +94,7 @@ class Experiment:
     def to_dict(self) -> dict[str, Any]:
         """Everything, defaults too, JSON-native; `of_dict` reads it back."""
         return {
-            "protocol": {name: getattr(self.protocol, name) for name in Protocol.__dataclass_fields__},
+            "protocol": self.protocol.settings,
             "seeds": list(self.seeds),
             "learners": {
                 learner.label: {key: value for key, value in learner.to_dict().items() if key != "label"}

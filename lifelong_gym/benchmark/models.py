@@ -33,6 +33,7 @@ class Kept:
         model: path of the model, with ``{}`` for the index of the task where each task has one of its own.
         arguments: of the family itself.
         settings: of the envs, such as ``reward`` and ``horizon``, that aren't the defaults.
+        n_agents: who learned, where agents aren't tasks; else None.
     """
 
     agent: str
@@ -42,6 +43,7 @@ class Kept:
     model: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    n_agents: int | None = None
 
     @classmethod
     def of_training(cls, result: Path, model: Path) -> Kept:
@@ -65,11 +67,13 @@ class Kept:
         """
         if path.suffix != SUFFIX:
             raise ValueError(f"`run` must be a folder, or a run file with the ending {SUFFIX}. Received {path}")
-        learner, family = (read_run(path).settings[key] for key in ("learner", "family"))
+        learner, family, protocol = (read_run(path).settings[key] for key in ("learner", "family", "protocol"))
         model = model_name(_plain(path.with_suffix("")), "{}" if learner["alone"] else None)
         learned = (family["tasks"], learner["task_observation"], model)
         settings = {name: family[name] for name in SETTINGS if name in family}
-        return cls(learner["class"], family["id"], *learned, family.get("arguments", {}), settings)
+        return cls(
+            learner["class"], family["id"], *learned, family.get("arguments", {}), settings, protocol.get("n_agents")
+        )
 
     @property
     def made_with(self) -> dict[str, Any]:
@@ -93,12 +97,14 @@ class Kept:
         return learner_class(self.agent).load(path)
 
     def policy(self, task: int) -> Any:
-        """That of a task, with ``predict`` for single observations.
+        """That of a task, or where agents aren't tasks of the first agent, with ``predict`` for single observations.
 
         Raises:
             FileNotFoundError: it wasn't kept.
         """
         learner = self.learner(task)
+        if self.n_agents is not None:
+            return InTask(learner, 0, self.n_agents)
         if not hasattr(learner, "for_task"):
             return InTask(learner, 0 if self.alone else task, 1 if self.alone else len(self.tasks["uids"]))
         return learner.for_task(0 if self.alone else task)
@@ -110,7 +116,9 @@ class Kept:
             FileNotFoundError: no model was kept.
         """
         tasks = TaskSet.of(registry.family(self.env_id, **self.arguments).parameters, self.tasks)
-        everything = Evaluation.of(self.env_id, tasks, n_episodes, seed, self.task_observation, self.made_with)
+        everything = Evaluation.of(
+            self.env_id, tasks, n_episodes, seed, self.task_observation, self.made_with, self.n_agents
+        )
         if not self.alone:
             return everything.measure(self.learner())
         there = [task for task in range(len(tasks)) if Path(self.model.format(task)).exists()]

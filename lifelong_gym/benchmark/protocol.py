@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.benchmark.referee import Plan
-from lifelong_gym.errors import integer, unknown
+from lifelong_gym.errors import integer, one_of, unknown
+from lifelong_gym.tasks.schedule import ROUNDS as MEETINGS
 from lifelong_gym.wrappers import Stage
 
-GENERALISE = "generalise"
-TOGETHER = ("multi_task", "distributed", GENERALISE)  # all tasks in one stage, a row each
+GENERALISE, ROUNDS = "generalise", "rounds"
+TOGETHER = ("multi_task", "distributed", GENERALISE, ROUNDS)  # all tasks in one stage, a row each
 EVALUATION_SEED = 1_000_000  # far from the seeds that runs are trained with
 
 
@@ -25,23 +26,27 @@ class Protocol:
     evaluated all the time. ``transfer``: all but one at once, then that one, which the run's seed draws.
     ``distributed``: all at once, each task with an agent of its own; agents reach each other through a channel that
     counts (see `ParameterSharing`). ``generalise``: all at once; also evaluated in further sets of tasks, which the
-    family names.
+    family names. ``rounds``: agents that know no tasks draw one each, a round after the other; all are evaluated in all
+    tasks after every round.
 
     The budget is counted in episodes of full length, so that it means the same for families of different horizons:
-    each task gets ``episodes_per_task`` times the horizon in environment steps, not one more or less.
+    each task gets ``episodes_per_task`` times the horizon in environment steps, not one more or less; under ``rounds``
+    each agent, in equal shares a round.
 
     Attributes:
         name: one of these.
         episodes_per_task: training episodes, for each task.
         n_evaluations: how many, besides the one before training: of a run, in ``lifelong`` of each task, in
-            ``transfer`` of each of the two stages.
+            ``transfer`` of each of the two stages; under ``rounds``, of the rounds.
         n_eval_episodes: a task and evaluation.
         evaluation_seed: of these episodes; the same ones every time.
         shuffle: whether the seed of a run draws its order of tasks; else they come as they are.
-        topology: of ``distributed``: who reaches whom.
+        topology: of ``distributed`` and ``rounds``: who reaches whom.
+        n_agents: of ``rounds``; default: as many as tasks.
+        rounds: of ``rounds``, how agents meet tasks: ``"uniform"`` or ``"permutation"``, see `Schedule`.
 
     Raises:
-        ValueError: an unknown name or a number out of range.
+        ValueError: an unknown name or a number out of range, or rounds that episodes can't be shared out among.
     """
 
     name: str = "multi_task"
@@ -51,6 +56,8 @@ class Protocol:
     evaluation_seed: int = EVALUATION_SEED
     shuffle: bool = True
     topology: str = "ring"
+    n_agents: int | None = None
+    rounds: str = "uniform"
 
     def __post_init__(self) -> None:
         if self.name not in PLANS:
@@ -60,6 +67,19 @@ class Protocol:
         for name in ("episodes_per_task", "n_evaluations", "n_eval_episodes"):
             integer(name, getattr(self, name))
         integer("evaluation_seed", self.evaluation_seed, least=0, most=None)
+        self._check_rounds()
+
+    def _check_rounds(self) -> None:
+        one_of("rounds", self.rounds, MEETINGS)
+        if self.n_agents is not None:
+            integer("n_agents", self.n_agents)
+        if self.name != ROUNDS and (self.n_agents is not None or self.rounds != "uniform"):
+            raise ValueError(f"`n_agents` and `rounds` belong to the protocol {ROUNDS!r}. Received {self.name!r}")
+        if self.name == ROUNDS and self.episodes_per_task % self.n_evaluations:
+            raise ValueError(
+                f"`n_evaluations`, the number of rounds, must divide `episodes_per_task`, {self.episodes_per_task}. "
+                f"Received {self.n_evaluations}"
+            )
 
     @classmethod
     def of(cls, **given: Any) -> Protocol:
@@ -77,7 +97,12 @@ class Protocol:
         return [int(task) for task in np.random.default_rng([seed, n_tasks]).permutation(n_tasks)]
 
     def n_rows(self, n_tasks: int) -> int:
-        """Rows of the training env: one a task, or where rows share one, as many up to that as divide its episodes."""
+        """Rows of the training env: one a task, or where rows share one, as many up to that as divide its episodes.
+
+        Under ``rounds`` one an agent.
+        """
+        if self.name == ROUNDS:
+            return self.n_agents or n_tasks
         if self.name in TOGETHER:
             return n_tasks
         return max(n for n in range(1, n_tasks + 1) if self.episodes_per_task % n == 0)
@@ -90,6 +115,10 @@ class Protocol:
         """
         if self.name == "transfer" and n_tasks < 2:
             raise ValueError(f"protocol `transfer` needs at least 2 tasks. Received {n_tasks}")
+        if self.name == ROUNDS:
+            everybody = tuple(range(self.n_rows(n_tasks)))
+            share = self.episodes_per_task // self.n_evaluations * horizon
+            return Plan((Stage(everybody, share),) * self.n_evaluations, 1, in_rounds=True)
         order = tuple(self.order(n_tasks, seed))
         return Plan(PLANS[self.name](order, self.episodes_per_task * horizon), self.n_evaluations)
 
@@ -99,13 +128,16 @@ class Protocol:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that a file says of it, defaults too, JSON-native."""
-        return asdict(self)
+        """All that a file says of it, defaults too, JSON-native; of rounds only where there are any."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return given if self.name == ROUNDS else {name: given[name] for name in given if name != "rounds"}
 
     def to_dict(self, n_tasks: int, horizon: int, seed: int) -> dict[str, Any]:
         """What a run file says of it, JSON-native."""
         plan = self.plan(n_tasks, horizon, seed)
-        return {**self.settings, "order": self.order(n_tasks, seed), "total_timesteps": plan.total_timesteps}
+        agents = {"n_agents": self.n_rows(n_tasks)} if self.name == ROUNDS else {}
+        order = self.order(n_tasks, seed)
+        return {**self.settings, **agents, "order": order, "total_timesteps": plan.total_timesteps}
 
 
 Order = tuple[int, ...]
@@ -133,4 +165,5 @@ PLANS: dict[str, Callable[[Order, int], tuple[Stage, ...]]] = {
     "transfer": all_but_one_then_that,
     "distributed": all_at_once,
     "generalise": all_at_once,
+    "rounds": all_at_once,
 }

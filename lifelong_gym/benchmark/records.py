@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 
 from lifelong_gym.benchmark.families import SETTINGS, TRAINING
 from lifelong_gym.benchmark.lines import MALFORMED, check_parts, parsed, yardstick
+from lifelong_gym.benchmark.protocol import ROUNDS
 from lifelong_gym.benchmark.results import digest
 from lifelong_gym.benchmark.writer import CONTINUED, PART, SCHEMA, SUFFIX, RunWriter, end_of, make_header
 from lifelong_gym.errors import MissingExtraError
@@ -124,13 +125,15 @@ class Run:
     def n_agents(self) -> int:
         """Under the protocol ``rounds`` how many agents there are, else 1."""
         protocol = self.settings["protocol"]
-        return int(protocol["n_agents"]) if protocol["name"] == "rounds" else 1
+        return int(protocol["n_agents"]) if protocol["name"] == ROUNDS else 1
+
+    def agent(self, number: int) -> Run:
+        """What one agent earned in all tasks; shares of failed episodes stay those of all agents."""
+        return replace(self, returns=np.array_split(self.returns, self.n_agents, axis=2)[number])
 
     def of_agents(self) -> FloatArray:
         """Mean over episodes of each agent, shape (n_evaluations, n_agents, n_tasks), normalised as `performance`."""
-        n_evaluations, n_tasks, _ = self.returns.shape
-        means = self.returns.reshape(n_evaluations, n_tasks, self.n_agents, -1).mean(axis=3).transpose(0, 2, 1)
-        return normalised(means, self.reference("zero"), self.reference("best")) if self.is_normalised else means
+        return np.stack([self.agent(i).performance() for i in range(self.n_agents)], axis=1)
 
     def reference(self, name: str) -> FloatArray:
         """Returns of ``best``, ``zero`` or ``random``, shape (n_tasks,); NaN where the family names no references."""
@@ -312,13 +315,13 @@ def read_runs(folder: Path | str) -> list[Run]:
 
 
 def load(folder: Path | str) -> pandas.DataFrame:
-    """All finished runs below a folder as a tidy table: a row a run, evaluation and task.
+    """All finished runs below a folder as a tidy table: a row a run, evaluation and task, under ``rounds`` and agent.
 
     Columns: ``learner``, ``family``, ``preset``, ``protocol``, ``seed``, ``set`` (of tasks: ``training``, or the name
-    of one that learners are evaluated in besides), ``num_timesteps``, ``stage``, ``task``,
-    ``return`` (raw, mean over episodes), ``normalised``, ``failed`` (share), ``best`` and ``zero`` (returns of the
-    references; these and ``normalised`` are missing where a family names none), ``rounds``, ``messages`` and ``bytes``
-    (of all agents so far; missing where nothing is sent).
+    of one that learners are evaluated in besides), ``agent`` (missing where tasks are the agents), ``num_timesteps``,
+    ``stage``, ``task``, ``return`` (raw, mean over episodes), ``normalised``, ``failed`` (share), ``best`` and ``zero``
+    (returns of the references; these and ``normalised`` are missing where a family names none), ``rounds``,
+    ``messages`` and ``bytes`` (of all agents so far; missing where nothing is sent).
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -329,13 +332,22 @@ def load(folder: Path | str) -> pandas.DataFrame:
         import pandas
     except ModuleNotFoundError:
         raise MissingExtraError("pandas", "frames") from None
-    parts = [(name, part) for run in read_runs(folder) for name, part in {TRAINING: run, **run.sets}.items()]
-    table = pandas.concat([pandas.DataFrame(_columns(part, name)) for name, part in parts], ignore_index=True)
-    counts = ["stage", "rounds", "messages", "bytes"]
+    columns = [each for run in read_runs(folder) for each in _parts(run)]
+    table = pandas.concat([pandas.DataFrame(each) for each in columns], ignore_index=True)
+    counts = ["agent", "stage", "rounds", "messages", "bytes"]
     return table.astype(dict.fromkeys(counts, "Int64"))
 
 
-def _columns(run: Run, set_name: str) -> dict[str, Any]:
+def _parts(run: Run) -> Iterator[dict[str, Any]]:
+    """Columns of each set of tasks and, where agents aren't tasks, of each agent."""
+    for name, part in {TRAINING: run, **run.sets}.items():
+        if run.protocol == ROUNDS:
+            yield from (_columns(part.agent(number), name, number) for number in range(run.n_agents))
+        else:
+            yield _columns(part, name, None)
+
+
+def _columns(run: Run, set_name: str, agent: int | None) -> dict[str, Any]:
     n_evaluations, n_tasks, _ = run.returns.shape
     rows = n_evaluations * n_tasks
     sent = {
@@ -349,6 +361,7 @@ def _columns(run: Run, set_name: str) -> dict[str, Any]:
         "protocol": np.repeat(run.protocol, rows),
         "seed": np.repeat(run.seed, rows),
         "set": np.repeat(set_name, rows),
+        "agent": np.repeat(np.array([agent], object), rows),
         "num_timesteps": np.repeat(run.times, n_tasks),
         "stage": np.repeat(np.array(run.stages, object), n_tasks),
         "task": np.tile(np.arange(n_tasks), n_evaluations),

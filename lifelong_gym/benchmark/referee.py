@@ -10,8 +10,10 @@ from typing import Any
 import numpy.typing as npt
 
 from lifelong_gym.benchmark.events import ENDS, STARTS, Audience
+from lifelong_gym.envs.core import Core
 from lifelong_gym.errors import LifelongGymError
-from lifelong_gym.wrappers import Budget, CoreVecEnv, Stage
+from lifelong_gym.numerics.arrays import IntArray
+from lifelong_gym.wrappers import Budget, CoreVecEnv, RoundBudget, Stage
 
 PATIENCE = 2  # times its budget that a learner may take before the run is given up
 
@@ -40,6 +42,7 @@ class Plan:
     Attributes:
         stages: one after another.
         n_evaluations: a stage.
+        in_rounds: whether a stage is a round, whose ``tasks`` are agents.
 
     Raises:
         ValueError: a stage has fewer steps than evaluations.
@@ -47,6 +50,7 @@ class Plan:
 
     stages: tuple[Stage, ...]
     n_evaluations: int
+    in_rounds: bool = False
 
     def __post_init__(self) -> None:
         least = min(stage.total_timesteps for stage in self.stages)
@@ -69,6 +73,12 @@ class Plan:
             marks += [Mark(begin + width * i // self.n_evaluations, number) for i in range(1, self.n_evaluations + 1)]
             begin += width
         return marks
+
+    def budget(self, core: Core, n_done: int = 0, taken: npt.ArrayLike | None = None) -> Budget:
+        """What counts a run's steps, after so many marks, and steps in each task, shape (n_tasks,); None: none."""
+        if not self.in_rounds:
+            return Budget(core, self.stages, taken)
+        return RoundBudget(core, len(self.stages), self.stages[0].timesteps, max(0, n_done - 1), taken)
 
 
 class Referee:
@@ -102,10 +112,15 @@ class Referee:
         self._env, self._plan, self._evaluate = env, plan, evaluate
         self._left: Sequence[Mark] = plan.marks[n_done:]
         self._audience = Audience(env)
-        self.budget = env.budget = Budget(env.core, plan.stages, taken)
+        self.budget = env.budget = plan.budget(env.core, n_done, taken)
         self._open = self.budget.stage if self.budget.has_begun else None  # the stage whose start has been told
         self._n_idle = 0
         env.before_steps = self.before_steps
+
+    @property
+    def of_tasks(self) -> IntArray:
+        """Environment steps taken in each task, shape (n_tasks,)."""
+        return self.budget.of_tasks if isinstance(self.budget, RoundBudget) else self.budget.taken
 
     @property
     def num_timesteps(self) -> int:
@@ -155,6 +170,9 @@ class Referee:
             self._tell(ENDS, stage)
 
     def _tell(self, event: str, stage: int) -> None:
+        if self._plan.in_rounds:
+            self._audience.tell(event, {"round": stage})
+            return
         tasks = self._plan.stages[stage].tasks
         self._audience.tell(event, {"task": tasks[0]} if len(tasks) == 1 else {})
 

@@ -18,7 +18,7 @@ from lifelong_gym.benchmark.families import FamilySpec
 from lifelong_gym.benchmark.learners import LearnerSpec, learner_class
 from lifelong_gym.benchmark.logs import Logs
 from lifelong_gym.benchmark.outputs import Outputs, model_name
-from lifelong_gym.benchmark.protocol import Protocol
+from lifelong_gym.benchmark.protocol import ROUNDS, Protocol
 from lifelong_gym.benchmark.referee import Mark, Plan, Referee
 from lifelong_gym.benchmark.results import content_hash, file_name, native, write_atomically
 from lifelong_gym.benchmark.writer import SUFFIX, RunWriter, make_header
@@ -27,7 +27,7 @@ from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.measures.metrics import Communication
 from lifelong_gym.numerics.arrays import IntArray
 from lifelong_gym.tasks.task_set import TaskSet
-from lifelong_gym.wrappers import Budget, CoreVecEnv, ParameterSharing, as_vec_env
+from lifelong_gym.wrappers import CoreVecEnv, ParameterSharing, as_vec_env
 
 Progress = Callable[[float], None]
 TIMING = ".timing.json"
@@ -123,7 +123,8 @@ class RunSpec:
 
     def _evaluation(self, family: FamilySpec, tasks: TaskSet) -> Evaluation:
         p, sees = self.protocol, self.learner.task_observation
-        return Evaluation.of(family.id, tasks, p.n_eval_episodes, p.evaluation_seed, sees, family.made_with)
+        n_agents = p.n_rows(len(tasks)) if p.name == ROUNDS else None
+        return Evaluation.of(family.id, tasks, p.n_eval_episodes, p.evaluation_seed, sees, family.made_with, n_agents)
 
     def plan(self, n_tasks: int) -> Plan:
         """Of training in so many tasks; a learner that has one for itself is trained on nothing else."""
@@ -137,13 +138,27 @@ class RunSpec:
         Raises:
             ValueError: it can't be made, or the protocol doesn't fit it or the tasks.
         """
+        if self.protocol.name == ROUNDS:
+            self._check_agents()
         tasks = self.tasks[[0]] if self.learner.alone else self.tasks
         self.protocol.plan(len(self.tasks), self.family.horizon, self.seed)
         env = self.training_env(tasks, self.seed)
-        env.budget = Budget(env.core, self.plan(len(tasks)).stages)
+        env.budget = self.plan(len(tasks)).budget(env.core)
         learner = self.learner.make(env, self.seed)
         for name, evaluation in self.elsewhere.items():
             self._check_set(name, evaluation, env, learner)
+
+    def _check_agents(self) -> None:
+        """Raise `ValueError` where agents would know tasks."""
+        if self.learner.alone:
+            raise ValueError(
+                "it learns every task from scratch, and agents in rounds don't know which task they are in"
+            )
+        if self.learner.task_observation != "hide":
+            sees = self.learner.task_observation
+            raise ValueError(f'`task_observation` must be "hide" under the protocol `{ROUNDS}`. Received {sees!r}')
+        if issubclass(learner_class(self.learner.kind), BestKnown):
+            raise ValueError("the best policies known are those of tasks, which agents in rounds don't know")
 
     def _check_set(self, name: str, evaluation: Evaluation, env: CoreVecEnv, learner: Any) -> None:
         """Raise `ValueError` unless what is learned can act in a further set of tasks."""
@@ -168,11 +183,16 @@ class RunSpec:
             )
 
     def training_env(self, tasks: TaskSet, seed: int) -> CoreVecEnv:
-        """With the protocol's rows; under ``distributed``, agents reach each other."""
+        """With the protocol's rows; under ``distributed`` and ``rounds``, agents reach each other."""
         settings: dict[str, Any] = {"tasks": tasks, "task_observation": self.learner.task_observation}
         settings.update(self.family.made_with)
-        inner: Any = LifelongVectorEnv(self.family.id, self.protocol.n_rows(len(tasks)), **settings)
-        if self.protocol.name == "distributed" and len(tasks) > 1:
+        n_rows = self.protocol.n_rows(len(tasks))
+        if self.protocol.name == ROUNDS:
+            settings["schedule"] = {"rounds": self.protocol.rounds}
+        inner: Any = LifelongVectorEnv(self.family.id, n_rows, **settings)
+        if self.protocol.name == ROUNDS and n_rows > 1:
+            settings["n_agents"] = n_rows
+        if self.protocol.name in ("distributed", ROUNDS) and n_rows > 1:
             inner = ParameterSharing(LifelongParallelEnv(self.family.id, **settings), self.protocol.topology)
         env = as_vec_env(inner)
         assert isinstance(env, CoreVecEnv)
@@ -259,7 +279,7 @@ class _Together:
         n = self._writer.n_written
         if n + 1 == len(self._plan.marks):
             self._keep()
-        sent, taken = self._communication(), self._referee.budget.taken
+        sent, taken = self._communication(), self._referee.of_tasks
         self._writer.evaluation(
             mark.num_timesteps, measured.returns, measured.failed, mark.stage, sent, taken, self._save,
             measured.violations, {name: other._asdict() for name, other in sets.items()},
@@ -343,7 +363,7 @@ def _alone(
     history: list[tuple[Measured, IntArray]] = []
 
     def evaluate(mark: Mark) -> None:
-        history.append((evaluation.measure(learner), referee.budget.taken.copy()))
+        history.append((evaluation.measure(learner), referee.of_tasks.copy()))
         if spec.outputs.keep_models and len(history) == len(plan.marks) and hasattr(learner, "save"):
             learner.save(folder / model_name(spec.name, task))
 

@@ -25,10 +25,12 @@ from lifelong_gym.cli.options import (
     Envs,
     ExperimentFile,
     Horizon,
+    NAgents,
     Only,
     Physics,
     ProtocolName,
     Reward,
+    Rounds,
     Seeds,
     Sets,
     arguments_of,
@@ -237,6 +239,8 @@ def benchmark(
     horizon: Horizon = None,
     constraint: Constraints = None,
     evaluate: Sets = None,
+    n_agents: NAgents = None,
+    rounds: Rounds = None,
     episodes_per_task: Annotated[int | None, typer.Option(min=1, help="Training budget.")] = None,
     n_evaluations: Annotated[int | None, typer.Option(min=1, help="How often to evaluate.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small budgets: a minute or two on two cores.")] = False,
@@ -261,6 +265,7 @@ def benchmark(
 
     chosen = None if seeds is None else seeds_of(seeds)
     drawn = _given(n_tasks=n_tasks, preset=preset, task_seed=task_seed)
+    budget = _given(episodes_per_task=episodes_per_task, n_evaluations=n_evaluations)
     made_with = _given(reward=reward, physics=physics, horizon=horizon)
     tables = {
         "arguments": arguments_of(env_argument),
@@ -271,7 +276,7 @@ def benchmark(
     typed = {
         "learners": agents.split(","),
         "families": dict(labelled(text, family) for text in envs.split(",")),
-        "protocol": {"name": protocol, **_given(episodes_per_task=episodes_per_task, n_evaluations=n_evaluations)},
+        "protocol": {"name": protocol, **budget, **_given(n_agents=n_agents, rounds=rounds)},
         "quick": quick,
     }
     content = typed if experiment is None else read_toml(experiment)

@@ -31,7 +31,9 @@ Envs = Annotated[
         help="Ids of environments, `module:Id` or `module:Class`, separated by commas; `LABEL=ID` gives another name."
     ),
 ]
-ProtocolName = Annotated[str, typer.Option(help="`multi_task`, `lifelong`, `transfer`, `distributed` or `generalise`.")]
+ProtocolName = Annotated[
+    str, typer.Option(help="`multi_task`, `lifelong`, `transfer`, `distributed`, `generalise` or `rounds`.")
+]
 Seeds = Annotated[
     str | None, typer.Option(help="How many runs of each learner on each family, or which seeds: `5:10`, `3,5`.")
 ]
@@ -48,6 +50,10 @@ Sets = Annotated[
         help="Under `generalise`, by what a further set of tasks differs, `NAME:key=value`: `wide:preset=wide`, "
         "`other:physics=mujoco`, `big:arguments.size=7`. The same name again adds to it."
     ),
+]
+NAgents = Annotated[int | None, typer.Option(min=1, help="Of `rounds`; default: as many as tasks.")]
+Rounds = Annotated[
+    str | None, typer.Option(help="Of `rounds`, how agents meet tasks: `uniform` or `permutation`; default: `uniform`.")
 ]
 Only = Annotated[
     str | None, typer.Option(help="Of the experiment, only these learners or families, separated by commas.")

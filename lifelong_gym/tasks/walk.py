@@ -52,6 +52,11 @@ class Walk:
         return np.maximum(self._positions, 0)
 
     @property
+    def coming(self) -> IntArray:
+        """The round of each row's next episode, shape (n_rows,), a copy."""
+        return self._rounds.copy()
+
+    @property
     def present(self) -> IntArray:
         """The tasks that come up as things stand, in increasing order: in rounds those of the rows' next episodes."""
         if self.in_rounds and (self._positions >= 0).all():

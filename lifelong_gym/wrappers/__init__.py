@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lifelong_gym.wrappers.ledger import Ledger
     from lifelong_gym.wrappers.node_rows import NodeRows, rows_of, rows_of_nodes, steps_left
     from lifelong_gym.wrappers.parameter_sharing import ParameterSharing
+    from lifelong_gym.wrappers.round_budget import RoundBudget
     from lifelong_gym.wrappers.topology import colouring, graph_of, mixing_matrix, spanning_tree
     from lifelong_gym.wrappers.vec_env import CoreVecEnv, ParallelVecEnv, as_vec_env
 
@@ -27,6 +28,7 @@ __all__ = [
     "NodeRows",
     "ParallelVecEnv",
     "ParameterSharing",
+    "RoundBudget",
     "Stage",
     "as_vec_env",
     "colouring",
@@ -49,6 +51,7 @@ __getattr__ = lazy(
         "ledger": ["Ledger"],
         "node_rows": ["NodeRows", "rows_of", "rows_of_nodes", "steps_left"],
         "parameter_sharing": ["ParameterSharing"],
+        "round_budget": ["RoundBudget"],
         "topology": ["colouring", "graph_of", "mixing_matrix", "spanning_tree"],
         "vec_env": ["CoreVecEnv", "ParallelVecEnv", "as_vec_env"],
     },

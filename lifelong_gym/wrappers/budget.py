@@ -60,9 +60,8 @@ class Budget:
     def __init__(self, core: Core, stages: Sequence[Stage], taken: npt.ArrayLike | None = None) -> None:
         """See the class."""
         self._core, self.stages = core, tuple(stages)
-        n_tasks = len(core.tasks)
-        self.taken = np.zeros(n_tasks, np.int64) if taken is None else np.array(taken, np.int64)
-        self.left = np.zeros(n_tasks, np.int64)
+        self.left = np.zeros(self._n_accounts, np.int64)
+        self.taken = np.zeros_like(self.left) if taken is None else np.array(taken, np.int64)
         self.running = np.zeros(core.n_rows, bool)
         self.stage = -1
         beyond = self._advance(self.taken)
@@ -78,10 +77,22 @@ class Budget:
                 break
             stage = self.stages[self.stage]
             self.left[list(stage.tasks)] = stage.timesteps
-            self._core.admit(stage.tasks)
+            self._enter(stage)
             spent = np.minimum(self.left, taken)
             self.left, taken = self.left - spent, taken - spent
         return taken
+
+    @property
+    def _n_accounts(self) -> int:
+        return len(self._core.tasks)
+
+    @property
+    def _accounts(self) -> IntArray:
+        """What each row's steps are taken from, shape (n_rows,)."""
+        return self._core.task_of_row
+
+    def _enter(self, stage: Stage) -> None:
+        self._core.admit(stage.tasks)
 
     @property
     def is_over(self) -> bool:
@@ -92,6 +103,11 @@ class Budget:
     def has_begun(self) -> bool:
         """Whether steps of the present stage have been taken."""
         return not self.is_over and int(self.left.sum()) < self.stages[self.stage].total_timesteps
+
+    @property
+    def present(self) -> IntArray:
+        """The tasks that have steps left, in increasing order."""
+        return np.flatnonzero(self.left)
 
     def state_dict(self) -> State:
         """What has been taken of which stages, and who is in the middle of an episode."""
@@ -157,15 +173,15 @@ class Budget:
         active = self.running.copy()
         if rows is not None:
             active[np.setdiff1d(np.arange(len(active)), rows)] = False
-        tasks = self._core.task_of_row[active]
-        if len(tasks) and self.left[tasks].min() < len(tasks):
-            active[active] = _first(tasks, self.left)
+        accounts = self._accounts[active]
+        if len(accounts) and self.left[accounts].min() < len(accounts):
+            active[active] = _first(accounts, self.left)
         return active
 
     def take_step(self, rows: IntArray | None = None) -> BoolArray:
         """Count a step of every one of these rows (None: all) that can take one; which do, shape (n_rows,)."""
         active = self.active(rows)
-        self.take(np.bincount(self._core.task_of_row[active], minlength=len(self.left)))
+        self.take(np.bincount(self._accounts[active], minlength=len(self.left)))
         return active
 
     def after_step(self, results: Results, active: BoolArray, rows: IntArray) -> int:

@@ -135,7 +135,7 @@ class CoreVecEnv(OverCore, Bridge):
     @property
     def present(self) -> IntArray:
         """The tasks that come up as things stand, in increasing order."""
-        return self.core.present if self.budget is None else np.flatnonzero(self.budget.left)
+        return self.core.present if self.budget is None else self.budget.present
 
     @property
     def episodes_left(self) -> IntArray | None:
@@ -151,8 +151,10 @@ class CoreVecEnv(OverCore, Bridge):
         """Before a learner simulates the tasks by itself: ``n_steps`` in each of them count as taken here.
 
         Raises:
-            ValueError: more than one of them has left; nothing has been counted then.
+            ValueError: more than one of them has left, or rows are agents in rounds; nothing has been counted then.
         """
+        if self.core.walk.in_rounds:
+            raise ValueError("agents in rounds take their steps here: they don't know which task they are in")
         steps = n_steps * np.isin(np.arange(len(self.core.tasks)), tasks)
         if self.budget is not None:
             self.budget.check_steps(steps)

@@ -16,7 +16,7 @@ from lifelong_gym.agents.contract.environment import budget_of, present_tasks, t
 from lifelong_gym.agents.contract.state import Parts
 from lifelong_gym.agents.linear.base_learners import BaseLearner
 from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
-from lifelong_gym.agents.linear.sampling import Sampler, nothing, sweep_size
+from lifelong_gym.agents.linear.sampling import Sampler, nothing, refuse_rounds, sweep_size
 from lifelong_gym.agents.linear.sharers import Sharer, Sweep
 from lifelong_gym.envs.rollout import RolloutStatistics
 
@@ -93,6 +93,7 @@ class PolicySearch(MultiTaskAlgorithm):
     def _setup_model(self, policy_arguments: dict[str, Any] | None = None) -> None:
         from_file = policy_arguments is not None
         if self.env is not None:
+            refuse_rounds(self.env)
             self._sharer.enter(self.env, self._roster, self._places)
         if policy_arguments is None:
             assert self.env is not None

@@ -135,6 +135,15 @@ def sweep_size(env: VecEnv, n_trajectories: int) -> int:
     return max(1, math.ceil(rounds / n_sweeps)) * abreast
 
 
+def refuse_rounds(env: VecEnv) -> None:
+    """Raise `ValueError` where rows are agents in rounds."""
+    if in_rounds(env):
+        raise ValueError(
+            "a policy search seeds its episodes anew in every sweep, which would begin the environment's rounds anew: "
+            'it can\'t run under `schedule={"rounds": ...}`'
+        )
+
+
 def sample(
     env: VecEnv,
     policy: LinearGaussianPolicy,
@@ -158,11 +167,7 @@ def sample(
     Raises:
         ValueError: the rows are agents in rounds.
     """
-    if in_rounds(env):
-        raise ValueError(
-            "a policy search seeds its episodes anew in every sweep, which would begin the environment's rounds anew: "
-            'it can\'t run under `schedule={"rounds": ...}`'
-        )
+    refuse_rounds(env)
     core, budget, tasks, n = fused_core(env), budget_of(env), present_tasks(env), sweep_size(env, n_trajectories)
     if len(tasks) == 0:
         return nothing(policy)

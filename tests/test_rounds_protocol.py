@@ -1,0 +1,246 @@
+"""The protocol ``rounds``: agents that know no tasks, evaluated in all of them after every round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from stable_baselines3 import PPO
+from typer.testing import CliRunner
+
+from lifelong_gym.benchmark import load
+from lifelong_gym.benchmark.evaluation import Evaluation
+from lifelong_gym.benchmark.experiment import Experiment, ExperimentError
+from lifelong_gym.benchmark.records import read_run, read_runs
+from lifelong_gym.benchmark.run import RunSpec
+from lifelong_gym.cli.main import app
+from lifelong_gym.envs.vector import LifelongVectorEnv
+from lifelong_gym.registry import family, sample_tasks
+from lifelong_gym.reports.metric_tables import tables
+from lifelong_gym.reports.study import studies
+from lifelong_gym.wrappers import RoundBudget, as_vec_env
+
+ID = f"{__name__}:Mass"
+CLIMBER = "tests.toy_learners:Climber"
+HORIZON, N_TASKS, N_AGENTS, N_ROUNDS = 7, 3, 2, 4
+
+
+class Mass(type(family("LifelongSimpleMass-v0"))):  # type: ignore[misc]
+    """Without a search for its best policies, which takes long."""
+
+    reference = None
+
+
+def experiment(*learners: str, n_agents: int = N_AGENTS, **protocol: Any) -> Experiment:
+    """Four rounds of two episodes."""
+    budget = {"name": "rounds", "episodes_per_task": 2 * N_ROUNDS, "n_evaluations": N_ROUNDS, "n_eval_episodes": 2}
+    drawn = {"n_tasks": N_TASKS, "horizon": HORIZON}
+    rounds = {**budget, "n_agents": n_agents, "rounds": "permutation", **protocol}
+    tables = {name.rpartition(":")[2]: {"class": name} for name in learners}
+    return Experiment.of_dict({"learners": tables, "families": {ID: drawn}, "protocol": rounds, "seeds": 1})
+
+
+def only_run(made: Experiment) -> RunSpec:
+    """The one it has."""
+    ((_, spec),) = made.runs()
+    return spec
+
+
+class Watching:
+    """Does nothing, and writes down what it is shown."""
+
+    last: Watching
+
+    def __init__(self, env: Any, seed: int = 0) -> None:
+        self.env, self.batches, self.events, self.steps = env, [], [], []  # type: ignore[var-annotated]
+        Watching.last = self
+
+    def learn(self, total_timesteps: int) -> None:
+        """Take more steps than there are."""
+        self.env.reset()
+        still = np.zeros((self.env.num_envs, *self.env.action_space.shape), np.float32)
+        for _ in range(total_timesteps // self.env.num_envs + 3):
+            _, _, done, infos = self.env.step(still)
+            self.steps.append((done.copy(), infos))
+
+    def predict(self, observations: Any) -> Any:
+        """Nothing, but in agent 1 something."""
+        self.batches.append(np.array(observations))
+        actions = np.zeros((len(observations), *self.env.action_space.shape), np.float32)
+        actions[1::N_AGENTS] = 0.5
+        return actions
+
+    def on_task_start(self, info: dict[str, Any]) -> None:
+        """A round begins."""
+        self.events.append(("start", info))
+
+    def on_task_end(self, info: dict[str, Any]) -> None:
+        """A round ends."""
+        self.events.append(("end", info))
+
+
+def test_what_agents_are_shown_and_measured(tmp_path: Path) -> None:
+    """Their rounds, never their tasks; each earns in each task what stepping by hand gives."""
+    run = read_run(only_run(experiment(f"{__name__}:Watching")).execute(tmp_path, lambda share: None))
+    watching = Watching.last
+    infos = [info for _, each in watching.steps for info in each if not info.get("idle")]
+    assert not any("task_id" in info for info in infos)
+    assert [info["round"] for info in infos] == np.repeat(np.arange(N_ROUNDS), 2 * HORIZON * N_AGENTS).tolist()
+    assert watching.events == [(what, {"round": k}) for k in range(N_ROUNDS) for what in ("start", "end")]
+    assert {len(batch) for batch in watching.batches} == {N_AGENTS}
+    assert len(watching.batches) == (N_ROUNDS + 1) * N_TASKS * 2 * HORIZON
+
+    assert run.times.tolist() == [k * N_AGENTS * 2 * HORIZON for k in range(N_ROUNDS + 1)]
+    assert run.task_timesteps is not None
+    assert run.task_timesteps.sum(axis=1).tolist() == run.times.tolist()
+    assert run.returns.shape == (N_ROUNDS + 1, N_TASKS, N_AGENTS * 2)
+    assert (run.n_agents, run.of_agents().shape) == (N_AGENTS, (N_ROUNDS + 1, N_AGENTS, N_TASKS))
+    first = run.settings["protocol"]["evaluation_seed"]
+    for task in range(N_TASKS):
+        for agent, push in enumerate((0.0, 0.5)):
+            env = LifelongVectorEnv(ID, 2, tasks=run.settings["family"]["tasks"], horizon=HORIZON)
+            env.reset(seed=[first + task, first + N_TASKS + task], options={"task": task})
+            pushed = np.full((2, *env.single_action_space.shape), push, np.float32)
+            returns = sum(env.step(pushed)[1] for _ in range(HORIZON))
+            assert run.agent(agent).returns[-1, task] == pytest.approx(returns)
+
+
+@pytest.mark.parametrize("n_agents", [1, 5])
+def test_steps_of_every_agent_and_round_are_exact(n_agents: int) -> None:
+    """To the last one, whatever episodes were cut, and however many resets there were in between."""
+    tasks = sample_tasks("LifelongSimpleMass-v0", N_TASKS)
+    schedule = {"rounds": "permutation"}
+    venv: Any = as_vec_env(LifelongVectorEnv(ID, n_agents, tasks=tasks, horizon=HORIZON, schedule=schedule))
+    venv.budget = RoundBudget(venv.core, 3, 10)
+    venv.seed(5)
+    venv.reset()
+    seen = []
+    for step in range(34):
+        tasks_now, active = venv.core.task_of_row.copy(), venv.budget.active()
+        if step == 13:
+            venv.reset()
+            tasks_now, active = venv.core.task_of_row.copy(), venv.budget.active()
+        _, _, done, infos = venv.step(np.zeros((n_agents, 1), np.float32))
+        assert [not info.get("idle", False) for info in infos] == active.tolist()
+        seen.append((tasks_now, active, done))
+    assert all(active.all() for _, active, _ in seen[:30])
+    assert not any(active.any() for _, active, _ in seen[30:])
+    ends = [step for step, (_, _, done) in enumerate(seen) if done.all()]
+    assert ends == [6, 9, 19, 26, 29]  # of episodes: full, cut by the round, begun anew by the reset, full, cut
+    for rows in np.array([tasks_now for tasks_now, _, _ in seen[:30]]).T:
+        assert all(len(set(rows[10 * k : 10 * k + 10])) == 1 for k in range(3))
+        assert sorted(rows[::10]) == [0, 1, 2]  # a permutation
+    assert venv.budget.taken.tolist() == [30] * n_agents
+    counted = np.concatenate([tasks_now[active] for tasks_now, active, _ in seen])
+    assert venv.budget.of_tasks.tolist() == np.bincount(counted, minlength=N_TASKS).tolist()
+
+
+def test_a_run_that_goes_on_is_in_its_round() -> None:
+    """After two rounds, the third begins, in the tasks that it would have had; a state goes on within it."""
+    tasks = sample_tasks("LifelongSimpleMass-v0", N_TASKS)
+
+    def made(done: int) -> Any:
+        rows = LifelongVectorEnv(ID, 2, tasks=tasks, horizon=HORIZON, schedule={"rounds": "permutation"})
+        venv: Any = as_vec_env(rows)
+        venv.budget = RoundBudget(venv.core, 3, 10, done, None if done == 0 else [20, 10, 10])
+        venv.seed(5)
+        venv.reset()
+        return venv
+
+    whole, late, still = made(0), made(2), np.zeros((2, 1), np.float32)
+    for _ in range(24):
+        whole.step(still)
+    again = made(0)
+    again.load_state_dict(whole.state_dict())
+    assert np.array_equal(whole.core.task_of_row, late.core.task_of_row)
+    assert late.budget.stage == 2
+    for _ in range(8):
+        (one, *_), (other, *_) = whole.step(still), again.step(still)
+        assert np.array_equal(one, other)
+    assert whole.budget.of_tasks.tolist() == again.budget.of_tasks.tolist()
+
+
+def test_what_is_no_agent_s_business() -> None:
+    """Choosing tasks, ending rounds, announcing steps in tasks."""
+    venv: Any = as_vec_env(LifelongVectorEnv(ID, 2, n_tasks=3, schedule={"rounds": "uniform"}))
+    venv.budget = RoundBudget(venv.core, 2, 10)
+    venv.set_options({"task": 1})
+    with pytest.raises(ValueError, match=r"`task` must be None: rounds say which task each agent is in"):
+        venv.reset()
+    venv.set_options()
+    venv.reset()
+    with pytest.raises(ValueError, match="agents in rounds take their steps here"):
+        venv.announce(np.array([0]), 5)
+    venv.next_round()
+    with pytest.raises(ValueError, match="`next_round` is called by who counts the steps here"):
+        venv.reset()
+
+
+@pytest.mark.parametrize(
+    ("learner", "protocol", "message"),
+    [
+        ("PGELLA", {}, r"^learners\.PGELLA on families\..*it can't run under `schedule"),
+        ("REINFORCE", {}, r"^learners\.REINFORCE on families\..*it can't run under `schedule"),
+        ("A2C+one_hot", {}, r'`task_observation` must be "hide" under the protocol `rounds`\. Received \'one_hot\''),
+        ("A2C+scratch", {}, r"it learns every task from scratch, and agents in rounds don't know which"),
+        ("reference", {}, r"the best policies known are those of tasks"),
+        ("zero", {"n_agents": 0}, r"^protocol: `n_agents` must be an integer of at least 1\. Received 0"),
+        (
+            "zero",
+            {"rounds": "permutations"},
+            r"^protocol: unknown rounds 'permutations'\. Did you mean 'permutation'\?",
+        ),
+        ("zero", {"n_evaluations": 3}, r"the number of rounds, must divide `episodes_per_task`, 8\. Received 3"),
+        (
+            "zero",
+            {"name": "multi_task"},
+            r"`n_agents` and `rounds` belong to the protocol 'rounds'\. Received 'multi_ta",
+        ),
+    ],
+)
+def test_what_can_t_be_is_refused(learner: str, protocol: dict[str, Any], message: str) -> None:
+    """Before anything runs."""
+    with pytest.raises(ExperimentError, match=message):
+        experiment(learner, **protocol).check()
+
+
+def test_from_flags_to_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PPO with one policy for all agents, and a method of somebody else's with one for each."""
+    monkeypatch.chdir(tmp_path)
+    Path("experiment.toml").write_text(
+        f'seeds = 2\n[protocol]\nname = "rounds"\nn_agents = 2\nepisodes_per_task = 8\nn_evaluations = 4\n'
+        f'n_eval_episodes = 2\n[families."{ID}"]\nn_tasks = 3\nhorizon = {HORIZON}\n'
+        f'[learners.PPO]\narguments = {{n_steps = 14, batch_size = 14}}\n'
+        f'[learners.Climber]\nclass = "{CLIMBER}"\narguments = {{each = true}}\n'
+    )  # fmt: skip
+
+    def lifelong(*words: str) -> str:
+        done = CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    lifelong("benchmark", "experiment.toml", "--processes", "1", "--folder", "b")
+    lifelong("benchmark", "experiment.toml", "--processes", "1", "--folder", "b", "--seeds", "1")  # all there
+    runs = read_runs("b")
+    assert len(runs) == 4
+    assert all(run.settings["protocol"]["n_agents"] == 2 for run in runs)
+    ((study,), left_out) = studies(runs)
+    assert not left_out
+    (table,) = tables(study)
+    cells = dict(zip([column.name for column in table.columns], table.rows["Climber"], strict=True))
+    worst = [run.of_agents()[-1].mean(axis=1).min() for run in study.runs["Climber"]]
+    assert cells["worst agent"].interval.estimate == pytest.approx(np.mean(worst))
+    frame = load("b")
+    assert frame.groupby("agent").task.nunique().to_dict() == {0: 3, 1: 3}
+    lifelong("report", "b")
+    assert "rounds protocol" in Path("b/report/report.html").read_text()
+
+
+def test_ppo_acts_the_same_whoever_it_is() -> None:
+    """One policy for all: in the same episodes, agents earn the same, up to how torch adds."""
+    evaluation = Evaluation.of(ID, sample_tasks(ID, N_TASKS), 2, 7, "hide", {"horizon": HORIZON}, N_AGENTS)
+    model = PPO("MlpPolicy", as_vec_env(ID, n_tasks=2), n_steps=8, batch_size=16, seed=0, device="cpu")
+    returns = evaluation.measure(model).returns.reshape(N_TASKS, N_AGENTS, 2)
+    assert returns[:, 0] == pytest.approx(returns[:, 1], rel=1e-5)
