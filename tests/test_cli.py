@@ -15,8 +15,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lifelong_gym import registry
+from lifelong_gym.benchmark.records import read_runs
 from lifelong_gym.benchmark.results import read_result
+from lifelong_gym.benchmark.runner import Outcome
 from lifelong_gym.cli import main
+from lifelong_gym.cli.demo import curves_of, figures, learned
 from lifelong_gym.cli.main import app
 from tests.synthetic_runs import multi_task
 
@@ -127,11 +130,14 @@ def test_demo_writes_what_it_says(lifelong: object, tmp_path: Path) -> None:
     """On a small budget; sharing is ahead early, and the files are whole."""
     result = lifelong("demo", "--seeds", "2", "--sweeps", "21", "--folder", "out")  # type: ignore[operator]
     assert result.exit_code == 0, result.output
-    figures = read_result(tmp_path / "out" / "result.json")["figures"]
-    area = {name: row["area to sweep 20"][0] for name, row in figures["table"].items()}
-    sharing, alone, one_policy = area.values()
-    assert sharing > alone > one_policy
-    for name in ("learning_curves.png", "policies.gif", "result.json"):
+    runs = read_runs(tmp_path / "out")
+    assert sorted(run.seed for run in runs) == [0, 0, 0, 1, 1, 1]
+    assert all(run.times.tolist() == [k * 50 * 5 * 150 for k in range(22)] for run in runs)
+    rows = figures(curves_of(learned(Outcome([run.path for run in runs]))))
+    sharing, alone, one_policy = (row["area to sweep 20"] for row in rows.values())
+    assert sharing.estimate > alone.estimate > one_policy.estimate
+    assert str(sharing).partition(" ")[0] in result.output  # the table shows what is in the run files
+    for name in ("learning_curves.png", "policies.gif"):
         assert f"out/{name}" in result.output
         assert (tmp_path / "out" / name).stat().st_size > 1000
 

@@ -98,7 +98,6 @@ def never(*_: Any, **__: Any) -> None:
 WORK = (
     "agents.contract.base.MultiTaskAlgorithm.learn",
     "cli.animation.play",
-    "cli.demo.performance",
     "reports.report._page",
     "benchmark.runner.Workers",
 )

@@ -74,8 +74,8 @@ def test_what_is_measured_in_a_set(tmp_path: Path) -> None:
         assert part.header["tasks_hash"] == drawn.sets[name].tasks.hash
         env = LifelongVectorEnv(POLE, 2 * size, tasks=drawn.sets[name].tasks, horizon=horizon, physics=physics)
         env.reset(seed=(run.settings["protocol"]["evaluation_seed"] + np.arange(2 * size)).tolist())
-        still = np.zeros((2 * size, *env.single_action_space.shape), np.float32)
-        returns = sum(env.step(still)[1] for _ in range(horizon))
+        still = np.zeros((2 * size, 1), np.float32)
+        returns = np.sum([env.step(still)[1] for _ in range(horizon)], axis=0)
         env.close()
         assert part.returns[-1] == pytest.approx(returns.reshape(2, size).T)
     assert 'physics="mujoco"' in run.sets["engine"].made
@@ -102,12 +102,13 @@ def test_from_flags_to_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert study.task_names == [*(f"wide {i}" for i in range(5)), *(f"engine {i}" for i in range(3))]
     (table,) = tables(study)
     cells = dict(zip([column.name for column in table.columns], table.rows["Climber"], strict=True))
+    estimates = {name: cell.interval.estimate for name, cell in cells.items() if cell.interval is not None}
     for name in ("wide", "engine"):
         trained, there = ([one.performance()[-1].mean() for one in ones] for ones in zip(
             *[(run, run.sets[name]) for run in study.runs["Climber"]], strict=True
         ))  # fmt: skip
-        assert cells[f"final return in {name}"].interval.estimate == pytest.approx(np.mean(there))
-        assert cells[f"gap to {name}"].interval.estimate == pytest.approx(np.mean(trained) - np.mean(there))
+        assert estimates[f"final return in {name}"] == pytest.approx(np.mean(there))
+        assert estimates[f"gap to {name}"] == pytest.approx(np.mean(trained) - np.mean(there))
     frame = load("b")
     assert frame.groupby("set").task.nunique().to_dict() == {"training": 3, "wide": 5, "engine": 3}
     lifelong("report", "b")

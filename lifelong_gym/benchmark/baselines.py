@@ -15,7 +15,7 @@ from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references import reference
 from lifelong_gym.registry import family
 from lifelong_gym.tasks.task_set import TaskSet
-from lifelong_gym.wrappers import CoreVecEnv
+from lifelong_gym.wrappers import CoreVecEnv, HiddenTasks
 
 N_RANDOM_EPISODES = 64
 
@@ -25,9 +25,9 @@ Actions = npt.NDArray[Any]
 class Random:
     """Actions uniform over the action space."""
 
-    def __init__(self, env: CoreVecEnv, seed: int = 0) -> None:
+    def __init__(self, env: CoreVecEnv | HiddenTasks, seed: int = 0) -> None:
         """Take the action space."""
-        self._actions = env.core.family.actions
+        self._actions = env.family.actions
         self._rng = np.random.default_rng(seed)
 
     def learn(self, total_timesteps: int) -> None:
@@ -41,13 +41,13 @@ class Random:
 class Zero:
     """The action 0: doing nothing."""
 
-    def __init__(self, env: CoreVecEnv, seed: int = 0) -> None:
+    def __init__(self, env: CoreVecEnv | HiddenTasks, seed: int = 0) -> None:
         """Take the action space.
 
         Raises:
             ValueError: discrete actions.
         """
-        rest = env.core.family.actions.rest
+        rest = env.family.actions.rest
         if rest is None:
             raise ValueError(f"`zero` needs continuous actions, `random` doesn't. Received {env.action_space}")
         self._rest = rest

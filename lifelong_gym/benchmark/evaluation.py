@@ -34,11 +34,10 @@ class Measured(NamedTuple):
 
     def but(self, tasks: IntArray, others: Sequence[Measured]) -> Measured:
         """The same, but of these tasks, shape (n,), what was measured in each alone."""
-        columns = [None if column is None else column.copy() for column in self]
-        for column, parts in zip(columns, zip(*others, strict=True), strict=True):
-            if column is not None:
-                column[tasks] = np.concatenate(parts)
-        return Measured(*columns)
+        columns = {name: column.copy() for name, column in self._asdict().items() if column is not None}
+        for name, column in columns.items():
+            column[tasks] = np.concatenate([getattr(other, name) for other in others])
+        return Measured(**columns)
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,8 @@ class Evaluation:
         def of_tasks(columns: Any) -> Any:
             return np.array(columns).reshape(n_tasks, n_episodes, n_agents).swapaxes(1, 2).reshape(n_tasks, -1)
 
-        together = [None if columns[0] is None else np.array(columns) for columns in zip(*counts, strict=True)]
-        return Counts(*together).measured(of_tasks)
+        together: dict[str, Any] = {name: [getattr(count, name) for count in counts] for name in Counts._fields}
+        return Counts(**{name: of for name, of in together.items() if of[0] is not None}).measured(of_tasks)
 
 
 class Counts(NamedTuple):
@@ -135,7 +134,7 @@ class Counts(NamedTuple):
     returns: FloatArray
     failed: BoolArray
     steps: IntArray
-    violations: IntArray | None
+    violations: IntArray | None = None
 
     def measured(self, of_tasks: Callable[[Any], Any]) -> Measured:
         """By task; ``of_tasks`` makes (n_tasks, n_episodes) of what is counted."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lifelong_gym.wrappers import CoreVecEnv
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
 
 STARTS, ENDS = "on_task_start", "on_task_end"
 
@@ -21,7 +22,7 @@ class Audience:
         env: in which they train.
     """
 
-    def __init__(self, env: CoreVecEnv) -> None:
+    def __init__(self, env: VecEnv) -> None:
         """Nobody listens."""
         self._env = env
         self._learner: Any = None

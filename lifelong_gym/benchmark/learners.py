@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from lifelong_gym.envs.family import KnownFamily
 from lifelong_gym.envs.settings import TASK_OBSERVATIONS
 from lifelong_gym.errors import LifelongGymError, MissingExtraError, unknown
 from lifelong_gym.imports import load
 
 if TYPE_CHECKING:
-    from lifelong_gym.wrappers import CoreVecEnv
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from lifelong_gym.wrappers import CoreVecEnv, HiddenTasks
 
 GROUP = "lifelong_gym.agents"
 BASELINES = {
@@ -148,7 +151,7 @@ class LearnerSpec:
             "alone": self.alone,
         }
 
-    def make(self, env: CoreVecEnv, seed: int) -> Any:
+    def make(self, env: CoreVecEnv | HiddenTasks, seed: int) -> Any:
         """The learner for an environment.
 
         Subclasses of SB3's BaseAlgorithm are made as ``kind(policy, env, seed=seed, **arguments)``, with their first
@@ -169,7 +172,7 @@ class LearnerSpec:
                 return kind(**self._sb3_arguments(kind, env), env=env, seed=seed)
             return kind(env, seed=seed, **self.arguments)
         except (AssertionError, TypeError, ValueError) as error:
-            where = type(env.core.family).__name__
+            where = "agents in rounds" if isinstance(env.family, KnownFamily) else type(env.family).__name__
             raise LearnerError(f"learner {self.label!r} can't be made for {where}: {error}") from error
 
     def _check_names(self, kind: type[Any]) -> None:
@@ -181,7 +184,7 @@ class LearnerSpec:
             if name not in settable:
                 raise LearnerError(f"learner {self.label!r}: {unknown('argument', name, settable)}")
 
-    def _sb3_arguments(self, kind: type[Any], env: CoreVecEnv) -> dict[str, Any]:
+    def _sb3_arguments(self, kind: type[Any], env: VecEnv) -> dict[str, Any]:
         """The arguments, with what they leave to us: the first policy, the CPU, and rollouts of SB3's usual size."""
         from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 

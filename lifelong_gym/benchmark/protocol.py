@@ -60,8 +60,7 @@ class Protocol:
     rounds: str = "uniform"
 
     def __post_init__(self) -> None:
-        if self.name not in PLANS:
-            raise unknown("protocol", self.name, PLANS)
+        one_of("protocol", self.name, [*PLANS, ROUNDS])
         if not isinstance(self.shuffle, bool):
             raise ValueError(f"`shuffle` must be true or false. Received {self.shuffle!r}")
         for name in ("episodes_per_task", "n_evaluations", "n_eval_episodes"):
@@ -165,5 +164,4 @@ PLANS: dict[str, Callable[[Order, int], tuple[Stage, ...]]] = {
     "transfer": all_but_one_then_that,
     "distributed": all_at_once,
     "generalise": all_at_once,
-    "rounds": all_at_once,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -13,7 +13,10 @@ from lifelong_gym.benchmark.events import ENDS, STARTS, Audience
 from lifelong_gym.envs.core import Core
 from lifelong_gym.errors import LifelongGymError
 from lifelong_gym.numerics.arrays import IntArray
-from lifelong_gym.wrappers import Budget, CoreVecEnv, RoundBudget, Stage
+from lifelong_gym.wrappers import AgentBudget, Budget, CoreVecEnv, Stage
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
 
 PATIENCE = 2  # times its budget that a learner may take before the run is given up
 
@@ -74,11 +77,11 @@ class Plan:
             begin += width
         return marks
 
-    def budget(self, core: Core, n_done: int = 0, taken: npt.ArrayLike | None = None) -> Budget:
-        """What counts a run's steps, after so many marks, and steps in each task, shape (n_tasks,); None: none."""
-        if not self.in_rounds:
-            return Budget(core, self.stages, taken)
-        return RoundBudget(core, len(self.stages), self.stages[0].timesteps, max(0, n_done - 1), taken)
+    def budget(self, core: Core, taken: npt.ArrayLike | None = None) -> Budget:
+        """What counts a run's steps, after so many in each task, shape (n_tasks,); None: none."""
+        if self.in_rounds:
+            return AgentBudget(core, len(self.stages), self.stages[0].timesteps)
+        return Budget(core, self.stages, taken)
 
 
 class Referee:
@@ -98,6 +101,7 @@ class Referee:
         evaluate: called at each mark.
         n_done: how many marks an interrupted run has passed.
         taken: steps that each task had taken at the last of these, shape (n_tasks,); None: none.
+        seen: what the learner gets of the env; default: the env.
     """
 
     def __init__(
@@ -107,12 +111,13 @@ class Referee:
         evaluate: Callable[[Mark], None],
         n_done: int = 0,
         taken: npt.ArrayLike | None = None,
+        seen: VecEnv | None = None,
     ) -> None:
         """See the class."""
         self._env, self._plan, self._evaluate = env, plan, evaluate
         self._left: Sequence[Mark] = plan.marks[n_done:]
-        self._audience = Audience(env)
-        self.budget = env.budget = plan.budget(env.core, n_done, taken)
+        self._audience = Audience(env if seen is None else seen)
+        self.budget = env.budget = plan.budget(env.core, taken)
         self._open = self.budget.stage if self.budget.has_begun else None  # the stage whose start has been told
         self._n_idle = 0
         env.before_steps = self.before_steps
@@ -120,7 +125,7 @@ class Referee:
     @property
     def of_tasks(self) -> IntArray:
         """Environment steps taken in each task, shape (n_tasks,)."""
-        return self.budget.of_tasks if isinstance(self.budget, RoundBudget) else self.budget.taken
+        return self.budget.of_tasks if isinstance(self.budget, AgentBudget) else self.budget.taken
 
     @property
     def num_timesteps(self) -> int:

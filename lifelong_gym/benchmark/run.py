@@ -27,7 +27,7 @@ from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.measures.metrics import Communication
 from lifelong_gym.numerics.arrays import IntArray
 from lifelong_gym.tasks.task_set import TaskSet
-from lifelong_gym.wrappers import CoreVecEnv, ParameterSharing, as_vec_env
+from lifelong_gym.wrappers import CoreVecEnv, HiddenTasks, ParameterSharing, as_vec_env
 
 Progress = Callable[[float], None]
 TIMING = ".timing.json"
@@ -144,7 +144,7 @@ class RunSpec:
         self.protocol.plan(len(self.tasks), self.family.horizon, self.seed)
         env = self.training_env(tasks, self.seed)
         env.budget = self.plan(len(tasks)).budget(env.core)
-        learner = self.learner.make(env, self.seed)
+        learner = self.learner.make(self.seen(env), self.seed)
         for name, evaluation in self.elsewhere.items():
             self._check_set(name, evaluation, env, learner)
 
@@ -199,6 +199,10 @@ class RunSpec:
         env.seed(seed)
         return env
 
+    def seen(self, env: CoreVecEnv) -> CoreVecEnv | HiddenTasks:
+        """What a learner gets of its training env: under ``rounds``, nothing that tells of tasks."""
+        return HiddenTasks(env) if self.protocol.name == ROUNDS else env
+
 
 def _is_of_tasks(learner: Any) -> bool:
     """Whether a learner has a policy for each task and none for others; one that all tasks share is no such."""
@@ -242,7 +246,9 @@ def execute(spec: RunSpec, folder: Path, progress: Progress = lambda share: None
 
 
 def _resumes(spec: RunSpec) -> bool:
-    return not spec.learner.alone and getattr(learner_class(spec.learner.kind), "resumes_exactly", False)
+    if spec.learner.alone or spec.protocol.name == ROUNDS:  # what agents go on from would tell of their tasks
+        return False
+    return getattr(learner_class(spec.learner.kind), "resumes_exactly", False)
 
 
 class _Together:
@@ -257,7 +263,7 @@ class _Together:
         self._resumes, self._checkpoints = _resumes(spec), checkpoints
         self._run_id: str | None = None
         restored = self._restored()
-        self._learner = spec.learner.make(self._env, spec.seed) if restored is None else restored
+        self._learner = spec.learner.make(self._seen, spec.seed) if restored is None else restored
         what = (spec.outputs, folder, spec.name, spec.settings, spec.references)
         self._logs = Logs(*what, goes_on=restored is not None, run_id=self._run_id)
 
@@ -306,7 +312,8 @@ class _Together:
     def _prepare(self, n_done: int = 0, taken: Sequence[int] | None = None) -> None:
         """The environment and its referee, as they are after so many evaluations and steps of each task."""
         self._env = self._spec.training_env(self._spec.tasks, self._spec.seed)
-        self._referee = Referee(self._env, self._plan, self._evaluate, n_done, taken)
+        self._seen = self._spec.seen(self._env)
+        self._referee = Referee(self._env, self._plan, self._evaluate, n_done, taken, self._seen)
 
     def _restored(self) -> Any | None:
         """The learner of an interrupted run, or None, and then the run begins again."""
@@ -324,7 +331,7 @@ class _Together:
         self._prepare(self._writer.n_written, last["task_timesteps"])
         if self._env.channel is not None:
             self._env.channel.load_state_dict(state["channel"])
-        learner = learner_class(self._spec.learner.kind).load(model, env=self._env)
+        learner = learner_class(self._spec.learner.kind).load(model, env=self._seen)
         found = (getattr(learner, "seed", self._spec.seed), learner.num_timesteps)
         if found != (self._spec.seed, state["num_timesteps"]):
             raise ValueError(f"{model} is of another seed, or taken after other steps: {found}")
@@ -349,7 +356,7 @@ def _run_alone(spec: RunSpec, folder: Path, writer: RunWriter, progress: Progres
             taken[chosen] = np.concatenate([steps for _, steps in columns])
             measured = untrained.but(chosen, [measured for measured, _ in columns])
             num_timesteps = len(chosen) * mark.num_timesteps
-            more = {"task_timesteps": taken, "violations": measured.violations}
+            more: dict[str, Any] = {"task_timesteps": taken, "violations": measured.violations}
             writer.evaluation(num_timesteps, measured.returns, measured.failed, mark.stage, **more)
             logs.evaluation(num_timesteps, measured)
 

@@ -184,7 +184,7 @@ class RunWriter:
         Raises:
             ValueError: shapes or numbers that don't fit.
         """
-        content = {
+        content: dict[str, Any] = {
             "num_timesteps": int(num_timesteps),
             "returns": returns,
             "failed": failed,

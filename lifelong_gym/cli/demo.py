@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from stable_baselines3.common.callbacks import BaseCallback
 
-from lifelong_gym.agents import PGELLA, REINFORCE
 from lifelong_gym.benchmark.disk import claim_folder
-from lifelong_gym.benchmark.results import write_result
+from lifelong_gym.benchmark.experiment import Experiment
+from lifelong_gym.benchmark.families import FamilySpec
+from lifelong_gym.benchmark.learners import LearnerSpec
+from lifelong_gym.benchmark.models import Kept
+from lifelong_gym.benchmark.outputs import Outputs
+from lifelong_gym.benchmark.protocol import Protocol
+from lifelong_gym.benchmark.records import Run, read_run, united
+from lifelong_gym.benchmark.runner import Outcome, run_experiment
 from lifelong_gym.benchmark.terminal import BOLD, say
-from lifelong_gym.envs.rollout import rollout
+from lifelong_gym.errors import LifelongGymError
 from lifelong_gym.measures import metrics
 from lifelong_gym.measures.statistics import Interval, bootstrap
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.references.linear import best_policies
-from lifelong_gym.registry import family, sample_tasks
 from lifelong_gym.tasks.task_set import TaskSet
 
 ENV = "LifelongCartPole-v0"
@@ -33,6 +34,10 @@ EARLY = 20
 THRESHOLD = 0.9
 SHARING, ALONE, ONE_POLICY = "PG-ELLA", "from scratch", "one for all"
 COLUMNS = ("jump-start", f"area to sweep {EARLY}", "area to the end", "asymptote", f"sweeps to {THRESHOLD:.0%}")
+
+
+class DemoError(LifelongGymError, RuntimeError):
+    """A run of the demo that failed."""
 
 
 @dataclass(frozen=True)
@@ -51,70 +56,39 @@ class DemoBudget:
     n_sweeps: int = 100
     n_seeds: int = 10
 
-
-METHODS: Mapping[str, Callable[..., Any]] = {
-    SHARING: lambda **arguments: PGELLA("LinearGaussianPolicy", n_basis=3, base="reinforce", **arguments),
-    ALONE: lambda **arguments: REINFORCE("LinearGaussianPolicy", **arguments),
-    ONE_POLICY: lambda **arguments: REINFORCE("LinearGaussianPolicy", shared=True, **arguments),
-}
-
-
-def performance(tasks: TaskSet, theta: FloatArray) -> FloatArray:
-    """Mean reward per step of the mean policies on the same starts for everybody, shape (n_tasks,)."""
-    run = rollout(ENV, tasks=tasks, theta=theta, n_trajectories=N_STARTS, seed=EVALUATION_SEED, sigma=0.0)
-    return np.asarray(run.returns.mean(axis=1) / family(ENV).horizon)
-
-
-class Recorder(BaseCallback):
-    """Performance in every task before learning and after each sweep."""
-
-    def __init__(self, tasks: TaskSet, swept: Callable[[], None]) -> None:
-        """``swept`` is called after every sweep."""
-        super().__init__()
-        self._tasks = tasks
-        self._swept = swept
-        self.history: list[FloatArray] = []
-
-    def _on_training_start(self) -> None:
-        self.history.append(performance(self._tasks, self._theta()))
-
-    def _on_step(self) -> bool:
-        self.history.append(performance(self._tasks, self._theta()))
-        self._swept()
-        return True
-
-    def _theta(self) -> FloatArray:
-        theta: FloatArray = self.model.policy.thetas  # type: ignore[assignment]
-        return theta
+    @property
+    def experiment(self) -> Experiment:
+        """Three methods on the same tasks, evaluated before learning and after each sweep."""
+        sweep = {"n_trajectories": self.n_trajectories}
+        methods = (
+            LearnerSpec(SHARING, "PGELLA", {"n_basis": 3, "base": "reinforce", **sweep}),
+            LearnerSpec(ALONE, "REINFORCE", sweep),
+            LearnerSpec(ONE_POLICY, "REINFORCE", {"shared": True, **sweep}),
+        )
+        protocol = Protocol(
+            episodes_per_task=self.n_sweeps * self.n_trajectories,
+            n_evaluations=self.n_sweeps,
+            n_eval_episodes=N_STARTS,
+            evaluation_seed=EVALUATION_SEED,
+        )
+        return Experiment(methods, (FamilySpec.of(ENV, self.n_tasks, PRESET),), protocol, tuple(range(self.n_seeds)))
 
 
-def learn(
-    tasks: TaskSet, budget: DemoBudget, swept: Callable[[str], None]
-) -> tuple[dict[str, FloatArray], dict[str, Any]]:
-    """Run all methods with all seeds.
+def learned(outcome: Outcome) -> dict[str, list[Run]]:
+    """The runs of each method, by seed.
 
-    Returns:
-        Per method the performance, shape (n_seeds, n_sweeps + 1, n_tasks), and the learner of its first seed.
+    Raises:
+        DemoError: one failed.
     """
-    total = budget.n_sweeps * budget.n_tasks * budget.n_trajectories * family(ENV).horizon
-    curves: dict[str, FloatArray] = {}
-    learners: dict[str, Any] = {}
-    for name, make in METHODS.items():
-        runs = []
-        for seed in range(budget.n_seeds):
-            recorder = Recorder(tasks, lambda name=name: swept(name))  # type: ignore[misc]
-            learner = make(env=_parallel(tasks), n_trajectories=budget.n_trajectories, seed=seed)
-            learner.learn(total, callback=recorder)
-            learners.setdefault(name, learner)
-            runs.append(recorder.history)
-        curves[name] = np.array(runs)
-    return curves, learners
+    for name, why in outcome.failed.items():
+        raise DemoError(f"{name}: {why}")
+    runs, _ = united(sorted(map(read_run, [*outcome.written, *outcome.skipped]), key=lambda run: run.seed))
+    return {method: [run for run in runs if run.learner == method] for method in (SHARING, ALONE, ONE_POLICY)}
 
 
-def _parallel(tasks: TaskSet) -> Any:
-    import pettingzoo
-
-    return pettingzoo.make("parallel", ENV, tasks=tasks)
+def curves_of(runs: Mapping[str, Sequence[Run]]) -> dict[str, FloatArray]:
+    """Normalised performance, mean over tasks: per method of shape (n_seeds, n_sweeps + 1)."""
+    return {method: np.array([run.performance().mean(axis=1) for run in each]) for method, each in runs.items()}
 
 
 def figures(curves: Mapping[str, FloatArray]) -> dict[str, dict[str, Interval]]:
@@ -152,26 +126,22 @@ def table(rows: Mapping[str, Mapping[str, Interval]]) -> Table:
 
 
 def run(folder: Path, budget: DemoBudget, console: Console) -> None:
-    """Learn, compare, and write table, plot, animation and result file into ``folder``."""
+    """Learn, compare, and write run files, table, plot and animation into ``folder``; what is there is kept."""
     from lifelong_gym.cli.animation import animate
     from lifelong_gym.reports.plots import learning_curves
 
     claim_folder(folder)
-    tasks = sample_tasks(ENV, budget.n_tasks, seed=0, preset=PRESET)
+    experiment = budget.experiment
+    (family,) = experiment.families
+    tasks = family.tasks
     say(console, (f"Lifelong learning on {budget.n_tasks} cart-poles", BOLD))
     console.print(_introduction(budget))
     console.print(str(tasks), no_wrap=True, overflow="ellipsis", highlight=False, markup=False)
-    with console.status("compiling the physics, and the best linear policy of every task for reference"):
-        best = performance(tasks, best_policies(family(ENV), tasks))
-        nothing = performance(tasks, np.zeros((1, 5)))
-    with _progress(console) as progress:
-        bars = {name: progress.add_task(name, total=budget.n_seeds * budget.n_sweeps) for name in METHODS}
-        raw, learners = learn(tasks, budget, lambda name: progress.advance(bars[name]))
-    curves = {n: metrics.normalised(runs, nothing, best).mean(axis=2) for n, runs in raw.items()}
-    rows = figures(curves)
-    console.print(table(rows))
+    runs = learned(run_experiment(experiment, folder, console, outputs=Outputs(keep_models=True)))
+    curves = curves_of(runs)
+    console.print(table(figures(curves)))
     console.print(_verdict(curves))
-    plot, film, result = folder / "learning_curves.png", folder / "policies.gif", folder / "result.json"
+    plot, film = folder / "learning_curves.png", folder / "policies.gif"
     learning_curves(
         plot,
         curves,
@@ -182,14 +152,8 @@ def run(folder: Path, budget: DemoBudget, console: Console) -> None:
         markers=[EARLY],
     )
     with console.status("playing the learned policies"):
-        animate(film, ENV, tasks, _three_unlike(tasks), learners[SHARING])
-    write_result(result, _settings(tasks, budget), _everything(raw, rows, best, nothing))
-    _farewell(console, plot, film, result)
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TextColumn("sweeps"))
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+        animate(film, ENV, tasks, _three_unlike(tasks), Kept.of_run(runs[SHARING][0].path).learner())
+    _farewell(console, plot, film, folder)
 
 
 def _introduction(budget: DemoBudget) -> str:
@@ -221,31 +185,10 @@ def _verdict(curves: Mapping[str, FloatArray]) -> str:
     )
 
 
-def _settings(tasks: TaskSet, budget: DemoBudget) -> dict[str, Any]:
-    return {
-        "env": ENV,
-        "tasks": tasks.to_dict(),
-        "budget": vars(budget),
-        "seeds": list(range(budget.n_seeds)),
-        "evaluation": {"seed": EVALUATION_SEED, "n_starts": N_STARTS, "sigma": 0.0},
-        "methods": list(METHODS),
-        "metrics": {"early": EARLY, "threshold": THRESHOLD, "interval": "95% percentile bootstrap over seeds"},
-    }
-
-
-def _everything(
-    raw: Mapping[str, FloatArray], rows: Mapping[str, Mapping[str, Interval]], best: FloatArray, nothing: FloatArray
-) -> dict[str, Any]:
-    finite = {
-        name: {column: [x if np.isfinite(x) else None for x in interval] for column, interval in row.items()}
-        for name, row in rows.items()
-    }
-    return {"table": finite, "performance": dict(raw), "reference": best, "zero_policy": nothing}
-
-
-def _farewell(console: Console, plot: Path, film: Path, result: Path) -> None:
+def _farewell(console: Console, plot: Path, film: Path, folder: Path) -> None:
     say(console, "\nWritten: ", (plot, BOLD), " (learning curves), ", (film, BOLD), " (three tasks, learned policies)")
-    say(console, "and ", (result, BOLD), " (all figures, seeds and versions)")
-    say(console, "Next: ", ("lifelong list", BOLD), " shows what there is, ")
+    say(console, "and run files in ", (folder, BOLD), " (every return, seeds and versions)")
+    say(console, "Next: ", (f"lifelong report {folder}", BOLD), " makes all tables and figures of them, ")
+    say(console, ("lifelong list", BOLD), " shows what there is, ")
     say(console, ("lifelong train PGELLA LifelongDoubleMass-v0 --preset hetero", BOLD), " learns another family, ")
     say(console, ("lifelong play", BOLD), " shows a trained model.")

@@ -76,14 +76,14 @@ def _readable_errors(command: Callable[..., None]) -> Callable[..., None]:
 @app.command()
 @_readable_errors
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where to write plot, animation and result file.")] = Path("runs/demo"),
+    folder: Annotated[Path, typer.Option(help="Where to write runs, plot and animation.")] = Path("runs/demo"),
     seeds: Annotated[int, typer.Option(min=2, help="Independent runs of each method.")] = 10,
     sweeps: Annotated[int, typer.Option(min=21, help="How often every task is observed.")] = 100,
 ) -> None:
     """Watch lifelong learning: fifty different cart-poles, five trajectories a task.
 
     PG-ELLA, which shares three basis vectors between the tasks, against learning each task from scratch and against
-    one policy for all. Ends with a table, a plot, an animation and a result file.
+    one policy for all. Ends with a table, a plot and an animation; an interrupted demo goes on.
 
     Example: `lifelong demo --seeds 5`
     """

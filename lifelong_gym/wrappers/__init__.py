@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lifelong_gym.imports import lazy
 
 if TYPE_CHECKING:
+    from lifelong_gym.wrappers.agent_budget import AgentBudget
     from lifelong_gym.wrappers.budget import Budget, Stage
     from lifelong_gym.wrappers.channel import Channel
     from lifelong_gym.wrappers.faults import Faults
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from lifelong_gym.wrappers.ledger import Ledger
     from lifelong_gym.wrappers.node_rows import NodeRows, rows_of, rows_of_nodes, steps_left
     from lifelong_gym.wrappers.parameter_sharing import ParameterSharing
-    from lifelong_gym.wrappers.round_budget import RoundBudget
     from lifelong_gym.wrappers.topology import colouring, graph_of, mixing_matrix, spanning_tree
     from lifelong_gym.wrappers.vec_env import CoreVecEnv, ParallelVecEnv, as_vec_env
 
 __all__ = [
+    "AgentBudget",
     "Budget",
     "Channel",
     "CoreVecEnv",
@@ -28,7 +29,6 @@ __all__ = [
     "NodeRows",
     "ParallelVecEnv",
     "ParameterSharing",
-    "RoundBudget",
     "Stage",
     "as_vec_env",
     "colouring",
@@ -51,7 +51,7 @@ __getattr__ = lazy(
         "ledger": ["Ledger"],
         "node_rows": ["NodeRows", "rows_of", "rows_of_nodes", "steps_left"],
         "parameter_sharing": ["ParameterSharing"],
-        "round_budget": ["RoundBudget"],
+        "agent_budget": ["AgentBudget"],
         "topology": ["colouring", "graph_of", "mixing_matrix", "spanning_tree"],
         "vec_env": ["CoreVecEnv", "ParallelVecEnv", "as_vec_env"],
     },

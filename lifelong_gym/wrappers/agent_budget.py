@@ -14,7 +14,7 @@ from lifelong_gym.numerics.states import Change, State, StateReader
 from lifelong_gym.wrappers.budget import Budget, Stage
 
 
-class RoundBudget(Budget):
+class AgentBudget(Budget):
     """Exactly so many environment steps for each agent in each round; a stage is a round, and its ``tasks`` are agents.
 
     An episode that runs when the steps of its agent are spent ends there, truncated, and the agent idles until all
@@ -24,21 +24,16 @@ class RoundBudget(Budget):
         core: the rows, agents under ``schedule={"rounds": ...}``.
         n_rounds: how many.
         timesteps: environment steps of each agent in each round.
-        done: how many rounds have been, of a run that goes on.
-        of_tasks: steps that were taken in each task meanwhile, shape (n_tasks,); None: none.
 
     Attributes:
         of_tasks: steps taken in each task so far, int64, shape (n_tasks,). Elsewhere, steps are an agent's: ``left``
             and ``taken`` have shape (n_agents,).
     """
 
-    def __init__(
-        self, core: Core, n_rounds: int, timesteps: int, done: int = 0, of_tasks: npt.ArrayLike | None = None
-    ) -> None:
+    def __init__(self, core: Core, n_rounds: int, timesteps: int) -> None:
         """See the class."""
-        everybody = tuple(range(core.n_rows))
-        self.of_tasks = np.zeros(len(core.tasks), np.int64) if of_tasks is None else np.array(of_tasks, np.int64)
-        super().__init__(core, [Stage(everybody, timesteps)] * n_rounds, np.full(core.n_rows, done * timesteps))
+        self.of_tasks = np.zeros(len(core.tasks), np.int64)
+        super().__init__(core, [Stage(tuple(range(core.n_rows)), timesteps)] * n_rounds)
 
     @property
     def _n_accounts(self) -> int:
