@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from lifelong_gym.benchmark import load
 from lifelong_gym.benchmark.baselines import Zero
-from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, levels_of, together
-from lifelong_gym.benchmark.records import read_run, read_runs
-from lifelong_gym.benchmark.run import RunSpec
-from lifelong_gym.cli.main import app
+from lifelong_gym.benchmark.experiment import Experiment, ExperimentError
+from lifelong_gym.cli.options import sets_of
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.registry import family
 from lifelong_gym.reports.metric_tables import tables
+from lifelong_gym.reports.report import write_report
 from lifelong_gym.reports.study import studies
+from tests.running import run_here
 
 POLE = f"{__name__}:Pole"
 CORRIDOR = "tests.corridors:Corridor"
@@ -42,13 +40,6 @@ def experiment(learner: str, sets: Any = SETS, name: str = POLE, **table: Any) -
     return Experiment.of_dict({"learners": [learner], "families": {name: drawn}, "protocol": PROTOCOL, "seeds": 1})
 
 
-def only_run(made: Experiment) -> RunSpec:
-    """The one it has, with references."""
-    ((drawn, spec),) = made.runs()
-    levels = {each: levels_of(each, made.protocol) for each in (drawn, *drawn.sets.values())}
-    return replace(spec, references=together(drawn, levels))
-
-
 class Watched(Zero):
     """Does nothing, and remembers how many observations it got."""
 
@@ -63,8 +54,7 @@ class Watched(Zero):
 def test_what_is_measured_in_a_set(tmp_path: Path) -> None:
     """Its tasks, preset, horizon and engine, as stepping by hand gives it; batches hold every task of the set."""
     Watched.sizes.clear()
-    spec = only_run(experiment(f"{__name__}:Watched"))
-    run = read_run(spec.execute(tmp_path, lambda share: None))
+    (run,) = run_here(experiment(f"{__name__}:Watched"), tmp_path)
     assert set(Watched.sizes) == {2 * 3, 2 * 5}
     assert list(run.sets) == ["wide", "engine"]
     (drawn,) = experiment("zero").families
@@ -82,20 +72,10 @@ def test_what_is_measured_in_a_set(tmp_path: Path) -> None:
     assert np.allclose(run.sets["engine"].returns, run.returns, rtol=0.05)  # the same tasks and starts, another engine
 
 
-def test_from_flags_to_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_a_description_to_a_page(tmp_path: Path) -> None:
     """A method of somebody else's: each set has its columns, and the gap is what is lost there."""
-    monkeypatch.chdir(tmp_path)
-
-    def lifelong(*words: str) -> str:
-        done = CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
-        assert done.exit_code == 0, done.output
-        return done.output
-
-    words = ["benchmark", "--protocol", "generalise", "--agents", f"{CLIMBER},zero", "--envs", f"pole={POLE}"]
-    words += ["--n-tasks", "3", "--horizon", str(HORIZON), "--episodes-per-task", "8", "--n-evaluations", "2"]
-    words += ["--evaluate", "wide:preset=wide", "--evaluate", "wide:n_tasks=5", "--evaluate", "engine:physics=mujoco"]
-    lifelong(*words, "--seeds", "2", "--processes", "1", "--folder", "b")
-    runs = read_runs("b")
+    content = experiment(CLIMBER).to_dict()
+    runs = run_here(Experiment.of_dict({**content, "learners": [CLIMBER, "zero"], "seeds": 2}), tmp_path)
     ((study,), left_out) = studies(runs)
     assert not left_out
     assert study.scores("Climber").shape == (2, 5 + 3)
@@ -103,29 +83,33 @@ def test_from_flags_to_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (table,) = tables(study)
     cells = dict(zip([column.name for column in table.columns], table.rows["Climber"], strict=True))
     estimates = {name: cell.interval.estimate for name, cell in cells.items() if cell.interval is not None}
+    trained = np.mean([run.performance()[-1] for run in study.runs["Climber"]])
     for name in ("wide", "engine"):
-        trained, there = ([one.performance()[-1].mean() for one in ones] for ones in zip(
-            *[(run, run.sets[name]) for run in study.runs["Climber"]], strict=True
-        ))  # fmt: skip
-        assert estimates[f"final return in {name}"] == pytest.approx(np.mean(there))
-        assert estimates[f"gap to {name}"] == pytest.approx(np.mean(trained) - np.mean(there))
-    frame = load("b")
-    assert frame.groupby("set").task.nunique().to_dict() == {"training": 3, "wide": 5, "engine": 3}
-    lifelong("report", "b")
-    page = Path("b/report/report.html").read_text()
-    assert "generalisation protocol" in page
-    assert "and in wide (" in page
-    assert "gap to engine" in page
+        there = np.mean([run.sets[name].performance()[-1] for run in study.runs["Climber"]])
+        assert estimates[f"final return in {name}"] == pytest.approx(there)
+        assert estimates[f"gap to {name}"] == pytest.approx(trained - there)
+    assert load(tmp_path).groupby("set").task.nunique().to_dict() == {"training": 3, "wide": 5, "engine": 3}
+    page = write_report(tmp_path)[0].read_text()
+    assert all(words in page for words in ("generalisation protocol", "and in wide (", "gap to engine"))
+
+
+def test_sets_on_the_command_line() -> None:
+    """By name; values are JSON or text, and a dot leads into a table."""
+    texts = ["wide:preset=wide", "wide:n_tasks=5", "big:arguments.size=7", "big:arguments.prices=[1, 2]"]
+    assert sets_of(texts) == {
+        "wide": {"preset": "wide", "n_tasks": 5},
+        "big": {"arguments": {"size": 7, "prices": [1, 2]}},
+    }
+    with pytest.raises(ValueError, match=r"a set of tasks must be `NAME:key=value`\. Received 'preset=wide'"):
+        sets_of(["preset=wide"])
 
 
 def test_sets_have_references_of_their_own(tmp_path: Path) -> None:
     """Each is measured on its own scale; a set that only prolongs episodes takes policies of the tasks learned."""
     made = experiment("reference", {"longer": {"horizon": 12}}, CORRIDOR, horizon=6)
-    spec = only_run(made)
-    assert spec.references is not None
-    assert np.less(spec.references["best"], spec.references["sets"]["longer"]["best"]).all()
-    run = read_run(spec.execute(tmp_path, lambda share: None))
-    assert run.sets["longer"].reference("best").tolist() == spec.references["sets"]["longer"]["best"]
+    (run,) = run_here(made, tmp_path)
+    assert np.less(run.reference("best"), run.sets["longer"].reference("best")).all()
+    assert run.sets["longer"].reference("best").tolist() == run.header["references"]["sets"]["longer"]["best"]
     settings = json.loads(json.dumps(made.to_dict()))
     assert Experiment.of_dict(settings) == made
     assert settings["families"][CORRIDOR]["evaluate"]["longer"]["horizon"] == 12

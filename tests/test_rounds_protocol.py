@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 from stable_baselines3 import PPO
-from typer.testing import CliRunner
 
 from lifelong_gym.benchmark import load
 from lifelong_gym.benchmark.evaluation import Evaluation
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError
-from lifelong_gym.benchmark.records import read_run, read_runs
-from lifelong_gym.benchmark.run import RunSpec
-from lifelong_gym.cli.main import app
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.registry import family, sample_tasks
 from lifelong_gym.reports.metric_tables import tables
+from lifelong_gym.reports.report import write_report
 from lifelong_gym.reports.study import studies
 from lifelong_gym.wrappers import AgentBudget, as_vec_env
+from tests.running import run_here
 
 ID = f"{__name__}:Mass"
 CLIMBER = "tests.toy_learners:Climber"
@@ -40,12 +38,6 @@ def experiment(*learners: str, n_agents: int = N_AGENTS, **protocol: Any) -> Exp
     rounds = {**budget, "n_agents": n_agents, "rounds": "permutation", **protocol}
     tables = {name.rpartition(":")[2]: {"class": name} for name in learners}
     return Experiment.of_dict({"learners": tables, "families": {ID: drawn}, "protocol": rounds, "seeds": 1})
-
-
-def only_run(made: Experiment) -> RunSpec:
-    """The one it has."""
-    ((_, spec),) = made.runs()
-    return spec
 
 
 class Watching:
@@ -83,7 +75,7 @@ class Watching:
 
 def test_what_agents_are_shown_and_measured(tmp_path: Path) -> None:
     """Their rounds, never their tasks; each earns in each task what stepping by hand gives."""
-    run = read_run(only_run(experiment(f"{__name__}:Watching")).execute(tmp_path, lambda share: None))
+    (run,) = run_here(experiment(f"{__name__}:Watching"), tmp_path)
     watching = Watching.last
     infos = [info for _, each in watching.steps for info in each if not info.get("idle")]
     assert not any("task_id" in info for info in infos)
@@ -208,26 +200,13 @@ def test_what_can_t_be_is_refused(learner: str, protocol: dict[str, Any], messag
         experiment(learner, **protocol).check()
 
 
-def test_from_flags_to_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_a_description_to_a_page(tmp_path: Path) -> None:
     """PPO with one policy for all agents, and a method of somebody else's with one for each."""
-    monkeypatch.chdir(tmp_path)
-    Path("experiment.toml").write_text(
-        f'seeds = 2\n[protocol]\nname = "rounds"\nn_agents = 2\nepisodes_per_task = 8\nn_evaluations = 4\n'
-        f'n_eval_episodes = 2\n[families."{ID}"]\nn_tasks = 3\nhorizon = {HORIZON}\n'
-        f'[learners.PPO]\narguments = {{n_steps = 14, batch_size = 14}}\n'
-        f'[learners.Climber]\nclass = "{CLIMBER}"\narguments = {{each = true}}\n'
-    )  # fmt: skip
-
-    def lifelong(*words: str) -> str:
-        done = CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
-        assert done.exit_code == 0, done.output
-        return done.output
-
-    lifelong("benchmark", "experiment.toml", "--processes", "1", "--folder", "b")
-    lifelong("benchmark", "experiment.toml", "--processes", "1", "--folder", "b", "--seeds", "1")  # all there
-    runs = read_runs("b")
-    assert len(runs) == 4
-    assert all(run.settings["protocol"]["n_agents"] == 2 for run in runs)
+    ppo = {"class": "PPO", "arguments": {"n_steps": 14, "batch_size": 14}}
+    climber = {"class": CLIMBER, "arguments": {"each": True}}
+    content = {**experiment("zero").to_dict(), "learners": {"PPO": ppo, "Climber": climber}, "seeds": 2}
+    runs = run_here(Experiment.of_dict(content), tmp_path)
+    assert all(run.settings["protocol"]["n_agents"] == N_AGENTS for run in runs)
     ((study,), left_out) = studies(runs)
     assert not left_out
     (table,) = tables(study)
@@ -236,10 +215,8 @@ def test_from_flags_to_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert interval is not None
     worst = [run.of_agents()[-1].mean(axis=1).min() for run in study.runs["Climber"]]
     assert interval.estimate == pytest.approx(np.mean(worst))
-    frame = load("b")
-    assert frame.groupby("agent").task.nunique().to_dict() == {0: 3, 1: 3}
-    lifelong("report", "b")
-    assert "rounds protocol" in Path("b/report/report.html").read_text()
+    assert load(tmp_path).groupby("agent").task.nunique().to_dict() == {0: N_TASKS, 1: N_TASKS}
+    assert "rounds protocol" in write_report(tmp_path)[0].read_text()
 
 
 def test_ppo_acts_the_same_whoever_it_is() -> None:

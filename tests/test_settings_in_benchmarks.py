@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,22 +9,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from lifelong_gym.benchmark import load
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, levels_of
 from lifelong_gym.benchmark.families import FamilySpec
+from lifelong_gym.benchmark.folder import refuse_other_labels
 from lifelong_gym.benchmark.models import evaluate
 from lifelong_gym.benchmark.outputs import Outputs
 from lifelong_gym.benchmark.protocol import Protocol
-from lifelong_gym.benchmark.records import Run, read_run, read_runs
-from lifelong_gym.benchmark.runner import run_experiment
+from lifelong_gym.benchmark.records import Run, read_runs
 from lifelong_gym.cli.main import app
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.references.tabular import optimal_return
 from lifelong_gym.registry import family
 from lifelong_gym.reports.study import studies
+from tests.running import run_here
 
 ID = f"{__name__}:Mass"
 SMALL = {"episodes_per_task": 4, "n_evaluations": 2, "n_eval_episodes": 2}
@@ -47,11 +46,8 @@ def experiment(families: dict[str, Any], learners: list[str] | None = None, **mo
 
 def run(folder: Path, learner: str, outputs: Outputs | None = None, **table: Any) -> Run:
     """A learner's on one family, made in this process."""
-    made = experiment({ID: table}, [learner])
-    ((drawn, spec),) = made.runs()
-    references = levels_of(drawn, made.protocol).references
-    path = replace(spec, references=references, outputs=outputs or Outputs()).execute(folder, lambda share: None)
-    return read_run(path)
+    (made,) = run_here(experiment({ID: table}, [learner]), folder, outputs)
+    return made
 
 
 def test_an_experiment_keeps_them() -> None:
@@ -161,9 +157,7 @@ def test_one_family_under_several_names(tmp_path: Path) -> None:
     )
     assert [spec.name for spec in made.part(["unlike"]).families] == ["unlike"]
 
-    console = Console(file=io.StringIO())
-    outcome = run_experiment(made, tmp_path, console, n_processes=1)
-    assert len(outcome.written) == 6
+    assert len(run_here(made, tmp_path)) == 6
     compared, left_out = studies(read_runs(tmp_path))
     assert not left_out
     shown = {study.family: set(study.runs) for study in compared}
@@ -171,11 +165,11 @@ def test_one_family_under_several_names(tmp_path: Path) -> None:
     assert shown == {"alike": both, "unlike": both, f"{ID} (horizon=12) (hetero)": both}
     assert len({study.name for study in compared}) == 3
     assert set(load(tmp_path)["family"]) == {"alike", "unlike", f"{ID} (horizon=12)"}
-    assert len(list(tmp_path.glob("references--*.json"))) == 2  # two names of the same tasks share one
 
     other = experiment({"alike": {"id": ID, "preset": "hetero"}}, ["zero"])
     with pytest.raises(ExperimentError, match=r"families\.alike: .* another family of that name \(preset 'default'\)"):
-        run_experiment(other, tmp_path, console, n_processes=1)
+        refuse_other_labels(tmp_path, other)
+    refuse_other_labels(tmp_path, made.part(["alike"]))
 
 
 def test_a_label_is_given_once() -> None:
