@@ -12,6 +12,8 @@ from stable_baselines3 import PPO
 from lifelong_gym.benchmark import load
 from lifelong_gym.benchmark.evaluation import Evaluation
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError
+from lifelong_gym.benchmark.models import evaluate
+from lifelong_gym.benchmark.outputs import Outputs
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.registry import family, sample_tasks
 from lifelong_gym.reports.metric_tables import tables
@@ -205,7 +207,7 @@ def test_from_a_description_to_a_page(tmp_path: Path) -> None:
     ppo = {"class": "PPO", "arguments": {"n_steps": 14, "batch_size": 14}}
     climber = {"class": CLIMBER, "arguments": {"each": True}}
     content = {**experiment("zero").to_dict(), "learners": {"PPO": ppo, "Climber": climber}, "seeds": 2}
-    runs = run_here(Experiment.of_dict(content), tmp_path)
+    runs = run_here(Experiment.of_dict(content), tmp_path, Outputs(keep_models=True))
     assert all(run.settings["protocol"]["n_agents"] == N_AGENTS for run in runs)
     ((study,), left_out) = studies(runs)
     assert not left_out
@@ -216,7 +218,10 @@ def test_from_a_description_to_a_page(tmp_path: Path) -> None:
     worst = [run.of_agents()[-1].mean(axis=1).min() for run in study.runs["Climber"]]
     assert interval.estimate == pytest.approx(np.mean(worst))
     assert load(tmp_path).groupby("agent").task.nunique().to_dict() == {0: N_TASKS, 1: N_TASKS}
-    assert "rounds protocol" in write_report(tmp_path)[0].read_text()
+    page = write_report(tmp_path)[0].read_text()
+    assert all(words in page for words in ("rounds protocol", "2 episodes a task for each of 2 agents"))
+    last = next(run for run in runs if run.learner == "PPO")
+    assert np.array_equal(evaluate(last.path).returns, last.returns[-1])
 
 
 def test_ppo_acts_the_same_whoever_it_is() -> None:

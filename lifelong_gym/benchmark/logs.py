@@ -80,7 +80,7 @@ class Logs:
     def _begun(self) -> Any:
         import wandb
 
-        family = {key: value for key, value in self._settings["family"].items() if key != "tasks"}
+        family = _without_tasks(self._settings["family"])
         run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=self._name,
@@ -135,6 +135,13 @@ class Logs:
             logger.close()
         if self._run is not None:
             self._run.finish(exit_code=int(kind is not None))
+
+
+def _without_tasks(family: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a family, and of its further sets, that a person can read."""
+    sets = {name: _without_tasks(table) for name, table in family.get("evaluate", {}).items()}
+    kept = {key: value for key, value in family.items() if key not in ("tasks", "evaluate")}
+    return {**kept, **({"evaluate": sets} if sets else {})}
 
 
 class _Forwarded(KVWriter):

@@ -59,13 +59,14 @@ def compared(study: Study) -> str:
     others = [plain(name) for name in study.runs if study.fixed(name)]
     beside = f", and {listed(others)} for comparison," if others else ""
     form = f" ({protocol['topology']})" if study.protocol == "distributed" and protocol.get("topology") else ""
-    episodes = plural(run.returns.shape[2], "episode")
+    agents = f" for each of {plural(run.n_agents, 'agent')}" if study.protocol == "rounds" else ""
+    episodes = f"{plural(run.returns.shape[2] // run.n_agents, 'episode')} a task{agents}"
     source = "" if run.family == run.made else f" ({plain(run.made)}, preset {plain(run.preset)})"
     who = plural(len(study.learners), "learner") + beside
     return (
         f"{bold(study.family)}{source}, {protocol_name(study)} protocol{form}: {who} "
         f"on {plural(study.n_tasks, 'task')}, {seeds} each; {number(protocol['total_timesteps'], 'steps')} environment "
-        f"steps a run, {plural(len(run.times), 'evaluation')} with {episodes} a task{_elsewhere(study)}."
+        f"steps a run, {plural(len(run.times), 'evaluation')} with {episodes}{_elsewhere(study)}."
     )
 
 
