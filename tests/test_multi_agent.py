@@ -25,6 +25,7 @@ from lifelong_gym.agents import MultiAgentAlgorithm
 from lifelong_gym.agents.contract import state, trees
 from lifelong_gym.benchmark.baselines import measured_references
 from lifelong_gym.benchmark.evaluation import Evaluation
+from lifelong_gym.benchmark.families import FamilySpec
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.protocol import EVALUATION_SEED, Protocol
 from lifelong_gym.benchmark.run import RunSpec, execute
@@ -464,12 +465,12 @@ def test_a_killed_benchmark_goes_on(
     learner: str, protocol: str, arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted at any evaluation, also where a stage ends in the midst of a sweep: it ends in the same bytes."""
-    tasks = sample_tasks("Camera-v0", 2, seed=0)
+    family = FamilySpec("Camera-v0", "default", 2)
     small = Protocol(name=protocol, episodes_per_task=1, n_evaluations=2, n_eval_episodes=1)
     given = {"policy": "CnnPolicy", "algorithm_kwargs": arguments, "policy_kwargs": TINY_CNN}
     spec = LearnerSpec.of(f"tests.toy_agents:{learner}", arguments=given)
-    references = measured_references("Camera-v0", tasks, 1, EVALUATION_SEED)
-    run = RunSpec(spec, "Camera-v0", "default", 0, tasks, small, 0, references)
+    references = measured_references("Camera-v0", family.tasks, 1, EVALUATION_SEED)
+    run = RunSpec(spec, family, family.tasks, small, 0, references)
     measure, calls = Evaluation.measure, list[int]()
 
     def measure_or_die(self: Evaluation, learner: Any) -> Any:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from lifelong_gym.wrappers.hidden_tasks import HiddenTasks
     from lifelong_gym.wrappers.ledger import Ledger
     from lifelong_gym.wrappers.node_rows import NodeRows, rows_of, rows_of_nodes, steps_left
+    from lifelong_gym.wrappers.parallel_vec_env import ParallelVecEnv
     from lifelong_gym.wrappers.parameter_sharing import ParameterSharing
     from lifelong_gym.wrappers.topology import colouring, graph_of, mixing_matrix, spanning_tree
-    from lifelong_gym.wrappers.vec_env import CoreVecEnv, ParallelVecEnv, as_vec_env
+    from lifelong_gym.wrappers.vec_env import CoreVecEnv, as_vec_env
 
 __all__ = [
     "AgentBudget",
@@ -50,9 +51,10 @@ __getattr__ = lazy(
         "hidden_tasks": ["HiddenTasks"],
         "ledger": ["Ledger"],
         "node_rows": ["NodeRows", "rows_of", "rows_of_nodes", "steps_left"],
+        "parallel_vec_env": ["ParallelVecEnv"],
         "parameter_sharing": ["ParameterSharing"],
         "agent_budget": ["AgentBudget"],
         "topology": ["colouring", "graph_of", "mixing_matrix", "spanning_tree"],
-        "vec_env": ["CoreVecEnv", "ParallelVecEnv", "as_vec_env"],
+        "vec_env": ["CoreVecEnv", "as_vec_env"],
     },
 )
