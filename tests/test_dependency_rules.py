@@ -66,7 +66,7 @@ AT_MODULE_LEVEL = """
     numba llvmlite                          | envs.backends.numba*
     torch stable_baselines3                 | agents wrappers.vec_env benchmark.evaluation benchmark.logs
     torch stable_baselines3                 | cli.demo papers wrappers.bridge wrappers.hidden_tasks
-    torch stable_baselines3                 | wrappers.node_rows
+    torch stable_baselines3                 | wrappers.node_rows wrappers.parallel_vec_env
     scipy                                   | agents references benchmark measures reports papers wrappers
     networkx                                | agents wrappers
     matplotlib                              | reports papers
