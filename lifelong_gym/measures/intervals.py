@@ -1,0 +1,213 @@
+"""95% intervals that cover what they say where runs are few.
+
+========================================  ==============================================================================
+quantity                                  interval
+========================================  ==============================================================================
+mean of a few runs                        Student's t
+ratio of two methods' positive numbers    Student's t on the logarithms; paired by run where runs share tasks and seed
+difference of two methods                 Student's t, paired or Welch's
+any other statistic                       bootstrap, bias-corrected and accelerated (BCa)
+count that may never come                 Kaplan and Meier's median
+========================================  ==============================================================================
+
+Of normal and log-normal runs, percentile bootstrap intervals hold the mean in 75% of studies of 3 runs and in 84% of
+those of 5; Student's t in 95%. BCa intervals need about ten runs. Where there is one run, an interval is everything.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from lifelong_gym.errors import floats
+from lifelong_gym.measures.statistics import N_RESAMPLES, Interval
+from lifelong_gym.numerics.arrays import FloatArray
+
+CONFIDENCE = 0.95
+
+
+def mean_band(values: npt.ArrayLike, confidence_level: float = CONFIDENCE) -> FloatArray:
+    """Mean over runs and its limits by Student's t, of each of many quantities on its own.
+
+    Args:
+        values: shape (n_runs, ...); they must be finite.
+        confidence_level: of the intervals.
+
+    Returns:
+        Shape (3, ...): mean, low and high; with one run the limits are infinite.
+
+    Raises:
+        ValueError: no run, or a number that isn't finite.
+    """
+    runs = _runs("values", values)
+    mean, n = runs.mean(axis=0), len(runs)
+    if n == 1:
+        return np.stack([mean, np.full_like(mean, -np.inf), np.full_like(mean, np.inf)])
+    half = _quantile(n - 1, confidence_level) * runs.std(axis=0, ddof=1) / np.sqrt(n)
+    return np.stack([mean, mean - half, mean + half])
+
+
+def mean_interval(values: npt.ArrayLike, confidence_level: float = CONFIDENCE) -> Interval:
+    """Mean of one number a run, by Student's t.
+
+    >>> mean_interval([1.0, 2.0, 3.0])
+    Interval(estimate=2.0, low=-0.484..., high=4.484...)
+    """
+    return _interval(mean_band(_flat("values", values), confidence_level))
+
+
+def difference_interval(
+    a: npt.ArrayLike, b: npt.ArrayLike, paired: bool = True, confidence_level: float = CONFIDENCE
+) -> Interval:
+    """Mean of a less mean of b.
+
+    Args:
+        a: one number a run, shape (n_runs,).
+        b: the same; where paired, of the same runs.
+        paired: whether run i of both has the same tasks and seed; else by Welch's t.
+        confidence_level: of the interval.
+
+    Raises:
+        ValueError: numbers that aren't finite, or as many runs of one as of the other are missing where paired.
+    """
+    first, second = _flat("a", a), _flat("b", b)
+    if paired:
+        if first.shape != second.shape:
+            raise ValueError(f"`a` and `b` must be of the same runs. Received {len(first)} and {len(second)} runs")
+        return mean_interval(first - second, confidence_level)
+    estimate = float(first.mean() - second.mean())
+    if min(len(first), len(second)) < 2:
+        return Interval(estimate, -np.inf, np.inf)
+    parts = np.array([first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)])
+    if parts.sum() == 0:
+        return Interval(estimate, estimate, estimate)
+    freedom = parts.sum() ** 2 / (parts**2 / np.array([len(first) - 1, len(second) - 1])).sum()
+    half = _quantile(float(freedom), confidence_level) * float(np.sqrt(parts.sum()))
+    return Interval(estimate, estimate - half, estimate + half)
+
+
+def ratio_interval(
+    a: npt.ArrayLike, b: npt.ArrayLike, paired: bool = True, confidence_level: float = CONFIDENCE
+) -> Interval:
+    """Typical ratio of a to b: geometric means, and limits by Student's t on the logarithms.
+
+    Args:
+        a: one positive number a run, shape (n_runs,).
+        b: the same; where paired, of the same runs.
+        paired: whether run i of both has the same tasks and seed; else by Welch's t.
+        confidence_level: of the interval.
+
+    Raises:
+        ValueError: numbers that aren't positive, for which a difference has meaning and a ratio hasn't.
+
+    >>> ratio_interval([1.0, 2.0], [2.0, 4.0])
+    Interval(estimate=0.5, low=0.5, high=0.5)
+    """
+    return _interval(np.exp(difference_interval(_logs("a", a), _logs("b", b), paired, confidence_level)))
+
+
+def bca_interval(
+    values: npt.ArrayLike,
+    statistic: Callable[..., Any] = np.mean,
+    confidence_level: float = CONFIDENCE,
+    seed: int = 0,
+    n_resamples: int = N_RESAMPLES,
+) -> Interval:
+    """Bootstrap over runs, bias-corrected and accelerated.
+
+    Args:
+        values: one number a run, shape (n_runs,), finite.
+        statistic: reduces them over ``axis``.
+        confidence_level: of the interval.
+        seed: of the resampling.
+        n_resamples: how many.
+    """
+    runs = _flat("values", values)
+    estimate = float(statistic(runs, axis=-1))
+    if len(runs) < 2:
+        return Interval(estimate, -np.inf, np.inf)
+    if np.ptp(runs) == 0:
+        return Interval(estimate, estimate, estimate)
+    options: dict[str, Any] = {"method": "BCa", "rng": np.random.default_rng(seed)}
+    found = stats.bootstrap(
+        (runs,), statistic, confidence_level=confidence_level, n_resamples=n_resamples, **options
+    ).confidence_interval
+    return Interval(estimate, float(found.low), float(found.high))
+
+
+def median_time(times: npt.ArrayLike, lasted: npt.ArrayLike, confidence_level: float = CONFIDENCE) -> Interval:
+    """Median of times, or counts, until something came that may not have come while it was waited for.
+
+    By Kaplan and Meier, with limits from the log-log transform of the survival curve, which can be infinite, as the
+    median itself.
+
+    Args:
+        times: one a run, shape (n_runs,); infinite where it hasn't come.
+        lasted: for how long it was waited, one number or one a run.
+        confidence_level: of the interval.
+
+    Raises:
+        ValueError: no run, a time that is NaN or negative, or a time after the end of the wait.
+    """
+    came_at = floats("times", times)
+    waited = np.broadcast_to(floats("lasted", lasted), came_at.shape)
+    if came_at.ndim != 1 or not len(came_at) or np.isnan(came_at).any() or (came_at < 0).any():
+        raise ValueError(f"`times` must be one number a run, at least 0, or inf for never. Received {came_at}")
+    came = np.isfinite(came_at)
+    if not np.isfinite(waited).all() or (came_at[came] > waited[came]).any():
+        raise ValueError(f"`lasted` must be finite and not before any of `times`. Received {waited}")
+    # Fewer runs may all lie on one side of the median: nothing is known of it.
+    is_known = 0.5 ** len(came) <= 1 - confidence_level
+    if not came.any():
+        return Interval(np.inf, float(waited.max()) if is_known else 0.0, np.inf)
+    survival = stats.ecdf(stats.CensoredData(came_at[came], right=waited[~came])).sf
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.filterwarnings("ignore", "The confidence interval is undefined")  # where the curve is 0 or 1
+        limits: Any = survival.confidence_interval(confidence_level, method="log-log")
+    at, share = survival.quantiles, survival.probabilities
+    low = np.where(share == 0, 0.0, limits.low.probabilities)
+    high = np.where(share == 0, 1.0, limits.high.probabilities)  # of the last run alone nothing is known
+    return Interval(_halved(at, share), _halved(at, low) if is_known else 0.0, _halved(at, high))
+
+
+def _halved(at: FloatArray, curve: FloatArray) -> float:
+    """When a falling curve is at one half first; inf: never. What is undefined doesn't count."""
+    below = np.nan_to_num(curve, nan=1.0) <= 0.5
+    return float(at[below.argmax()]) if below.any() else float(np.inf)
+
+
+def _quantile(freedom: float, confidence_level: float) -> float:
+    if not 0 < confidence_level < 1:
+        raise ValueError(f"`confidence_level` must lie between 0 and 1. Received {confidence_level}")
+    return float(stats.t.ppf((1 + confidence_level) / 2, freedom))
+
+
+def _runs(name: str, values: npt.ArrayLike) -> FloatArray:
+    runs = floats(name, values)
+    if runs.ndim < 1 or not len(runs) or not np.isfinite(runs).all():
+        raise ValueError(f"`{name}` must be finite numbers of at least one run. Received {runs}")
+    return runs
+
+
+def _flat(name: str, values: npt.ArrayLike) -> FloatArray:
+    runs = _runs(name, values)
+    if runs.ndim != 1:
+        raise ValueError(f"`{name}` must hold one number a run. Received shape {runs.shape}")
+    return runs
+
+
+def _logs(name: str, values: npt.ArrayLike) -> FloatArray:
+    array = _flat(name, values)
+    if (array <= 0).any():
+        raise ValueError(f"`{name}` must be positive for a ratio; take a difference instead. Received {array}")
+    return np.asarray(np.log(array), np.float64)
+
+
+def _interval(numbers: npt.ArrayLike) -> Interval:
+    estimate, low, high = np.asarray(numbers, np.float64)
+    return Interval(float(estimate), float(low), float(high))

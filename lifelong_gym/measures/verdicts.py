@@ -1,0 +1,199 @@
+"""One rule by which what was measured says that a claim holds, or doesn't, or can't be told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lifelong_gym.errors import one_of
+from lifelong_gym.measures.statistics import Interval
+
+HOLDS, PARTLY, FAILS = "holds", "partly", "doesn't hold"
+OPPOSITE, NOT_SHOWN, NOT_TESTED = "the opposite is seen", "not shown", "not tested"
+VERDICTS = (HOLDS, PARTLY, FAILS, OPPOSITE, NOT_SHOWN, NOT_TESTED)
+MET, UNSURE, MISSED = "met", "met, but not surely", "not met"
+EXPECTATIONS = (MET, UNSURE, MISSED)
+
+BAND, EFFECT = 0.03, 0.10
+RATIO, DIFFERENCE, COUNT = "ratio", "difference", "count"
+BELOW, ABOVE, WITHIN = "below", "above", "within"
+RULE = (
+    "Every claim names a number, a bound and a side. In a system it is *seen* if the whole 95% interval lies beyond "
+    f"the bound by more than a tie, *opposite* if it lies as far on the other side, and a *tie* if it lies between. A "
+    f"tie is {BAND:.0%}: of a ratio or of a mean's bound; for differences, of the way from doing nothing to the "
+    "reference; counts have none. (A new draw of tasks or starts moves means by as much, and nobody would choose a "
+    f"method for less.) A claim **{HOLDS}** if it is seen in all systems that it is about; **{PARTLY}** if in some, "
+    f"and the opposite in none; **{OPPOSITE}** if it is in some system, which is named. Where neither is seen, it "
+    f"**{FAILS}** if every interval was narrow enough to show an effect of the size that the paper prints (or of "
+    f"{EFFECT:.0%}) and excludes it; otherwise it is **{NOT_SHOWN}**. It is **{NOT_TESTED}** if the setting or the "
+    "length of run that it is about wasn't run."
+)
+
+
+class Bound(NamedTuple):
+    """What a claim says of a number.
+
+    Attributes:
+        side: ``below``, ``above`` or ``within``.
+        at: the bound; of ``within`` the lower one.
+        to: of ``within`` the upper one, else the same.
+    """
+
+    side: str
+    at: float
+    to: float
+
+    @classmethod
+    def of(cls, side: str, at: float, to: float | None = None) -> Bound:
+        """Checked.
+
+        Raises:
+            ValueError: no such side, or bounds that aren't finite and rising.
+        """
+        upper = at if to is None else to
+        one_of("side", side, (BELOW, ABOVE, WITHIN))
+        if not (math.isfinite(at) and math.isfinite(upper)) or (side == WITHIN) != (upper > at):
+            raise ValueError(f"`{side}` must be finite, and `within` two rising numbers. Received {at}, {to}")
+        return cls(side, at, upper)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one system says of a claim.
+
+    Attributes:
+        system: its name.
+        interval: of the compared number; None where what the claim is about wasn't run.
+        scale: ``ratio`` (also of means, whose bound isn't 0), ``difference`` or ``count``.
+        span: of a difference: from doing nothing to the reference, above 0.
+        effect: that the paper prints: a share, of the bound (``ratio``) or of the span.
+    """
+
+    system: str
+    interval: Interval | None
+    scale: str = RATIO
+    span: float = 1.0
+    effect: float = EFFECT
+
+    def __post_init__(self) -> None:
+        """Check.
+
+        Raises:
+            ValueError: a span or effect that makes no sense.
+        """
+        one_of("scale", self.scale, (RATIO, DIFFERENCE, COUNT))
+        if not self.span > 0 or not BAND < self.effect < 1:
+            raise ValueError(
+                f"`span` must be above 0, `effect` between {BAND:g}, a tie, and 1. Received {self.span}, {self.effect}"
+            )
+
+    def seen(self, bound: Bound) -> str:
+        """``seen``, ``opposite``, ``tie``, ``excluded`` (an effect of this size), ``open`` or ``missing``.
+
+        Raises:
+            ValueError: a ratio or mean whose bound is 0, of which 3% are nothing.
+        """
+        if self.scale == RATIO and 0 in (bound.at, bound.to):
+            raise ValueError("a bound of 0 is for differences and counts: a share of it is nothing")
+        if self.interval is None:
+            return "missing"
+        if bound.side == WITHIN:
+            return self._within(self.interval, bound)
+        if bound.side == BELOW:
+            return self._below(self.interval, bound.at)
+        return self._below(Interval(-self.interval.estimate, -self.interval.high, -self.interval.low), -bound.at)
+
+    def _below(self, found: Interval, bound: float) -> str:
+        if self.scale == COUNT:
+            return "seen" if found.high < bound else "opposite" if found.low >= bound else "open"
+        better, worse = self._moved(bound, -BAND), self._moved(bound, BAND)
+        if found.high < better:
+            return "seen"
+        if found.low > worse:
+            return "opposite"
+        if better <= found.low and found.high <= worse:
+            return "tie"
+        effect = self._moved(bound, -self.effect)
+        return "excluded" if found.low > effect and self._width(found) / 2 < self._length(effect, better) else "open"
+
+    def _within(self, found: Interval, bound: Bound) -> str:
+        if bound.at <= found.low and found.high <= bound.to:
+            return "seen"
+        if found.high < self._moved(bound.at, -BAND) or found.low > self._moved(bound.to, BAND):
+            return "opposite"
+        return "tie" if found.high < bound.at or found.low > bound.to else "open"
+
+    def _width(self, found: Interval) -> float:
+        return self._length(found.low, found.high)
+
+    def _length(self, low: float, high: float) -> float:
+        """Of an interval; of ratios, on the logarithmic scale."""
+        if self.scale == DIFFERENCE:
+            return high - low
+        return math.log(max(low / high, high / low)) if low * high > 0 else math.inf
+
+    def _moved(self, bound: float, share: float) -> float:
+        """A bound moved down (a negative share) or up; that of A over B as that of B over A."""
+        if self.scale != RATIO:
+            return bound + (share * self.span if self.scale == DIFFERENCE else 0.0)
+        factor = 1 - abs(share)
+        return bound * factor if (share < 0) == (bound > 0) else bound / factor
+
+
+class Verdict(NamedTuple):
+    """Of a claim.
+
+    Attributes:
+        word: one of `VERDICTS`.
+        opposite: systems in which the opposite is seen.
+        seen: systems in which it is seen.
+    """
+
+    word: str
+    opposite: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+
+
+def judged(evidence: Iterable[Evidence], bound: Bound) -> Verdict:
+    """The verdict on a claim from what all its systems say; see `RULE`.
+
+    Raises:
+        ValueError: no evidence at all.
+    """
+    found = [(each.system, each.seen(bound)) for each in evidence]
+    if not found:
+        raise ValueError("`evidence` must be of at least one system. Received none")
+    words = [word for _, word in found]
+    opposite, seen = (tuple(system for system, word in found if word == which) for which in ("opposite", "seen"))
+    return Verdict(_word(words), opposite, seen)
+
+
+def _word(words: list[str]) -> str:
+    if "opposite" in words:
+        return OPPOSITE
+    if "seen" in words:
+        return HOLDS if set(words) == {"seen"} else PARTLY
+    if "missing" in words:
+        return NOT_TESTED
+    return FAILS if set(words) <= {"tie", "excluded"} else NOT_SHOWN
+
+
+def met(interval: Interval, bound: Bound) -> str:
+    """Whether a number is as it was expected: its whole interval, its estimate only, or not."""
+    low, high = {BELOW: (-math.inf, bound.at), ABOVE: (bound.at, math.inf), WITHIN: (bound.at, bound.to)}[bound.side]
+    if low <= interval.low and interval.high <= high:
+        return MET
+    return UNSURE if low <= interval.estimate <= high else MISSED
+
+
+def worst(words: Iterable[str]) -> str:
+    """Of several expectations the worst word."""
+    return EXPECTATIONS[max(EXPECTATIONS.index(word) for word in words)]
+
+
+def counted(words: Iterable[str]) -> Mapping[str, int]:
+    """How often each verdict was given, in their order; those that weren't are left out."""
+    given = list(words)
+    return {word: given.count(word) for word in VERDICTS if word in given}
