@@ -66,6 +66,7 @@ class Evidence:
     Attributes:
         system: its name.
         interval: of the compared number; None where what the claim is about wasn't run.
+        bound: what the claim says of it.
         scale: ``ratio`` (also of means, whose bound isn't 0), ``difference`` or ``count``.
         span: of a difference: from doing nothing to the reference, above 0.
         effect: that the paper prints: a share, of the bound (``ratio``) or of the span.
@@ -73,6 +74,7 @@ class Evidence:
 
     system: str
     interval: Interval | None
+    bound: Bound
     scale: str = RATIO
     span: float = 1.0
     effect: float = EFFECT
@@ -81,22 +83,20 @@ class Evidence:
         """Check.
 
         Raises:
-            ValueError: a span or effect that makes no sense.
+            ValueError: a span or effect that makes no sense, or a ratio or mean whose bound is 0.
         """
         one_of("scale", self.scale, (RATIO, DIFFERENCE, COUNT))
         if not self.span > 0 or not BAND < self.effect < 1:
             raise ValueError(
                 f"`span` must be above 0, `effect` between {BAND:g}, a tie, and 1. Received {self.span}, {self.effect}"
             )
-
-    def seen(self, bound: Bound) -> str:
-        """``seen``, ``opposite``, ``tie``, ``excluded`` (an effect of this size), ``open`` or ``missing``.
-
-        Raises:
-            ValueError: a ratio or mean whose bound is 0, of which 3% are nothing.
-        """
-        if self.scale == RATIO and 0 in (bound.at, bound.to):
+        if self.scale == RATIO and 0 in (self.bound.at, self.bound.to):
             raise ValueError("a bound of 0 is for differences and counts: a share of it is nothing")
+
+    @property
+    def found(self) -> str:
+        """``seen``, ``opposite``, ``tie``, ``excluded`` (an effect of this size), ``open`` or ``missing``."""
+        bound = self.bound
         if self.interval is None:
             return "missing"
         if bound.side == WITHIN:
@@ -156,13 +156,13 @@ class Verdict(NamedTuple):
     seen: tuple[str, ...] = ()
 
 
-def judged(evidence: Iterable[Evidence], bound: Bound) -> Verdict:
+def judged(evidence: Iterable[Evidence]) -> Verdict:
     """The verdict on a claim from what all its systems say; see `RULE`.
 
     Raises:
         ValueError: no evidence at all.
     """
-    found = [(each.system, each.seen(bound)) for each in evidence]
+    found = [(each.system, each.found) for each in evidence]
     if not found:
         raise ValueError("`evidence` must be of at least one system. Received none")
     words = [word for _, word in found]
