@@ -12,7 +12,8 @@ os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["OMP_NUM_THREADS"] = "1"  # workers and subprocesses share the cores; ours are set by set_num_threads
 
-collect_ignore = ["strangers"]  # other people's packages, which are installed and not imported from here
+# Other people's packages, which are installed, and papers, which are loaded by their path: not imported from here.
+collect_ignore = ["strangers", "papers"]
 
 # The same examples on every run; a first call may compile, which takes longer than any deadline.
 settings.register_profile("tests", derandomize=True, deadline=None)

@@ -52,8 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-REPRODUCTIONS = "lifelong_gym.papers"
-PAPERS = {name: f"{REPRODUCTIONS}.{name}.paper:PAPER" for name in ("bouammar2015", "zhan2017")}
+PAPERS = {name: f"lifelong_gym.papers.{name}.paper:PAPER" for name in ("bouammar2015", "zhan2017")}
 
 
 def _readable_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -323,22 +322,48 @@ def report(
 @app.command()
 @_readable_errors
 def reproduce(
-    paper: Annotated[str, typer.Argument(help="Which: `bouammar2015` or `zhan2017`.")],
+    paper: Annotated[
+        str, typer.Argument(help="`bouammar2015`, `zhan2017`, or a folder with a `paper.toml` of one's own.")
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="A look at everything within two minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="The paper's own size.")] = False,
+    only: Annotated[
+        str, typer.Option(help="A single run, `study/system/method/seed3`, or all below `study` or `study/system`.")
+    ] = "",
     folder: Annotated[Path | None, typer.Option(help="For measurements; default: `runs/PAPER`.")] = None,
     page_folder: Annotated[Path | None, typer.Option(help="For the page; default: the same.")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="How many run at once; default: all cores.")] = None,
 ) -> None:
     """Run a paper's experiments again, and write a page that says which of its claims hold.
 
-    What is measured already is kept: after an interruption, the same command goes on.
+    What is measured already is kept: after an interruption, the same command goes on. With `--only`, the numbers of
+    those runs are shown, and no page is written.
 
-    Example: `lifelong reproduce zhan2017 --quick`
+    Examples: `lifelong reproduce zhan2017 --quick`, `lifelong reproduce zhan2017 --only main/CP/eNAC/seed3`
     """
-    if paper not in PAPERS:
-        raise unknown("paper", paper, PAPERS)
-    folder = folder or Path("runs") / paper
-    page = load(PAPERS[paper]).reproduce(folder, quick, console, page_folder=page_folder, n_processes=processes)
+    from lifelong_gym.papers.reproduce import Reproduction, folder_of
+
+    if quick and full:
+        raise ValueError("`--quick` and `--full` can't be had together")
+    if paper in PAPERS:
+        pages = {"page_folder": page_folder, "n_processes": processes}
+        say(
+            console,
+            "Next: read ",
+            (load(PAPERS[paper]).reproduce(folder or Path("runs") / paper, quick, console, **pages), BOLD),
+        )
+        return
+    source = folder_of(paper)
+    folder = folder or Path("runs") / source.resolve().name
+    budget = "quick" if quick else "full" if full else "default"
+    found = Reproduction.of(source, budget, folder)
+    cells = found.measure(console, processes, only)
+    if only:
+        for cell in cells:
+            said = ", ".join(f"{of} {value}" for of, value in found.quantities(cell).items())
+            say(console, (cell.title, BOLD), f": {said}")
+        return
+    page = found.write(cells, page_folder or folder, console)
     say(console, "Next: read ", (page, BOLD))
 
 

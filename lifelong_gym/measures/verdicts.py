@@ -142,7 +142,7 @@ class Evidence:
         return bound * factor if (share < 0) == (bound > 0) else bound / factor
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """Of a claim.
 
     Attributes:
@@ -156,7 +156,7 @@ class Verdict(NamedTuple):
     seen: tuple[str, ...] = ()
 
 
-def judged(evidence: Iterable[Evidence]) -> Verdict:
+def judged(evidence: Iterable[Evidence]) -> Judgement:
     """The verdict on a claim from what all its systems say; see `RULE`.
 
     Raises:
@@ -167,7 +167,7 @@ def judged(evidence: Iterable[Evidence]) -> Verdict:
         raise ValueError("`evidence` must be of at least one system. Received none")
     words = [word for _, word in found]
     opposite, seen = (tuple(system for system, word in found if word == which) for which in ("opposite", "seen"))
-    return Verdict(_word(words), opposite, seen)
+    return Judgement(_word(words), opposite, seen)
 
 
 def _word(words: list[str]) -> str:

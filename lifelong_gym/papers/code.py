@@ -1,0 +1,80 @@
+"""A paper's own functions: Python files of its folder, loaded by their path."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lifelong_gym.benchmark.results import digest
+from lifelong_gym.errors import unknown
+from lifelong_gym.imports import load
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Code:
+    """The Python files of a folder.
+
+    They are modules of a package whose name no other folder has, so that they import each other by ``from . import``,
+    two papers may both have a ``science.py``, and nothing of the folder stands in for a library: it never is on
+    `sys.path`.
+
+    Attributes:
+        folder: the paper's, absolute.
+    """
+
+    folder: str
+
+    @property
+    def package(self) -> str:
+        """The package's name, under which its modules can be imported from now on, in this process."""
+        folder = Path(self.folder)
+        if folder.parent == HERE:
+            return f"{__package__}.{folder.name}"
+        name = f"lifelong_paper_{digest(self.folder.encode())}"
+        if name not in sys.modules:
+            package = ModuleType(name, f"The paper in {folder}.")
+            package.__path__ = [self.folder]
+            sys.modules[name] = package
+        return name
+
+    def qualified(self, name: str) -> str:
+        """``science:f`` with its package's name where the folder has a ``science.py``; else as it is."""
+        module, colon, rest = name.partition(":")
+        is_own = colon and module.isidentifier() and (Path(self.folder) / f"{module}.py").is_file()
+        return f"{self.package}.{module}:{rest}" if is_own else name
+
+    def load(self, name: str) -> Any:
+        """What ``module:Name`` names, of a file of the folder or of an installed package.
+
+        Raises:
+            ValueError: not of that form, or there is no such module or name.
+        """
+        module, colon, attribute = name.partition(":")
+        if not colon:
+            raise ValueError(f"must be `module:name`. Received {name!r}")
+        full = self.qualified(name)
+        try:
+            found = importlib.import_module(full.partition(":")[0])
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise
+            own = sorted(path.stem for path in Path(self.folder).glob("*.py"))
+            raise ValueError(str(unknown("module", module, own))) from None
+        if not hasattr(found, attribute.partition(".")[0]):
+            raise ValueError(str(unknown(f"name in {module}", attribute, _public(found))))
+        return load(full)
+
+
+def _public(module: ModuleType) -> list[str]:
+    own = module.__name__
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == own
+    )

@@ -1,0 +1,121 @@
+"""From numbers to verdicts: what is compared, with which interval, and what that says of claims and expectations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from lifelong_gym.measures import verdicts
+from lifelong_gym.measures.intervals import difference_interval, mean_interval, median_time, ratio_interval
+from lifelong_gym.measures.statistics import Interval
+from lifelong_gym.measures.verdicts import Evidence, Judgement
+from lifelong_gym.papers.code import Code
+from lifelong_gym.papers.numbers import Numbers
+from lifelong_gym.papers.specs import (
+    DIFFERENCE,
+    FUNCTION,
+    MEAN,
+    MEDIAN,
+    RATIO,
+    ClaimSpec,
+    ComparisonSpec,
+    ExpectationSpec,
+)
+
+
+class Judged(NamedTuple):
+    """A claim with what was measured.
+
+    Attributes:
+        claim: what is claimed.
+        evidence: of every system, pair and part.
+        verdict: on all of it.
+    """
+
+    claim: ClaimSpec
+    evidence: tuple[Evidence, ...]
+    verdict: Judgement
+
+
+class Checked(NamedTuple):
+    """An expectation with what was measured.
+
+    Attributes:
+        expectation: what was expected.
+        evidence: of every system, pair and part.
+        word: whether it is met.
+    """
+
+    expectation: ExpectationSpec
+    evidence: tuple[Evidence, ...]
+    word: str
+
+
+def judge(claim: ClaimSpec, numbers: Numbers, code: Code) -> Judged:
+    """Hold a claim against the numbers."""
+    evidence = tuple(each for part in claim.parts for each in compared(part, numbers, code))
+    return Judged(claim, evidence, verdicts.judged(evidence))
+
+
+def check(expectation: ExpectationSpec, numbers: Numbers, code: Code) -> Checked:
+    """Hold an expectation against the numbers."""
+    evidence = tuple(each for part in expectation.parts for each in compared(part, numbers, code))
+    words = (verdicts.MISSED if e.interval is None else verdicts.met(e.interval, e.bound) for e in evidence)
+    return Checked(expectation, evidence, verdicts.worst(words))
+
+
+def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evidence]:
+    """What each system, and each pair of methods, says."""
+    for system, bound in part.bounds.items():
+        span = part.spans.get(system, 1.0)
+        for name, interval in _intervals(part, numbers, system, code).items():
+            yield Evidence(name, interval, bound, part.scale, span, part.effect)
+
+
+def _intervals(part: ComparisonSpec, numbers: Numbers, system: str, code: Code) -> Mapping[str, Interval | None]:
+    if part.kind == FUNCTION:
+        found: Mapping[str, Interval | None] = code.load(part.first[0])(numbers, part.study, system)
+        return found
+    pairs = [(a, b) for a in part.first for b in part.second or ("",)]
+    return {_name(part, system, a, b): _interval(part, numbers, system, a, b) for a, b in pairs}
+
+
+def _name(part: ComparisonSpec, system: str, a: str, b: str) -> str:
+    """The system, and what tells pairs and quantities apart."""
+    methods = [a] * (len(part.first) > 1) + [f"over {b}" if part.kind == RATIO else f"less {b}"] * (
+        len(part.second) > 1
+    )
+    return " ".join((f"{system}:", *methods)) if methods else system
+
+
+def _interval(part: ComparisonSpec, numbers: Numbers, system: str, a: str, b: str) -> Interval | None:
+    if not all(_is_long_enough(part, numbers, system, method) for method in (a, b) if method):
+        return None
+    first = numbers.by_seed(part.study, system, a, part.of[0])
+    if part.kind in (RATIO, DIFFERENCE):
+        second = numbers.by_seed(part.study, system, b, part.of[-1])
+        return ratio_interval(first, second) if part.kind == RATIO else difference_interval(first, second)
+    if part.kind == MEAN:
+        return mean_interval(first)
+    if part.kind == MEDIAN:
+        return median_time(*_times(first, float(numbers.values(part.study, system, a)[part.lasted])))
+    total = float(np.sum(first))
+    return Interval(total, total, total)
+
+
+def _times(counts: list[float | None], lasted: float) -> tuple[list[float], float]:
+    """What may never have come, as numbers; of tasks side by side, all of them."""
+    flat = [each for of_seed in counts for each in (of_seed if isinstance(of_seed, list) else [of_seed])]
+    return [np.inf if each is None else float(each) for each in flat], lasted
+
+
+def _is_long_enough(part: ComparisonSpec, numbers: Numbers, system: str, method: str) -> bool:
+    values = numbers.values(part.study, system, method)
+    return all(
+        values[name] >= least
+        if isinstance(least, int | float) and not isinstance(least, bool)
+        else values[name] == least
+        for name, least in part.needs.items()
+    )

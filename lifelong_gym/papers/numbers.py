@@ -1,0 +1,104 @@
+"""From the files of all cells to the numbers that a page is written from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lifelong_gym.papers.cells import PaperCell
+from lifelong_gym.papers.code import Code
+from lifelong_gym.papers.quantities import quantity, sweeps_to
+from lifelong_gym.papers.specs import LEARNING, PaperSpec, Values
+
+SHOWN = ("n_tasks", "sweeps", "preset")  # values of every study of learning, which the page states
+
+Content = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """By study, system and method: quantities, each a list by seed, and the values of the runs.
+
+    Attributes:
+        content: JSON-native: ``quantities`` and ``values``, mappings by study, system and method.
+    """
+
+    content: Mapping[str, Any]
+
+    def by_seed(self, study: str, system: str, method: str, of: str) -> list[Any]:
+        """A quantity, by seed."""
+        found: list[Any] = self.content["quantities"][study][system][method][of]
+        return found
+
+    def values(self, study: str, system: str, method: str) -> Values:
+        """What these runs were made with; ``seeds``: how many there are."""
+        values: Values = self.content["values"][study][system][method]
+        return values
+
+
+def collected(paper: PaperSpec, code: Code, cells: Sequence[PaperCell], folder: Path) -> Numbers:
+    """The quantities that the page shows, from the cells' files.
+
+    Raises:
+        ValueError: a cell without a file, or a quantity that its figures don't have; the message names the cell.
+    """
+    needed = paper.needed()
+    quantities: Content = {}
+    values: Content = {}
+    for place, group in _grouped(cells).items():
+        found = {method: _figures(one, folder) for method, one in group.items()}
+        study, system = place
+        kinds = sorted(needed[study])
+        quantities.setdefault(study, {})[system] = _quantities(kinds, group, found, code)
+        values.setdefault(study, {})[system] = {method: _shown(paper, one) for method, one in group.items()}
+    return Numbers({"quantities": quantities, "values": values})
+
+
+def _grouped(cells: Sequence[PaperCell]) -> dict[tuple[str, str], dict[str, list[PaperCell]]]:
+    groups: dict[tuple[str, str], dict[str, list[PaperCell]]] = {}
+    for cell in cells:
+        study, system, method = cell.place
+        groups.setdefault((study, system), {}).setdefault(method, []).append(cell)
+    return groups
+
+
+def _figures(cells: Sequence[PaperCell], folder: Path) -> list[Mapping[str, Any]]:
+    found = []
+    for cell in cells:
+        figures = cell.figures(folder)
+        if figures is None:
+            raise ValueError(f"{folder} has no numbers of {cell.title}")
+        found.append(figures)
+    return found
+
+
+def _quantities(
+    kinds: Sequence[str], group: Mapping[str, list[PaperCell]], found: Mapping[str, list[Mapping[str, Any]]], code: Code
+) -> Content:
+    result: Content = {method: {} for method in group}
+    for of in kinds:
+        together = sweeps_to(of, found)
+        for method, cells in group.items():
+            result[method][of] = together[method] if together else [
+                _one(of, cell, figures, code) for cell, figures in zip(cells, found[method], strict=True)
+            ]  # fmt: skip
+    return result
+
+
+def _one(of: str, cell: PaperCell, figures: Mapping[str, Any], code: Code) -> Any:
+    try:
+        return quantity(of, figures, cell.settings, code)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"{cell.title}: {of!r} can't be had: {error}") from error
+
+
+def _shown(paper: PaperSpec, cells: Sequence[PaperCell]) -> dict[str, Any]:
+    """Values that the page states, and those that claims need."""
+    settings = cells[0].settings
+    mine = (each for each in paper.comparisons() if each.study == settings["study"])
+    wanted = {name for each in mine for name in (*each.needs, each.lasted)}
+    if settings["measure"] == LEARNING:
+        wanted |= {*SHOWN}
+    return {name: settings[name] for name in sorted(wanted)} | {"seeds": len(cells)}

@@ -1,0 +1,128 @@
+"""Figures of a paper's page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lifelong_gym.benchmark.disk import replace_file
+from lifelong_gym.measures.intervals import mean_band, mean_interval
+from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.papers.code import Code
+from lifelong_gym.papers.numbers import Numbers
+from lifelong_gym.papers.quantities import shown_sweeps
+from lifelong_gym.papers.specs import FigureSpec, PaperSpec
+from lifelong_gym.reports.plots import Style, line, new_figure, styles, tidy
+
+SMALL_DPI = 80
+COLUMNS = 3
+ROOM = 0.15  # beyond what methods gain: what goes farther is cut off
+
+
+def draw(spec: FigureSpec, paper: PaperSpec, numbers: Numbers, code: Code, path: Path) -> None:
+    """Write a small PNG, all of it or nothing."""
+    if ":" in spec.kind:
+        figure: Figure = code.load(spec.kind)(numbers, spec)
+    else:
+        figure = KINDS[spec.kind](spec, paper, numbers)
+    figure.set_dpi(SMALL_DPI)
+    replace_file(path, lambda part: FigureCanvasAgg(figure).print_png(str(part)))
+
+
+def looks(paper: PaperSpec) -> dict[str, Style]:
+    """How methods are drawn, in every figure."""
+    return styles(list(paper.methods))
+
+
+def _panels(n: int) -> tuple[Figure, list[Axes]]:
+    columns = min(n, COLUMNS)
+    rows = -(-n // columns)
+    figure = new_figure(3.7 * columns, 3.3 * rows + 0.5)
+    panels = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
+    for unused in panels[n:]:
+        unused.axis("off")
+    return figure, panels[:n]
+
+
+def curves(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
+    """Means over seeds with 95% intervals against sweeps, a panel a system, a line a method."""
+    figure, panels = _panels(len(spec.systems))
+    look = looks(paper)
+    for axes, system in zip(panels, spec.systems, strict=True):
+        bands = {}
+        for method in spec.methods:
+            runs = np.array(numbers.by_seed(spec.study, system, method, spec.of[0]))
+            n_sweeps = int(numbers.values(spec.study, system, method)["sweeps"])
+            mean, low, high = bands[method] = mean_band(runs)
+            band = None if len(runs) == 1 else (low, high)
+            line(axes, shown_sweeps(n_sweeps), mean, band, look[method], method)
+        axes.set(title=f"{system}: {paper.systems[system].name}", xlabel="sweeps")
+        _limit(axes, [band[0] for band in bands.values()], spec.log)
+        tidy(axes)
+    panels[0].set_ylabel(spec.label or "cost per step")
+    _legend(figure, panels[0])
+    return figure
+
+
+def _limit(axes: Axes, means: Sequence[FloatArray], log: bool) -> None:
+    """What falls far behind the start is cut off."""
+    axes.margins(x=0.01)
+    if log:
+        axes.set_yscale("log")
+        return
+    top, bottom = max(mean[0] for mean in means), min(mean.min() for mean in means)
+    room = max(top - bottom, 1e-9)
+    axes.set_ylim(bottom - 0.05 * room, top + ROOM * room)
+
+
+def bars(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
+    """Means over seeds with 95% intervals, a panel a quantity, a group a system, a bar a method."""
+    figure, panels = _panels(len(spec.of))
+    look, width = looks(paper), 0.8 / len(spec.methods)
+    for axes, of in zip(panels, spec.of, strict=True):
+        for i, method in enumerate(spec.methods):
+            found = np.array([mean_interval(numbers.by_seed(spec.study, s, method, of)) for s in spec.systems])
+            error = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T, posinf=0.0)
+            places = np.arange(len(found)) + (i - (len(spec.methods) - 1) / 2) * width
+            axes.bar(places, found[:, 0], 0.9 * width, yerr=error, color=look[method].colour, label=method, capsize=1)
+        axes.set_xticks(range(len(spec.systems)), list(spec.systems))
+        axes.set_title(of, fontsize=10)
+        if spec.log:
+            axes.set_yscale("log")
+        tidy(axes)
+    panels[0].set_ylabel(spec.label)
+    _legend(figure, panels[0])
+    return figure
+
+
+def matrix(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
+    """Means over seeds as coloured tiles: a row a method, a column a system."""
+    del paper
+    values = np.array(
+        [[np.mean(numbers.by_seed(spec.study, s, m, spec.of[0])) for s in spec.systems] for m in spec.methods]
+    )
+    figure = new_figure(1.6 + 0.9 * len(spec.systems), 1.0 + 0.4 * len(spec.methods))
+    axes = figure.subplots()
+    tiles = axes.pcolormesh(values, cmap="viridis", norm="log" if spec.log else None)
+    axes.set_xticks(np.arange(len(spec.systems)) + 0.5, list(spec.systems))
+    axes.set_yticks(np.arange(len(spec.methods)) + 0.5, list(spec.methods))
+    axes.invert_yaxis()
+    figure.colorbar(tiles, ax=axes, label=spec.label or spec.of[0])
+    return figure
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+
+
+KINDS: Mapping[str, Callable[[FigureSpec, PaperSpec, Numbers], Figure]] = {
+    "curves": curves,
+    "bars": bars,
+    "matrix": matrix,
+}

@@ -1,0 +1,142 @@
+"""A paper, run again: measure the cells that are missing, then write the page from their files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lifelong_gym.benchmark.disk import claim_folder
+from lifelong_gym.benchmark.locks import locked
+from lifelong_gym.benchmark.results import read_result, revision, write_atomically, write_result
+from lifelong_gym.benchmark.runner import run_jobs
+from lifelong_gym.benchmark.terminal import BOLD, say, working
+from lifelong_gym.errors import LifelongGymError, unknown
+from lifelong_gym.papers.cells import PaperCell, cells_of, only
+from lifelong_gym.papers.code import HERE, Code
+from lifelong_gym.papers.numbers import Numbers, collected
+from lifelong_gym.papers.plotting import draw
+from lifelong_gym.papers.quantities import TO_LEVEL, quantity
+from lifelong_gym.papers.reading import FILE, read_paper
+from lifelong_gym.papers.specs import PaperSpec
+from lifelong_gym.papers.writing import page
+
+SUMMARY = "summary.json"
+
+
+class MeasurementError(LifelongGymError, RuntimeError):
+    """Cells that couldn't be measured."""
+
+
+def names() -> list[str]:
+    """Of the papers that come with the package."""
+    return sorted(path.parent.name for path in HERE.glob(f"*/{FILE}"))
+
+
+def folder_of(paper: str) -> Path:
+    """The folder of a paper of the package by its name, or of one's own by its path.
+
+    Raises:
+        UnknownNameError: neither.
+    """
+    if paper in names():
+        return HERE / paper
+    if Path(paper).is_dir():
+        return Path(paper)
+    raise unknown("paper", paper, [*names(), f"a folder with a {FILE}"])
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A paper at some size, and where its runs lie.
+
+    Attributes:
+        paper: what its folder says.
+        code: its functions.
+        budget: ``quick``, ``default`` or ``full``.
+        runs: folder of the cells' files.
+    """
+
+    paper: PaperSpec
+    code: Code
+    budget: str
+    runs: Path
+
+    @classmethod
+    def of(cls, source: Path, budget: str, folder: Path) -> Reproduction:
+        """Read and check a paper's folder; its cells are below ``folder``.
+
+        Raises:
+            PaperError: the message begins with the key; nothing has begun.
+        """
+        return cls(read_paper(source), Code(str(source.resolve())), budget, folder / budget)
+
+    @property
+    def cells(self) -> list[PaperCell]:
+        """All of them."""
+        return cells_of(self.paper, self.code, self.budget)
+
+    def measure(self, console: Console, n_processes: int | None = None, wanted: str = "") -> list[PaperCell]:
+        """Measure cells that have no file yet, or one with other settings.
+
+        Args:
+            console: for progress.
+            n_processes: default: the number of cores.
+            wanted: ``study/system/method/seed3`` or the beginning of one; empty: all.
+
+        Returns:
+            All cells that were wanted, which have files now.
+
+        Raises:
+            PaperError: there is no such cell, or a learner can't be made; nothing has begun.
+            MeasurementError: some failed; the others are kept.
+        """
+        cells = only(self.cells, wanted) if wanted else self.cells
+        claim_folder(self.runs)
+        with locked(self.runs, lambda: console.status("waiting for another command in this folder")):
+            left = [cell for cell in cells if cell.figures(self.runs) is None]
+            for cell in {cell.place: cell for cell in left}.values():
+                cell.check()
+            say(console, f"{len(cells)} runs, {len(left)} of them to do: ", (self.runs, BOLD))
+            failed = run_jobs(left, self.runs, console, n_processes).failed
+        if failed:
+            name, why = next(iter(failed.items()))
+            raise MeasurementError(f"{len(failed)} of {len(left)} runs failed; {name}: {why}")
+        return cells
+
+    def quantities(self, cell: PaperCell) -> dict[str, Any]:
+        """What the page shows of one cell; what takes other methods' too is left out."""
+        figures = cell.figures(self.runs)
+        assert figures is not None
+        wanted = sorted(self.paper.needed()[cell.place[0]])
+        return {of: quantity(of, figures, cell.settings, self.code) for of in wanted if not TO_LEVEL.fullmatch(of)}
+
+    def write(self, cells: Sequence[PaperCell], folder: Path, console: Console | None = None) -> Path:
+        """Write the numbers, the figures and the page into a folder; returns the page's path."""
+        place = claim_folder(folder / self.paper.name) / SUMMARY
+        with working(console, "writing the page") if console else nullcontext():
+            numbers = collected(self.paper, self.code, cells, self.runs)
+            settings = {"paper": self.paper.name, "budget": self.budget, "revision": revision()}
+            write_result(place, settings, numbers.content)
+            return self.write_page(folder)
+
+    def write_page(self, folder: Path) -> Path:
+        """Write page and figures again, from ``summary.json`` alone; returns the page's path.
+
+        Raises:
+            ValueError: that file is missing or was edited.
+        """
+        numbers = self.summary(folder)
+        for spec in self.paper.figures.values():
+            draw(spec, self.paper, numbers, self.code, folder / self.paper.name / f"{spec.name}.png")
+        path = folder / f"{self.paper.name}.md"
+        write_atomically(path, page(self.paper, numbers, self.code, self.budget))
+        return path
+
+    def summary(self, folder: Path) -> Numbers:
+        """What ``summary.json`` says."""
+        return Numbers(read_result(folder / self.paper.name / SUMMARY)["figures"])

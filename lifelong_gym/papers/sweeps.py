@@ -1,0 +1,307 @@
+"""The measured run: a learner sweeps over tasks, and watchers note what came of every sweep.
+
+Evaluation is by fused rollouts of mean policies, which take a fraction of the time of stepping episodes.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+
+from lifelong_gym import registry
+from lifelong_gym.agents import PolicySearch
+from lifelong_gym.benchmark.learners import LearnerSpec
+from lifelong_gym.benchmark.results import rounded
+from lifelong_gym.envs.parallel import LifelongParallelEnv
+from lifelong_gym.envs.rollout import rollout
+from lifelong_gym.errors import one_of
+from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.papers.code import Code
+from lifelong_gym.papers.specs import Values
+from lifelong_gym.tasks.task_set import TaskSet
+from lifelong_gym.wrappers import CoreVecEnv, Faults, ParameterSharing, as_vec_env
+
+EVERYBODY, RANDOM, ONE = "all", "random", "one"  # tasks that come up in a sweep
+VALUES: Values = {
+    "seeds": 5,  # runs of every method
+    "n_tasks": 10,
+    "preset": "default",
+    "task_seed": 0,
+    "tasks_per_seed": False,  # whether every seed draws its own tasks
+    "sweeps": 10,
+    "order": EVERYBODY,
+    "n_starts": 4,  # trajectories a task of an evaluation
+    "nodes": 0,  # of a network between the tasks; 0: learners that need one have their own
+    "topology": "ring",
+    "faults": {},
+}
+EVALUATION_SEED = 2**31  # far from the seeds that anything is trained with
+ERRORS = {
+    "agreement": "train/agreement_error",
+    "distance": "train/distance_to_central",
+    "basis_agreement": "train/basis_agreement_error",
+    "basis_distance": "train/basis_distance_to_central",
+}
+
+Progress = Callable[[float], None]
+
+
+class SweepRun:
+    """A learner on its tasks.
+
+    Attributes:
+        code: the paper's.
+        settings: what decides the run.
+        tasks: what is learned.
+        learner: a `PolicySearch`.
+        present: the tasks that come up, by sweep.
+        seconds: of the processor, a sweep so far; watching isn't counted.
+    """
+
+    def __init__(self, code: Code, settings: Values) -> None:
+        """Draw the tasks and make the learner."""
+        self.code, self.settings = code, settings
+        self.tasks = drawn_tasks(settings)
+        self.learner = self._made()
+        self.present = tasks_of_sweeps(settings["order"], len(self.tasks), settings["sweeps"], settings["seed"])
+        self.seconds: list[float] = []
+
+    @property
+    def theta(self) -> FloatArray:
+        """Of the mean policies now, shape (n_tasks, d)."""
+        return np.asarray(self.learner.policy.thetas)
+
+    def returns(self, theta: FloatArray) -> FloatArray:
+        """Mean reward per step of mean policies, on the same starts for everybody: (n_tasks,)."""
+        return mean_rewards(self.settings, self.tasks, theta, self.learner.bias)
+
+    def _made(self) -> PolicySearch:
+        if self.settings["make"]:
+            made = self.code.load(self.settings["make"])(self)
+        else:
+            made = make_learner(self.code, self.settings, environment(self.settings, self.tasks))
+        if not isinstance(made, PolicySearch):
+            raise TypeError(
+                f"what is measured by sweeps must be a `PolicySearch`; others need a `measure` of the study's own. "
+                f"Received {type(made).__name__}"
+            )
+        return made
+
+
+class Watcher(ABC):
+    """Notes something of a run."""
+
+    def __init__(self, run: SweepRun) -> None:
+        """Of this run."""
+        self.run = run
+
+    @abstractmethod
+    def after(self, done: int) -> None:
+        """So many sweeps are done; 0: learning hasn't begun."""
+
+    @abstractmethod
+    def figures(self) -> Mapping[str, Any]:
+        """What was noted, JSON-native but for arrays."""
+
+
+class MeanCost(Watcher):
+    """``values``: minus the mean reward per step, (n_sweeps + 1, n_tasks)."""
+
+    def __init__(self, run: SweepRun) -> None:
+        """Of this run."""
+        super().__init__(run)
+        self._values: list[FloatArray] = []
+
+    def after(self, done: int) -> None:
+        """Evaluate."""
+        self._values.append(-self.run.returns(self.run.theta))
+
+    def figures(self) -> Mapping[str, Any]:
+        """See the class."""
+        return {"values": rounded(np.array(self._values))}
+
+
+class ProcessorTime(Watcher):
+    """``seconds`` of the processor, a sweep."""
+
+    def after(self, done: int) -> None:
+        """The run itself takes the time."""
+
+    def figures(self) -> Mapping[str, Any]:
+        """See the class."""
+        return {"seconds": rounded(self.run.seconds, 3)}
+
+
+class Sent(Watcher):
+    """``bytes``, ``messages`` and ``rounds`` so far after each sweep; empty where nothing is sent."""
+
+    def __init__(self, run: SweepRun) -> None:
+        """Of this run."""
+        super().__init__(run)
+        self._sent: list[dict[str, int]] = []
+
+    def after(self, done: int) -> None:
+        """Read the channel's ledger."""
+        channel = getattr(self.run.learner, "channel", None)
+        if channel is not None and done:
+            self._sent.append(channel.ledger.snapshot())
+
+    def figures(self) -> Mapping[str, Any]:
+        """See the class."""
+        return {name: [sent[name] for sent in self._sent] for name in ("bytes", "messages", "rounds")}
+
+
+class NodeErrors(Watcher):
+    """``errors`` of nodes that agree, by name, a number a sweep."""
+
+    def __init__(self, run: SweepRun) -> None:
+        """Of this run."""
+        super().__init__(run)
+        self._logged: list[dict[str, float]] = []
+
+    def after(self, done: int) -> None:
+        """Read the learner's log."""
+        if done:
+            known = self.run.learner.logger.name_to_value
+            self._logged.append({name: float(known[key]) for name, key in ERRORS.items() if key in known})
+
+    def figures(self) -> Mapping[str, Any]:
+        """See the class."""
+        names = self._logged[-1]
+        return {"errors": {name: rounded([logged[name] for logged in self._logged], 3) for name in names}}
+
+
+class LastBasis(Watcher):
+    """``basis``: L at the end, (d, n_basis), or None."""
+
+    def after(self, done: int) -> None:
+        """It is read at the end."""
+
+    def figures(self) -> Mapping[str, Any]:
+        """See the class."""
+        knowledge = getattr(self.run.learner, "knowledge", None)
+        return {"basis": None if knowledge is None else knowledge.array("basis").copy()}
+
+
+WATCHERS: Mapping[str, type[Watcher]] = {
+    "mean_cost": MeanCost,
+    "seconds": ProcessorTime,
+    "ledger": Sent,
+    "errors": NodeErrors,
+    "basis": LastBasis,
+}
+
+
+class Watching(BaseCallback):
+    """Tells watchers of a run's sweeps, brings each sweep's tasks, and takes the time between."""
+
+    def __init__(self, run: SweepRun, watchers: Sequence[Watcher], progress: Progress) -> None:
+        """``progress`` is called with the share done."""
+        super().__init__()
+        self._run, self._watchers, self._progress = run, watchers, progress
+        self._resumed = 0.0
+
+    def _on_training_start(self) -> None:
+        self._note(0)
+
+    def _on_step(self) -> bool:
+        self._run.seconds.append(time.process_time() - self._resumed)
+        done = len(self._run.seconds)
+        self._note(done)
+        self._progress(done / len(self._run.present))
+        return True
+
+    def _note(self, done: int) -> None:
+        for watcher in self._watchers:
+            watcher.after(done)
+        if done < len(self._run.present):
+            self._bring(self._run.present[done])
+        self._resumed = time.process_time()
+
+    def _bring(self, tasks: Sequence[int]) -> None:
+        env = self.model.env
+        assert isinstance(env, CoreVecEnv)
+        if self._run.settings["order"] != EVERYBODY:
+            env.core.admit(tasks)
+
+
+def learn(code: Code, settings: Values, progress: Progress) -> dict[str, Any]:
+    """SweepRun one learner; what its study's watchers noted."""
+    run = SweepRun(code, settings)
+    watchers = [make_watcher(run, name) for name in settings["watch"]]
+    sweep(run, watchers, progress)
+    return {name: value for watcher in watchers for name, value in watcher.figures().items()}
+
+
+def sweep(run: SweepRun, watchers: Sequence[Watcher], progress: Progress) -> None:
+    """Learn for all sweeps of a run."""
+    learner = run.learner
+    env = learner.env
+    assert isinstance(env, CoreVecEnv)
+    n_steps = sum(map(len, run.present)) * learner.n_trajectories * env.core.horizon
+    learner.learn(n_steps, callback=Watching(run, watchers, progress), log_interval=None)
+
+
+def make_watcher(run: SweepRun, name: str) -> Watcher:
+    """By its name, or as ``module:Class``."""
+    watcher: Watcher = (run.code.load(name) if ":" in name else WATCHERS[name])(run)
+    return watcher
+
+
+def make_learner(code: Code, settings: Values, env: CoreVecEnv) -> Any:
+    """The method's, for an environment."""
+    wanted = settings["learner"]
+    kind = code.qualified(wanted["class"])
+    return LearnerSpec.of(settings["method"], **{**wanted, "class": kind}).make(env, settings["seed"])
+
+
+def drawn_tasks(settings: Values) -> TaskSet:
+    """The tasks that settings speak of."""
+    seed = settings["task_seed"] + (settings["seed"] if settings["tasks_per_seed"] else 0)
+    return registry.sample_tasks(
+        settings["env"], settings["n_tasks"], seed, settings["preset"], **settings["env_arguments"]
+    )
+
+
+def environment(settings: Values, tasks: TaskSet) -> CoreVecEnv:
+    """A row a task; where there is a network, nodes reach each other through its channel."""
+    parallel: Any = LifelongParallelEnv(settings["env"], tasks=tasks, **settings["env_arguments"])
+    if settings["nodes"]:
+        faults = Faults(**settings["faults"], seed=settings["seed"])
+        parallel = ParameterSharing(parallel, nodes=settings["nodes"], topology=settings["topology"], faults=faults)
+    env = as_vec_env(parallel)
+    assert isinstance(env, CoreVecEnv)
+    return env
+
+
+def mean_rewards(settings: Values, tasks: TaskSet, theta: FloatArray, bias: bool) -> FloatArray:
+    """J: mean reward per step of mean policies on the same starts for everybody, shape (n_tasks,)."""
+    env, own = settings["env"], settings["env_arguments"]
+    run = rollout(
+        env,
+        tasks=tasks,
+        theta=theta,
+        n_trajectories=settings["n_starts"],
+        seed=EVALUATION_SEED,
+        sigma=0.0,
+        bias=bias,
+        **own,
+    )
+    return np.asarray(run.returns.mean(axis=1) / registry.family(env, **own).horizon, np.float64)
+
+
+def tasks_of_sweeps(order: str, n_tasks: int, n_sweeps: int, seed: int) -> list[list[int]]:
+    """Which tasks come up: all of them, one drawn at random, or always the first.
+
+    >>> tasks_of_sweeps("all", 2, 3, 0)
+    [[0, 1], [0, 1], [0, 1]]
+    """
+    one_of("order", order, (EVERYBODY, RANDOM, ONE))
+    if order == RANDOM:
+        return [[task] for task in np.random.default_rng([seed, 1]).integers(0, n_tasks, n_sweeps).tolist()]
+    return [[0] if order == ONE else list(range(n_tasks))] * n_sweeps
