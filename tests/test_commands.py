@@ -23,6 +23,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from lifelong_gym.cli import main as cli
+from lifelong_gym.papers.reproduce import names
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -130,7 +131,7 @@ def test_commands_of_a_page_run(here: Path, page: Path | str) -> None:
     for command in commands(text_of(page)):
         program, *words = words_of(command)
         if program == "lifelong" and words[:1] and words[0] in ELSEWHERE:
-            assert words[1:2] in ([], ["--seeds"], ["NAME"], *([name] for name in cli.PAPERS)), command
+            assert words[1:2] in ([], ["--seeds"], ["NAME"], *([name] for name in (*cli.PAPERS, *names()))), command
         elif program == "lifelong":
             result = CliRunner().invoke(cli.app, words)
             assert result.exit_code == (0 if words else 2), f"{command}: {result.output}"

@@ -52,7 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-PAPERS = {name: f"lifelong_gym.papers.{name}.paper:PAPER" for name in ("bouammar2015", "zhan2017")}
+PAPERS = {name: f"lifelong_gym.papers.{name}.paper:PAPER" for name in ("bouammar2015",)}
 
 
 def _readable_errors(command: Callable[..., None]) -> Callable[..., None]:

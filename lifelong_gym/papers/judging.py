@@ -12,7 +12,7 @@ from lifelong_gym.measures.intervals import difference_interval, mean_interval, 
 from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.measures.verdicts import Evidence, Judgement
 from lifelong_gym.papers.code import Code
-from lifelong_gym.papers.numbers import Numbers
+from lifelong_gym.papers.numbers import Numbers, flat_times
 from lifelong_gym.papers.specs import (
     DIFFERENCE,
     FUNCTION,
@@ -68,16 +68,18 @@ def check(expectation: ExpectationSpec, numbers: Numbers, code: Code) -> Checked
 
 def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evidence]:
     """What each system, and each pair of methods, says."""
+    if part.kind == FUNCTION:
+        bound = next(iter(part.bounds.values()))
+        for name, interval in code.load(part.first[0])(numbers, part.study, tuple(part.bounds)).items():
+            yield Evidence(name, interval, bound, part.scale, effect=part.effect)
+        return
     for system, bound in part.bounds.items():
         span = part.spans.get(system, 1.0)
-        for name, interval in _intervals(part, numbers, system, code).items():
+        for name, interval in _intervals(part, numbers, system).items():
             yield Evidence(name, interval, bound, part.scale, span, part.effect)
 
 
-def _intervals(part: ComparisonSpec, numbers: Numbers, system: str, code: Code) -> Mapping[str, Interval | None]:
-    if part.kind == FUNCTION:
-        found: Mapping[str, Interval | None] = code.load(part.first[0])(numbers, part.study, system)
-        return found
+def _intervals(part: ComparisonSpec, numbers: Numbers, system: str) -> Mapping[str, Interval | None]:
     pairs = [(a, b) for a in part.first for b in part.second or ("",)]
     return {_name(part, system, a, b): _interval(part, numbers, system, a, b) for a, b in pairs}
 
@@ -100,15 +102,9 @@ def _interval(part: ComparisonSpec, numbers: Numbers, system: str, a: str, b: st
     if part.kind == MEAN:
         return mean_interval(first)
     if part.kind == MEDIAN:
-        return median_time(*_times(first, float(numbers.values(part.study, system, a)[part.lasted])))
+        return median_time(flat_times(first), float(numbers.values(part.study, system, a)[part.lasted]))
     total = float(np.sum(first))
     return Interval(total, total, total)
-
-
-def _times(counts: list[float | None], lasted: float) -> tuple[list[float], float]:
-    """What may never have come, as numbers; of tasks side by side, all of them."""
-    flat = [each for of_seed in counts for each in (of_seed if isinstance(of_seed, list) else [of_seed])]
-    return [np.inf if each is None else float(each) for each in flat], lasted
 
 
 def _is_long_enough(part: ComparisonSpec, numbers: Numbers, system: str, method: str) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lifelong_gym.papers.cells import PaperCell
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.quantities import quantity, sweeps_to
@@ -38,6 +40,16 @@ class Numbers:
         return values
 
 
+def flat_times(by_seed: Sequence[Any]) -> list[float]:
+    """Times of all runs, infinite where they never came; of a list a run, all of them.
+
+    >>> flat_times([3, None]), flat_times([[1, None], [2, 4]])
+    ([3.0, inf], [1.0, inf, 2.0, 4.0])
+    """
+    flat = [each for of_run in by_seed for each in (of_run if isinstance(of_run, list) else [of_run])]
+    return [np.inf if each is None else float(each) for each in flat]
+
+
 def collected(paper: PaperSpec, code: Code, cells: Sequence[PaperCell], folder: Path) -> Numbers:
     """The quantities that the page shows, from the cells' files.
 
@@ -50,7 +62,7 @@ def collected(paper: PaperSpec, code: Code, cells: Sequence[PaperCell], folder: 
     for place, group in _grouped(cells).items():
         found = {method: _figures(one, folder) for method, one in group.items()}
         study, system = place
-        kinds = sorted(needed[study])
+        kinds = {method: sorted(needed.get((study, method), ())) for method in group}
         quantities.setdefault(study, {})[system] = _quantities(kinds, group, found, code)
         values.setdefault(study, {})[system] = {method: _shown(paper, one) for method, one in group.items()}
     return Numbers({"quantities": quantities, "values": values})
@@ -75,12 +87,15 @@ def _figures(cells: Sequence[PaperCell], folder: Path) -> list[Mapping[str, Any]
 
 
 def _quantities(
-    kinds: Sequence[str], group: Mapping[str, list[PaperCell]], found: Mapping[str, list[Mapping[str, Any]]], code: Code
+    kinds: Mapping[str, Sequence[str]],
+    group: Mapping[str, list[PaperCell]],
+    found: Mapping[str, list[Mapping[str, Any]]],
+    code: Code,
 ) -> Content:
     result: Content = {method: {} for method in group}
-    for of in kinds:
-        together = sweeps_to(of, found)
-        for method, cells in group.items():
+    for method, cells in group.items():
+        for of in kinds[method]:
+            together = sweeps_to(of, found)
             result[method][of] = together[method] if together else [
                 _one(of, cell, figures, code) for cell, figures in zip(cells, found[method], strict=True)
             ]  # fmt: skip
@@ -97,8 +112,9 @@ def _one(of: str, cell: PaperCell, figures: Mapping[str, Any], code: Code) -> An
 def _shown(paper: PaperSpec, cells: Sequence[PaperCell]) -> dict[str, Any]:
     """Values that the page states, and those that claims need."""
     settings = cells[0].settings
-    mine = (each for each in paper.comparisons() if each.study == settings["study"])
-    wanted = {name for each in mine for name in (*each.needs, each.lasted)}
+    study = settings["study"]
+    wanted = {name for each in paper.comparisons() if each.study == study for name in (*each.needs, each.lasted)}
+    wanted |= {table.lasted for table in paper.tables.values() if table.study == study}
     if settings["measure"] == LEARNING:
         wanted |= {*SHOWN}
     return {name: settings[name] for name in sorted(wanted)} | {"seeds": len(cells)}

@@ -207,13 +207,13 @@ class _PaperReader:
         systems = self._names(reader, "systems", dict.fromkeys(study.systems), study.systems)
         return study, systems
 
-    def _of(self, reader: Reader, default: Any) -> tuple[str, ...]:
-        found = reader.texts("of", default)
+    def _of(self, reader: Reader, key: str, default: Any) -> tuple[str, ...]:
+        found = reader.texts(key, default)
         for each in found:
             try:
                 check_quantity(each, self.code)
             except ValueError as error:
-                raise reader.fail("of", error) from error
+                raise reader.fail(key, error) from error
         return found
 
     def _comparison(self, reader: Reader, sides: Mapping[str, str]) -> ComparisonSpec:
@@ -226,11 +226,9 @@ class _PaperReader:
         bounds = self._bounds(reader, sides, systems)
         spans = self._by_system(reader, "span", systems) if kind == DIFFERENCE or reader.has("span") else {}
         scale = self._scale(reader, kind, bool(spans))
-        effect, lasted = reader.number("effect", EFFECT), reader.text("lasted", "sweeps")
-        if lasted not in self.values:
-            raise reader.fail("lasted", unknown("value", lasted, self.values))
+        effect, lasted = reader.number("effect", EFFECT), self._lasted(reader)
         needs = Reader(reader.table("needs"), reader.key("needs")).rest(self.values)
-        of = self._of(reader, () if kind == FUNCTION else ("final",))
+        of = self._of(reader, "of", () if kind == FUNCTION else ("final",))
         for system, bound in bounds.items():
             try:
                 Evidence(system, None, bound, scale, spans.get(system, 1.0), effect)
@@ -312,17 +310,31 @@ class _PaperReader:
         kind = self._kind(reader, "curves", KINDS)
         study, systems = self._where(reader)
         methods = self._names(reader, "methods", dict.fromkeys(study.methods), study.methods)
-        of = self._of(reader, ("curve",) if kind == "curves" else ("final",) if kind in KINDS else ())
+        of = self._of(reader, "of", ("curve",) if kind == "curves" else ("final",) if kind in KINDS else ())
         texts = (reader.text("caption", ""), reader.text("label", ""))
-        return FigureSpec(name, kind, study.name, systems, methods, of, *texts, reader.take("log", bool, False))
+        shown = (of, self._also(reader), *texts, reader.take("log", bool, False))
+        return FigureSpec(name, kind, study.name, systems, methods, *shown)
 
     def _table(self, name: str, reader: Reader) -> TableSpec:
         kind = self._kind(reader, MEANS, (MEANS,))
         study, systems = self._where(reader)
         methods = self._names(reader, "methods", dict.fromkeys(study.methods), study.methods)
-        of = self._of(reader, ("final",) if kind == MEANS else ())
+        of = self._of(reader, "of", ("final",) if kind == MEANS else ())
         over = "".join(reader.named("over", study.methods, ()))
-        return TableSpec(name, kind, study.name, systems, methods, of, over, reader.text("caption", ""))
+        shown = (of, self._also(reader), self._lasted(reader), over, reader.text("caption", ""))
+        return TableSpec(name, kind, study.name, systems, methods, *shown)
+
+    def _also(self, reader: Reader) -> dict[str, tuple[str, ...]]:
+        within = Reader(reader.table("also"), reader.key("also"))
+        found = {study: self._of(within, study, ()) for study in self.studies}
+        within.done()
+        return {study: of for study, of in found.items() if of}
+
+    def _lasted(self, reader: Reader) -> str:
+        name = reader.text("lasted", "sweeps")
+        if name not in self.values:
+            raise reader.fail("lasted", unknown("value", name, self.values))
+        return name
 
     def _kind(self, reader: Reader, default: str, known: tuple[str, ...]) -> str:
         kind = reader.text("kind", default)

@@ -112,7 +112,8 @@ class Reproduction:
         """What the page shows of one cell; what takes other methods' too is left out."""
         figures = cell.figures(self.runs)
         assert figures is not None
-        wanted = sorted(self.paper.needed()[cell.place[0]])
+        study, _, method = cell.place
+        wanted = sorted(self.paper.needed().get((study, method), ()))
         return {of: quantity(of, figures, cell.settings, self.code) for of in wanted if not TO_LEVEL.fullmatch(of)}
 
     def write(self, cells: Sequence[PaperCell], folder: Path, console: Console | None = None) -> Path:

@@ -180,6 +180,7 @@ class FigureSpec:
         systems: that it shows.
         methods: that it shows.
         of: quantities; those that a function asks for.
+        also: quantities of other studies that a function asks for.
         caption: below it.
         label: of the y axis.
         log: whether that is logarithmic.
@@ -191,6 +192,7 @@ class FigureSpec:
     systems: tuple[str, ...]
     methods: tuple[str, ...]
     of: tuple[str, ...]
+    also: Mapping[str, tuple[str, ...]]
     caption: str
     label: str
     log: bool
@@ -207,6 +209,8 @@ class TableSpec:
         systems: its columns, or its rows where there are several quantities.
         methods: its rows.
         of: quantities: with one, systems are columns; with several, these are.
+        also: quantities of other studies that a function asks for.
+        lasted: of times that may never come: the value that says how long was waited.
         over: a method whose numbers the others are divided by; empty: none.
         caption: above it.
     """
@@ -217,6 +221,8 @@ class TableSpec:
     systems: tuple[str, ...]
     methods: tuple[str, ...]
     of: tuple[str, ...]
+    also: Mapping[str, tuple[str, ...]]
+    lasted: str
     over: str
     caption: str
 
@@ -282,13 +288,28 @@ class PaperSpec:
             name: value for level in (self.values, where.values, study.values, *own) for name, value in level.items()
         }
 
-    def needed(self) -> dict[str, set[str]]:
-        """Quantities that the page shows, by study."""
-        found: dict[str, set[str]] = {name: set() for name in self.studies}
-        shown: Sequence[FigureSpec | TableSpec] = (*self.figures.values(), *self.tables.values())
-        for each in (*self.comparisons(), *shown):
-            found[each.study].update(each.of)
+    def needed(self) -> dict[tuple[str, str], set[str]]:
+        """Quantities that the page shows, by study and method."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for study, methods, of in self._asked():
+            for method in methods or self.studies[study].methods:
+                found.setdefault((study, method), set()).update(of)
         return found
+
+    def _asked(self) -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
+        """Study, methods (none: all of it) and quantities."""
+        for part in self.comparisons():
+            first = () if part.kind == FUNCTION else part.first
+            yield part.study, first, part.of if part.first == part.second or not part.second else part.of[:1]
+            if part.second:
+                yield part.study, part.second, part.of[-1:]
+        shown: Sequence[FigureSpec | TableSpec] = (*self.figures.values(), *self.tables.values())
+        for each in shown:
+            yield each.study, each.methods, each.of
+            yield from ((study, (), of) for study, of in each.also.items())
+        for table in self.tables.values():
+            if table.over:
+                yield table.study, (table.over,), table.of
 
     def comparisons(self) -> Iterator[ComparisonSpec]:
         """All that is compared, of claims and of expectations."""

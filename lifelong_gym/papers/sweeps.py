@@ -58,27 +58,36 @@ class SweepRun:
         code: the paper's.
         settings: what decides the run.
         tasks: what is learned.
-        learner: a `PolicySearch`.
+        learner: who learns.
+        rows: which of the learner's policies these tasks have.
         present: the tasks that come up, by sweep.
         seconds: of the processor, a sweep so far; watching isn't counted.
     """
 
-    def __init__(self, code: Code, settings: Values) -> None:
-        """Draw the tasks and make the learner."""
+    def __init__(
+        self,
+        code: Code,
+        settings: Values,
+        tasks: TaskSet | None = None,
+        learner: PolicySearch | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> None:
+        """Draw the tasks and make the learner, where they aren't given."""
         self.code, self.settings = code, settings
-        self.tasks = drawn_tasks(settings)
-        self.learner = self._made()
+        self.tasks = drawn_tasks(settings) if tasks is None else tasks
+        self.learner = self._made() if learner is None else learner
+        self.rows = slice(None) if rows is None else list(rows)  # all; a policy that is shared has one row
         self.present = tasks_of_sweeps(settings["order"], len(self.tasks), settings["sweeps"], settings["seed"])
         self.seconds: list[float] = []
 
     @property
     def theta(self) -> FloatArray:
-        """Of the mean policies now, shape (n_tasks, d)."""
-        return np.asarray(self.learner.policy.thetas)
+        """Of the mean policies now, shape (n_tasks, d), or (1, d) where all share one."""
+        return np.asarray(self.learner.policy.thetas)[self.rows]
 
-    def returns(self, theta: FloatArray) -> FloatArray:
-        """Mean reward per step of mean policies, on the same starts for everybody: (n_tasks,)."""
-        return mean_rewards(self.settings, self.tasks, theta, self.learner.bias)
+    def costs(self, theta: FloatArray) -> FloatArray:
+        """Of mean policies, per step, on the same starts for everybody: (n_tasks,)."""
+        return mean_costs(self.settings, self.tasks, theta, self.learner.bias)
 
     def _made(self) -> PolicySearch:
         if self.settings["make"]:
@@ -119,7 +128,7 @@ class MeanCost(Watcher):
 
     def after(self, done: int) -> None:
         """Evaluate."""
-        self._values.append(-self.run.returns(self.run.theta))
+        self._values.append(self.run.costs(self.run.theta))
 
     def figures(self) -> Mapping[str, Any]:
         """See the class."""
@@ -279,8 +288,8 @@ def environment(settings: Values, tasks: TaskSet) -> CoreVecEnv:
     return env
 
 
-def mean_rewards(settings: Values, tasks: TaskSet, theta: FloatArray, bias: bool) -> FloatArray:
-    """J: mean reward per step of mean policies on the same starts for everybody, shape (n_tasks,)."""
+def mean_costs(settings: Values, tasks: TaskSet, theta: FloatArray, bias: bool) -> FloatArray:
+    """Minus the mean reward per step of mean policies, on the same starts for everybody: (n_tasks,)."""
     env, own = settings["env"], settings["env_arguments"]
     run = rollout(
         env,
@@ -292,7 +301,7 @@ def mean_rewards(settings: Values, tasks: TaskSet, theta: FloatArray, bias: bool
         bias=bias,
         **own,
     )
-    return np.asarray(run.returns.mean(axis=1) / registry.family(env, **own).horizon, np.float64)
+    return np.asarray(-run.returns.mean(axis=1) / registry.family(env, **own).horizon, np.float64)
 
 
 def tasks_of_sweeps(order: str, n_tasks: int, n_sweeps: int, seed: int) -> list[list[int]]:

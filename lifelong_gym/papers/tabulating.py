@@ -9,7 +9,7 @@ import numpy as np
 from lifelong_gym.measures.intervals import mean_interval, median_time, ratio_interval
 from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.papers.code import Code
-from lifelong_gym.papers.numbers import Numbers
+from lifelong_gym.papers.numbers import Numbers, flat_times
 from lifelong_gym.papers.specs import PaperSpec, TableSpec
 
 DASH = "–"
@@ -62,11 +62,11 @@ def table(spec: TableSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> st
 
 def _cell(spec: TableSpec, numbers: Numbers, system: str, method: str, of: str) -> str:
     values = numbers.by_seed(spec.study, system, method, of)
-    if any(isinstance(value, list | dict | str) for value in values):
-        raise ValueError(f"tables[{spec.name}]: {of!r} must be one number a run. Received {values[0]!r}")
+    if any(isinstance(value, dict | str) for value in values):
+        raise ValueError(f"tables[{spec.name}]: {of!r} must be numbers. Received {values[0]!r}")
     if spec.over:
         return shown(ratio_interval(values, numbers.by_seed(spec.study, system, spec.over, of)))
-    if any(value is None for value in values) or of.startswith("sweeps to"):
-        lasted = float(numbers.values(spec.study, system, method)["sweeps"])
-        return shown(median_time([np.inf if value is None else value for value in values], lasted))
+    if of.startswith("sweeps to") or any(isinstance(value, list | None) for value in values):
+        lasted = float(numbers.values(spec.study, system, method)[spec.lasted])
+        return shown(median_time(flat_times(values), lasted))
     return shown(mean_interval(values))

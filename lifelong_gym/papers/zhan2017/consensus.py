@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,23 +17,18 @@ from lifelong_gym.agents.shared_basis.admm import Consensus
 from lifelong_gym.agents.shared_basis.basis import SharedBasis, sums
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.papers.jobs import Progress
-from lifelong_gym.papers.zhan2017.learning import environment
+from lifelong_gym.papers.sweeps import environment
 from lifelong_gym.wrappers import Channel, colouring, graph_of
 
 SAFETY = 1e-6
-RIDGE = 1e-4  # the paper's mu_2
-SPARSITY = 1e-3  # its mu_1
+RIDGE, SPARSITY = 1e-4, 1e-3  # mu_2 and mu_1, which the paper doesn't print
 COARSE, FINE = 1e-2, 1e-8
+N_TASKS = 50  # that share a basis
+WHITENED = "whitened"
 
 
 class Problems(NamedTuple):
-    """What nodes minimise together: ``sum_i x'A_i x / 2 - b_i'x``, n times.
-
-    Attributes:
-        matrix: A, (n_nodes, n, k, k).
-        vector: b, (n_nodes, n, k).
-    """
+    """What nodes minimise together: ``sum_i x'A_i x / 2 - b_i'x``, n times; (n_nodes, n, k, k) and (n_nodes, n, k)."""
 
     matrix: FloatArray
     vector: FloatArray
@@ -52,8 +47,7 @@ class Problems(NamedTuple):
     @property
     def solution(self) -> FloatArray:
         """Of all nodes together, (n, k)."""
-        right = self.vector.sum(axis=0)
-        return np.asarray(np.linalg.solve(self.total, right[..., None])[..., 0], np.float64)
+        return np.asarray(np.linalg.solve(self.total, self.vector.sum(axis=0)[..., None])[..., 0], np.float64)
 
 
 class Errors(NamedTuple):
@@ -67,14 +61,12 @@ class Errors(NamedTuple):
 def problems(settings: Mapping[str, Any]) -> Problems:
     """Those of a first sweep: Algorithm 1's, a task each, or Algorithm 2's, one for L, in several draws."""
     n, many = settings["n_problems"], settings["algorithm"] == "basis"
-    tasks = registry.sample_tasks(settings["env"], 50 if many else n, settings["task_seed"])
-    env = environment(settings["env"], tasks)
+    tasks = registry.sample_tasks(settings["env"], N_TASKS if many else n, settings["task_seed"])
+    env = environment(settings, tasks)
     arguments: dict[str, Any] = {"n_policies": len(tasks), "sigma": settings["sigma"], "bias": False, **units_of(env)}
     policy = LinearGaussianPolicy(env.observation_space, env.action_space, **arguments)
-    base = base_learner("rwr")
-    found = []
+    base, credit, found = base_learner("rwr"), base_learner("rwr").credit(ONE_PLACE), []
     for draw in range(n if many else 1):
-        credit = base.credit(ONE_PLACE)
         run = sample(env, policy, settings["n_trajectories"], seed=draw, first_visit=0, credit=credit).statistics
         if not many:
             return Problems(*(_split(part, settings["n_nodes"]) for part in (run.fisher_matrix(), run.score))).scaled()
@@ -86,10 +78,6 @@ def _split(values: FloatArray, n_nodes: int) -> FloatArray:
     """Sums over each node's trajectories, (n_nodes, n_tasks, ...), of values (n_tasks, n_trajectories, ...)."""
     nodes = np.arange(values.shape[1]) % n_nodes
     return np.stack([values[:, nodes == node].sum(axis=1) for node in range(n_nodes)])
-
-
-def _channel(settings: Mapping[str, Any]) -> Channel:
-    return Channel(graph_of(settings["graph"], range(settings["n_nodes"])))
 
 
 def _basis_problem(point: OperatingPoint, settings: Mapping[str, Any], draw: int) -> Problems:
@@ -110,10 +98,8 @@ def _basis_problem(point: OperatingPoint, settings: Mapping[str, Any], draw: int
 
 def iterated(posed: Problems, channel: Channel, whitened: bool, penalty: float, iterations: int) -> Errors:
     """Errors of ADMM from zero."""
-    k = posed.matrix.shape[-1]
-    metric = regularised(posed.total / len(posed.matrix), SAFETY) if whitened else np.broadcast_to(
-        np.eye(k), posed.total.shape
-    )  # fmt: skip
+    plain = np.broadcast_to(np.eye(posed.matrix.shape[-1]), posed.total.shape)
+    metric = regularised(posed.total / len(posed.matrix), SAFETY) if whitened else plain
     consensus = Consensus(channel, posed.matrix, posed.vector, metric, penalty)
     solution = posed.solution
     scale = np.maximum(np.linalg.norm(solution, axis=1), np.finfo(float).tiny)
@@ -135,44 +121,40 @@ def iterations_to(errors: FloatArray, level: float) -> list[float | None]:
     return [None if above[-1, i] else (float(n[i]) + 1 if above[:, i].any() else 1.0) for i in range(above.shape[1])]
 
 
-def measure(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Run ADMM with each metric and penalty.
+def measure(settings: Mapping[str, Any], progress: Callable[[float], None]) -> dict[str, Any]:
+    """Run ADMM with each penalty.
 
-    Returns:
-        ``condition``: of the whole matrix, a number a problem; ``colours``: rounds an iteration takes; ``rows``:
-        per metric and penalty ``to_coarse`` and ``to_fine`` (iterations until the distance stays below 1e-2 and
-        1e-8), and the mean curves ``agreement``, ``distance`` and ``average``.
+    ``condition`` is of the whole matrix, a number a problem; ``colours``, rounds an iteration takes; ``rows`` hold by
+    penalty ``to_coarse`` and ``to_fine`` (iterations until the distance stays below 1e-2 and 1e-8), and `Errors`.
     """
-    posed = problems(settings)
-    channel = _channel(settings)
-    runs = [(metric, rho) for metric, penalties in settings["penalties"].items() for rho in penalties]
+    posed, channel = problems(settings), Channel(graph_of(settings["graph"], range(settings["n_nodes"])))
     rows = []
-    for number, (metric, penalty) in enumerate(runs):
-        errors = iterated(posed, channel, metric == "whitened", penalty, settings["iterations"][metric])
-        rows.append({"metric": metric, "penalty": penalty, **_row(errors)})
-        progress((number + 1) / len(runs))
-    return {
-        "condition": rounded(np.linalg.cond(posed.total), 4),
-        "rows": rows,
-        "colours": len(colouring(channel.graph)),
-    }
+    for number, penalty in enumerate(settings["penalties"]):
+        errors = iterated(posed, channel, settings["metric"] == WHITENED, penalty, settings["iterations"])
+        rows.append({"penalty": penalty, **_row(errors)})
+        progress((number + 1) / len(settings["penalties"]))
+    condition = rounded(np.linalg.cond(posed.total), 4)
+    return {"condition": condition, "rows": rows, "colours": len(colouring(channel.graph))}
 
 
 def _row(errors: Errors) -> dict[str, Any]:
-    curves = {name: rounded(np.exp(_logarithms(curve)), 3) for name, curve in errors._asdict().items()}
+    n = len(errors.distance)
+    # Every iteration first, then ever fewer: at most 50.
+    at = np.unique(np.minimum(n - 1, np.round(np.geomspace(1, n, 50)).astype(int) - 1))
+    curves = {name: np.exp(np.log(np.maximum(curve, 1e-300)).mean(axis=1)) for name, curve in errors._asdict().items()}
     return {
         "to_coarse": iterations_to(errors.distance, COARSE),
         "to_fine": iterations_to(errors.distance, FINE),
-        **{name: curve[_sparse(len(curve))] for name, curve in curves.items()},
-        "at": (_sparse(len(errors.distance)) + 1).tolist(),
+        **{name: rounded(curve, 3)[at] for name, curve in curves.items()},
+        "at": (at + 1).tolist(),
     }
 
 
-def _logarithms(curve: FloatArray) -> FloatArray:
-    means: FloatArray = np.log(np.maximum(curve, 1e-300)).mean(axis=1)
-    return means
+def typical(counts: Sequence[float | None]) -> float:
+    """Median of counts, of which None is never."""
+    return float(np.median([np.inf if n is None else n for n in counts]))
 
 
-def _sparse(n: int) -> Any:
-    """Every iteration first, then ever fewer: at most 50."""
-    return np.unique(np.minimum(n - 1, np.round(np.geomspace(1, n, 50)).astype(int) - 1))
+def best_row(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Of the penalty that is fastest to the fine level, or else to the coarse one."""
+    return min(rows, key=lambda row: (typical(row["to_fine"]), typical(row["to_coarse"])))

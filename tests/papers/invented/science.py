@@ -53,8 +53,9 @@ def doubled(figures: Mapping[str, Any], settings: Mapping[str, Any]) -> float:
     return 2 * float(figures["values"][-1][0])
 
 
-def odds(numbers: Numbers, study: str, system: str) -> Mapping[str, Interval]:
+def odds(numbers: Numbers, study: str, systems: tuple[str, ...]) -> Mapping[str, Interval]:
     """Least and largest share of heads."""
+    (system,) = systems
     heads = numbers.by_seed(study, system, "toss", "heads")
     return {system: Interval(float(np.mean(heads)), min(heads), max(heads))}
 
