@@ -101,7 +101,6 @@ def test_numbers_are_those_of_the_runs(invented: Reproduction) -> None:
     assert values.shape == (3, 5, 3)
     assert len(np.unique(values[:, 0])) == 9
     expected = {
-        "curve": values.mean(axis=2),
         "start": values[:, 0].mean(axis=1),
         "final": values.mean(axis=(1, 2)),  # the last five are all
         "end / start": values[:, -1].mean(axis=1) / values[:, 0].mean(axis=1),
@@ -109,6 +108,9 @@ def test_numbers_are_those_of_the_runs(invented: Reproduction) -> None:
         "worst tenth": np.percentile(values.mean(axis=1), 90, axis=1),
         "science:doubled": 2 * values[:, -1, 0],
     }
+    curves = numbers.by_seed("main", "SM", "REINFORCE", "curve")
+    np.testing.assert_allclose([each["values"] for each in curves], values.mean(axis=2), rtol=1e-5)
+    assert curves[0]["at"] == [0, 1, 2, 3, 4]
     for of, wanted in expected.items():
         np.testing.assert_allclose(numbers.by_seed("main", "SM", "REINFORCE", of), wanted, rtol=1e-5)
     assert min(numbers.by_seed("main", "SM", "REINFORCE", "largest")) > 0.1

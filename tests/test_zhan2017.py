@@ -61,7 +61,7 @@ def test_single_cells_give_the_published_digits(zhan2017: Reproduction, title: s
     study, system, method = cell.place
     published = json.loads(PUBLISHED.read_text())["figures"]["learning"][f"{study}-{system}"][method]
     for of in ("start", "first", "end", "final"):
-        assert float(f"{quantity(of, figures, cell.settings, cell.code):.4g}") == -published[of][0]
+        assert float(f"{quantity(of, figures, cell.code):.4g}") == -published[of][0]
     for name, values in figures.get("errors", {}).items():
         assert max(values) == published["errors"][name][0]
 
@@ -163,8 +163,8 @@ def test_errors_after_some_iterations() -> None:
     at = np.arange(1, 101)
     rows = [{"penalty": 0.3, "at": at, "agreement": 0.5**at, "distance": 0.9**at, "average": 2 / at}]
     rows.append({**rows[0], "penalty": 1.0})
-    of = ({"rows": rows}, {"penalty": 0.3})
-    assert science.agreement(*of) == 0.5**30
-    assert science.distance(*of) == pytest.approx(0.9**30)
-    assert science.slope(*of) == pytest.approx(-1.0)
-    assert science.rate(*of) == pytest.approx(0.9)
+    of = {"rows": rows, "penalty": 0.3}
+    assert science.agreement(of) == 0.5**30
+    assert science.distance(of) == pytest.approx(0.9**30)
+    assert science.slope(of) == pytest.approx(-1.0)
+    assert science.rate(of) == pytest.approx(0.9)

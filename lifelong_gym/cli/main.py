@@ -39,7 +39,7 @@ from lifelong_gym.cli.options import (
 )
 from lifelong_gym.cli.training import MODEL, RESULT, check_saving, write_trained
 from lifelong_gym.errors import LifelongGymError, unknown
-from lifelong_gym.imports import load, search_current_folder
+from lifelong_gym.imports import search_current_folder
 
 if TYPE_CHECKING:
     from lifelong_gym.benchmark.runner import Outcome
@@ -52,7 +52,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-PAPERS = {name: f"lifelong_gym.papers.{name}.paper:PAPER" for name in ("bouammar2015",)}
 
 
 def _readable_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -345,14 +344,6 @@ def reproduce(
 
     if quick and full:
         raise ValueError("`--quick` and `--full` can't be had together")
-    if paper in PAPERS:
-        pages = {"page_folder": page_folder, "n_processes": processes}
-        say(
-            console,
-            "Next: read ",
-            (load(PAPERS[paper]).reproduce(folder or Path("runs") / paper, quick, console, **pages), BOLD),
-        )
-        return
     source = folder_of(paper)
     folder = folder or Path("runs") / source.resolve().name
     budget = "quick" if quick else "full" if full else "default"

@@ -14,6 +14,7 @@ from lifelong_gym.measures.verdicts import Evidence, Judgement
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers, flat_times
 from lifelong_gym.papers.specs import (
+    COUNT,
     DIFFERENCE,
     FUNCTION,
     MEAN,
@@ -80,6 +81,12 @@ def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evi
 
 
 def _intervals(part: ComparisonSpec, numbers: Numbers, system: str) -> Mapping[str, Interval | None]:
+    if part.kind == COUNT:
+        found = [_interval(part, numbers, system, method, "") for method in part.first]
+        if any(each is None for each in found):
+            return {system: None}
+        total = sum(each.estimate for each in found if each is not None)
+        return {system: Interval(total, total, total)}
     pairs = [(a, b) for a in part.first for b in part.second or ("",)]
     return {_name(part, system, a, b): _interval(part, numbers, system, a, b) for a, b in pairs}
 

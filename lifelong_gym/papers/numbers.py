@@ -104,7 +104,7 @@ def _quantities(
 
 def _one(of: str, cell: PaperCell, figures: Mapping[str, Any], code: Code) -> Any:
     try:
-        return quantity(of, figures, cell.settings, code)
+        return quantity(of, figures, code)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError(f"{cell.title}: {of!r} can't be had: {error}") from error
 

@@ -15,7 +15,6 @@ from lifelong_gym.measures.intervals import mean_band, mean_interval
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers
-from lifelong_gym.papers.quantities import shown_sweeps
 from lifelong_gym.papers.specs import FigureSpec, PaperSpec
 from lifelong_gym.reports.plots import Style, line, new_figure, styles, tidy
 
@@ -56,11 +55,9 @@ def curves(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
     for axes, system in zip(panels, spec.systems, strict=True):
         bands = {}
         for method in spec.methods:
-            runs = np.array(numbers.by_seed(spec.study, system, method, spec.of[0]))
-            n_sweeps = int(numbers.values(spec.study, system, method)["sweeps"])
-            mean, low, high = bands[method] = mean_band(runs)
-            band = None if len(runs) == 1 else (low, high)
-            line(axes, shown_sweeps(n_sweeps), mean, band, look[method], method)
+            runs = numbers.by_seed(spec.study, system, method, spec.of[0])
+            mean, low, high = bands[method] = mean_band([run["values"] for run in runs])
+            line(axes, runs[0]["at"], mean, None if len(runs) == 1 else (low, high), look[method], method)
         axes.set(title=f"{system}: {paper.systems[system].name}", xlabel="sweeps")
         _limit(axes, [band[0] for band in bands.values()], spec.log)
         tidy(axes)
@@ -73,7 +70,7 @@ def _limit(axes: Axes, means: Sequence[FloatArray], log: bool) -> None:
     """What falls far behind the start is cut off."""
     axes.margins(x=0.01)
     if log:
-        axes.set_yscale("log")
+        axes.set(yscale="log")
         return
     top, bottom = max(mean[0] for mean in means), min(mean.min() for mean in means)
     room = max(top - bottom, 1e-9)

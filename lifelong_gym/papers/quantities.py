@@ -3,7 +3,7 @@
 =========================  =============================================================================================
 name                       of ``values``, costs, (n_sweeps + 1, n_tasks)
 =========================  =============================================================================================
-``curve``                  mean over tasks before learning and after each sweep (at most 61 of them, evenly)
+``curve``                  mean over tasks before learning and after each sweep, at most 61: ``at`` and ``values``
 ``start``, ``first``       that before learning, and after the first sweep
 ``sweep N``                after N sweeps, or the last if there are fewer
 ``end``, ``final``         after the last sweep; the mean of the last five evaluations
@@ -13,8 +13,8 @@ name                       of ``values``, costs, (n_sweeps + 1, n_tasks)
 =========================  =============================================================================================
 
 Anything else is a key of the figures (``checked``, ``errors.distance``), where a list needs a word before it: ``last``,
-``first``, ``max``, ``min``, ``mean``, ``median``, ``sum``. Or a function, ``science:name``, of figures and settings,
-that may return anything JSON can hold. ``a / b`` is one quantity over another of the same cell.
+``first``, ``max``, ``min``, ``mean``, ``median``, ``sum``. Or a function, ``science:name``, of the figures, that may
+return anything JSON can hold. ``a / b`` is one quantity over another of the same cell.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from lifelong_gym.errors import unknown
 from lifelong_gym.measures import metrics
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.code import Code
-from lifelong_gym.papers.specs import Values
 
 LAST = 5  # evaluations that make a final value
 POINTS = 61  # of a curve
@@ -78,30 +77,34 @@ def check_quantity(of: str, code: Code) -> None:
                 raise unknown("word", found[1], REDUCTIONS)
 
 
-def quantity(of: str, figures: Figures, settings: Values, code: Code) -> Any:
+def quantity(of: str, figures: Figures, code: Code) -> Any:
     """What one cell's figures come to, rounded.
 
     Raises:
         ValueError: the figures have no such key.
     """
-    parts = [_one(part, figures, settings, code) for part in _parts(of)]
-    if ":" in of:
-        return parts[0]
-    return short(parts[0] if len(parts) == 1 else parts[0] / parts[1], DIGITS)
+    parts = [_one(part, figures, code) for part in _parts(of)]
+    found = parts[0] if len(parts) == 1 else parts[0] / parts[1]
+    return found if ":" in of or not _is_numeric(found) else short(found, DIGITS)
+
+
+def _is_numeric(value: Any) -> bool:
+    return not isinstance(value, Mapping) and np.asarray(value).dtype.kind in "biuf"
 
 
 def _parts(of: str) -> list[str]:
     return of.split(" / ")
 
 
-def _one(of: str, figures: Figures, settings: Values, code: Code) -> Any:
+def _one(of: str, figures: Figures, code: Code) -> Any:
     if ":" in of:
-        return code.load(of)(figures, settings)
+        return code.load(of)(figures)
     values = np.asarray(figures.get("values", []), np.float64)
     if of in OF_VALUES and len(values):
         return OF_VALUES[of](values)
     if of == CURVE and len(values):
-        return values.mean(axis=1)[shown_sweeps(len(values) - 1)]
+        at = shown_sweeps(len(values) - 1)
+        return {"at": at, "values": short(values.mean(axis=1)[at], DIGITS)}
     sweep = SWEEP.fullmatch(of)
     if sweep is not None:
         return values[min(int(sweep[1]), len(values) - 1)].mean()

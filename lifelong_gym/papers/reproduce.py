@@ -114,7 +114,7 @@ class Reproduction:
         assert figures is not None
         study, _, method = cell.place
         wanted = sorted(self.paper.needed().get((study, method), ()))
-        return {of: quantity(of, figures, cell.settings, self.code) for of in wanted if not TO_LEVEL.fullmatch(of)}
+        return {of: quantity(of, figures, self.code) for of in wanted if not TO_LEVEL.fullmatch(of)}
 
     def write(self, cells: Sequence[PaperCell], folder: Path, console: Console | None = None) -> Path:
         """Write the numbers, the figures and the page into a folder; returns the page's path."""

@@ -6,14 +6,9 @@ equally bad at the anchor a_t (``w_t' F_t v_t = 0``), both w_t and v_t being com
 They reach far beyond the task's box of half-width 0.3, so that constraints bind throughout; and an adversary changes
 sides in every other of a task's rounds.
 
-========  ===========================================================================================================
-order     who chooses the task, and which of its losses
-========  ===========================================================================================================
-iid       chance, both uniformly
-blocked   each task has all its rounds in a row; chance chooses the loss
-adaptive  tasks take turns; the adversary sees the policy and takes the loss that is larger. As the learner is
-          deterministic, the same sequence could have been written down beforehand
-========  ===========================================================================================================
+Tasks come up ``iid``, by chance, as does the loss; or ``blocked``, each with all its rounds in a row; or ``adaptive``:
+in turn, and the adversary sees the policy and takes the loss that is larger. As the learner is deterministic, the same
+sequence could have been written down beforehand.
 """
 
 from __future__ import annotations
@@ -26,7 +21,7 @@ import numpy as np
 from lifelong_gym.agents.safety.constraints import PolicyConstraints
 from lifelong_gym.agents.safety.projection import Projection, SafeSets, SpectralBounds
 from lifelong_gym.agents.safety.steps import LinearisedStep, Losses, Regulariser, SafeStep, first_basis
-from lifelong_gym.errors import unknown
+from lifelong_gym.errors import one_of
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 BOUNDS = SpectralBounds()
@@ -35,23 +30,15 @@ HALF_WIDTH = 0.3
 REACH = 2.0  # of w and v, in the norm of F
 IDENTITY, FIXED, JOINT = "identity", "fixed", "joint"
 VARIANTS, ORDERS, BASES = ("A", "B", "C"), ("iid", "blocked", "adaptive"), (IDENTITY, FIXED, JOINT)
-NAMES = {IDENTITY: "L = I", FIXED: "L fixed", JOINT: "L learned"}
 
 
 class Game(NamedTuple):
-    """Tasks, their safe sets and their losses.
-
-    Attributes:
-        sets: a box about a random anchor for each task, all registered.
-        targets: shape (n_tasks, 2, d).
-        curvature: F, of trace d, shape (n_tasks, d, d).
-        basis: the hidden one, with orthonormal columns, shape (d, k).
-    """
+    """Tasks, their safe sets (a box about a random anchor each) and their losses; the hidden basis is orthonormal."""
 
     sets: SafeSets
-    targets: FloatArray
-    curvature: FloatArray
-    basis: FloatArray
+    targets: FloatArray  # (n_tasks, 2, d)
+    curvature: FloatArray  # F, of trace d, (n_tasks, d, d)
+    basis: FloatArray  # (d, k)
 
     @classmethod
     def drawn(cls, n_tasks: int, d: int, k: int, seed: int) -> Game:
@@ -116,7 +103,6 @@ class Player:
     """A learner in the game, of variant A, B or C, with ``eta = 1 / sqrt(n_rounds)`` and without forgetting."""
 
     def __init__(self, settings: Mapping[str, Any], sets: SafeSets, start: FloatArray, n_rounds: int) -> None:
-        """See `play` for the settings."""
         n, d = sets.anchors.shape
         self.sets, self.eta = sets, 1.0 / np.sqrt(n_rounds)
         self.fixed = settings["basis"] != JOINT
@@ -138,23 +124,14 @@ class Player:
 
 
 class Played(NamedTuple):
-    """A game that is over.
-
-    Attributes:
-        tasks: of each round, shape (n_rounds,).
-        which: of the task's targets, shape (n_rounds,).
-        losses: what the learner was charged, shape (n_rounds,).
-        checks: policies that were ever in force, of all tasks.
-        violations: how many of them are outside their safe sets, without tolerance.
-        basis: the learner's last, shape (d, k).
-    """
+    """A game that is over; (n_rounds,) each."""
 
     tasks: IntArray
-    which: IntArray
-    losses: FloatArray
-    checks: int
-    violations: int
-    basis: FloatArray
+    which: IntArray  # of the task's targets
+    losses: FloatArray  # that the learner was charged
+    checks: int  # policies that were ever in force, of all tasks
+    violations: int  # how many of them are outside their safe sets, without tolerance
+    basis: FloatArray  # the learner's last, (d, k)
 
 
 def first_of(game: Game, basis: str) -> FloatArray:
@@ -164,22 +141,10 @@ def first_of(game: Game, basis: str) -> FloatArray:
 
 
 def play(game: Game, settings: Mapping[str, Any], n_rounds: int, one_by_one: bool | None = None) -> Played:
-    """Play a game.
-
-    Args:
-        game: as drawn.
-        settings: ``variant``, ``order``, ``basis``, ``n_inner`` and ``seed``.
-        n_rounds: its length R, which the learner knows.
-        one_by_one: whether the learner moves after each round on its own. Default: where the basis is learned. Where
-            it is fixed, nothing connects the tasks, so that rounds of different tasks can be played at once.
-
-    Raises:
-        UnknownNameError: no such variant, order or basis.
-    """
-    for name, known in (("variant", VARIANTS), ("order", ORDERS), ("basis", BASES)):
-        if settings[name] not in known:
-            raise unknown(name, settings[name], known)
-    tasks, drawn = schedule(settings["order"], len(game.targets), n_rounds, settings["seed"])
+    """Play ``n_rounds``, which the learner knows; those of different tasks at once where L is fixed."""
+    for name, known in (("variant", VARIANTS), ("turns", ORDERS), ("basis", BASES)):
+        one_of(name, settings[name], known)
+    tasks, drawn = schedule(settings["turns"], len(game.targets), n_rounds, settings["seed"])
     player = Player(settings, game.sets, first_of(game, settings["basis"]), n_rounds)
     which, losses = np.zeros(n_rounds, np.int64), np.zeros(n_rounds)
     safe = [game.sets.holds(player.now.policies)]

@@ -1,4 +1,4 @@
-"""Where policies start, and the safe sets that they are or aren't in."""
+"""The safe sets that policies are or aren't in."""
 
 from __future__ import annotations
 
@@ -8,24 +8,10 @@ import numpy as np
 import scipy.optimize
 
 from lifelong_gym.agents import PolicyConstraints
-from lifelong_gym.envs.family import Family
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.references.lqr import lqr_policies
-from lifelong_gym.tasks.task_set import TaskSet
 
 FLOOR = 0.1  # of a policy's largest gain: the least scale of the others, many of which are 0
 N_DIRECTIONS = 72
-BEYOND, AROUND = "beyond", "around"
-
-
-def regulators(family: Family, tasks: TaskSet) -> FloatArray:
-    """Each task's own optimum, near enough, shape (n_tasks, d)."""
-    return lqr_policies(family, tasks, bias=False)
-
-
-def start_policy(family: Family, share: float, time: str) -> FloatArray:
-    """A share of the nominal task's regulator, shape (d,)."""
-    return share * lqr_policies(family, family.parameters.tasks([{}]), time=time, bias=False)[0]
 
 
 def scales(optimal: FloatArray) -> FloatArray:
@@ -40,13 +26,10 @@ def around(optimal: FloatArray, width: float) -> list[PolicyConstraints]:
     return [PolicyConstraints.gains(low, high) for low, high in zip(optimal - room, optimal + room, strict=True)]
 
 
-def beyond(optimal: FloatArray, shares: tuple[float, float]) -> list[PolicyConstraints]:
-    """Sets whose gains are all weaker than the optimal ones, a polytope each: the optimum lies outside.
+def beyond(optimal: FloatArray, shares: Sequence[float]) -> list[PolicyConstraints]:
+    """Sets, a polytope each, whose gains have between these shares of the optimal ones: the optimum lies outside.
 
-    Args:
-        optimal: shape (n_tasks, d).
-        shares: least and largest share of each gain; the mean share of the gains that aren't small may not exceed the
-            point three quarters between them.
+    The mean share of the gains that aren't small may not exceed the point three quarters between them.
     """
     low, high = shares
     size, scale = np.abs(optimal), scales(optimal)

@@ -134,7 +134,8 @@ def measure(settings: Mapping[str, Any], progress: Callable[[float], None]) -> d
         rows.append({"penalty": penalty, **_row(errors)})
         progress((number + 1) / len(settings["penalties"]))
     condition = rounded(np.linalg.cond(posed.total), 4)
-    return {"condition": condition, "rows": rows, "colours": len(colouring(channel.graph))}
+    colours = len(colouring(channel.graph))
+    return {"condition": condition, "rows": rows, "colours": colours, "penalty": settings["penalty"]}
 
 
 def _row(errors: Errors) -> dict[str, Any]:

@@ -173,45 +173,44 @@ def angles(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[str]
     return head, rows
 
 
-def to_fine(figures: Settings, settings: Settings) -> list[float | None]:
+def to_fine(figures: Settings) -> list[float | None]:
     """Iterations to a distance of 1e-8 with the best penalty, a number a problem; None: never."""
-    del settings
     found: list[float | None] = best_row(figures["rows"])["to_fine"]
     return found
 
 
-def _of_penalty(figures: Settings, settings: Settings) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next(row for row in figures["rows"] if row["penalty"] == settings["penalty"])
+def _drawn(figures: Settings) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(row for row in figures["rows"] if row["penalty"] == figures["penalty"])
     return found
 
 
-def curves(figures: Settings, settings: Settings) -> Mapping[str, Any]:
+def curves(figures: Settings) -> Mapping[str, Any]:
     """Errors by iteration with the penalty of the study's own."""
-    return {name: _of_penalty(figures, settings)[name] for name in ("at", "agreement", "distance")}
+    return {name: _drawn(figures)[name] for name in ("at", "agreement", "distance")}
 
 
-def agreement(figures: Settings, settings: Settings, name: str = "agreement") -> float:
+def agreement(figures: Settings, name: str = "agreement") -> float:
     """How far nodes are apart after the learner's number of iterations."""
-    row = _of_penalty(figures, settings)
+    row = _drawn(figures)
     return float(row[name][int(np.flatnonzero(np.array(row["at"]) <= ITERATIONS)[-1])])
 
 
-def distance(figures: Settings, settings: Settings) -> float:
+def distance(figures: Settings) -> float:
     """How far they are from the solution by then."""
-    return agreement(figures, settings, "distance")
+    return agreement(figures, "distance")
 
 
-def slope(figures: Settings, settings: Settings) -> float:
+def slope(figures: Settings) -> float:
     """Of the average's log error against log iteration, from the tenth on: k^slope."""
-    row = _of_penalty(figures, settings)
+    row = _drawn(figures)
     at, curve = np.array(row["at"], np.float64), np.array(row["average"])
     late = at >= TAIL
     return float(np.polyfit(np.log(at[late]), np.log(np.maximum(curve[late], 1e-300)), 1)[0])
 
 
-def rate(figures: Settings, settings: Settings) -> float:
+def rate(figures: Settings) -> float:
     """Factor by which the last iterate's error falls in an iteration."""
-    row = _of_penalty(figures, settings)
+    row = _drawn(figures)
     last, steps = row["distance"], max(row["at"][-1] - row["at"][0], 1)
     return float((last[-1] / last[0]) ** (1 / steps))
 

@@ -1,0 +1,89 @@
+"""The pages of the papers that come with the package, from runs that are as small as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifelong_gym.benchmark.results import write_result
+from lifelong_gym.measures.verdicts import EXPECTATIONS, VERDICTS
+from lifelong_gym.papers.judging import check, judge
+from lifelong_gym.papers.reproduce import Reproduction, folder_of, names
+from lifelong_gym.papers.specs import PAPER, US
+
+TINY: Mapping[str, Any] = {"n_tasks": 3, "seeds": 1, "sweeps": 2}
+FEWER: Mapping[str, Mapping[str, Any]] = {
+    "bouammar2015": {"n_policies": 2, "n_rounds": [10, 40], "n_searches": 0},
+    "zhan2017": {
+        "n_tasks": 10,
+        "n_trajectories": 12,
+        "n_problems": 1,
+        "iterations": 15,
+        "n_novel": 1,
+        "novel_sweeps": 2,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=names())
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Reproduction:
+    """A paper whose methods were all run in the first system of each study; the other systems have their figures."""
+    folder = tmp_path_factory.mktemp(request.param)
+    read = Reproduction.of(folder_of(request.param), "quick", folder)
+    small = {**TINY, **FEWER[request.param]}
+    studies = {name: replace(study, quick=small) for name, study in read.paper.studies.items()}
+    reproduction = replace(read, paper=replace(read.paper, studies=studies))
+    measured: dict[tuple[str, str], Any] = {}
+    for cell in reproduction.cells:
+        study, _, method = cell.place
+        path = reproduction.runs / f"{cell.name}.json"
+        if (study, method) not in measured:
+            cell.execute(reproduction.runs, lambda share: None)
+            measured[study, method] = cell.figures(reproduction.runs)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_result(path, cell.settings, measured[study, method])
+    reproduction.write(reproduction.cells, folder)
+    return reproduction
+
+
+def test_a_page_says_everything(tiny: Reproduction) -> None:
+    """Every claim with a verdict and a figure that exists, every expectation, every table, and no gap."""
+    paper, folder = tiny.paper, tiny.runs.parent
+    page = (folder / f"{paper.name}.md").read_text()
+    numbers = tiny.summary(folder)
+    for claim in paper.claims:
+        assert judge(claim, numbers, tiny.code).verdict.word in VERDICTS
+        assert f"| {claim.text} |" in page
+    for expectation in paper.expectations:
+        assert check(expectation, numbers, tiny.code).word in EXPECTATIONS
+        assert f"| {expectation.text} |" in page
+    for name in paper.figures:
+        assert (folder / paper.name / f"{name}.png").stat().st_size > 5000
+        assert f"]({paper.name}/{name}.png)" in page
+    shown = [name for section in paper.sections for name in (*section.figures, *section.tables)]
+    assert sorted(shown) == sorted([*paper.figures, *paper.tables])
+    assert "quick version" in page
+    assert "nan" not in page
+
+
+def test_nothing_is_measured_again(tiny: Reproduction, tmp_path: Path) -> None:
+    """And the page that is written again, from the numbers alone, is the same to the letter."""
+    assert all(cell.figures(tiny.runs) is not None for cell in tiny.cells)
+    page = tiny.runs.parent / f"{tiny.paper.name}.md"
+    before = page.read_bytes()
+    assert tiny.write_page(tiny.runs.parent).read_bytes() == before
+
+
+@pytest.mark.parametrize(("name", "lines", "python"), [("bouammar2015", 350, 600), ("zhan2017", 300, 400)])
+def test_a_paper_comes_with_what_is_asked_of_it(name: str, lines: int, python: int) -> None:
+    """Its own claims apart from ours, settings beside its own, whoever prints them, and few lines."""
+    folder = folder_of(name)
+    paper = Reproduction.of(folder, "default", Path("nowhere")).paper
+    assert {claim.by for claim in paper.claims} == {PAPER, US}
+    assert any(not setting.theirs for setting in paper.settings)
+    assert len((folder / "paper.toml").read_text().splitlines()) <= lines
+    assert sum(len(path.read_text().splitlines()) for path in folder.glob("*.py")) <= python
