@@ -131,7 +131,7 @@ def test_commands_of_a_page_run(here: Path, page: Path | str) -> None:
     for command in commands(text_of(page)):
         program, *words = words_of(command)
         if program == "lifelong" and words[:1] and words[0] in ELSEWHERE:
-            assert words[1:2] in ([], ["--seeds"], ["NAME"], *([name] for name in names())), command
+            assert words[1:2] in ([], ["--seeds"], ["NAME"], ["my_paper"], *([name] for name in names())), command
         elif program == "lifelong":
             result = CliRunner().invoke(cli.app, words)
             assert result.exit_code == (0 if words else 2), f"{command}: {result.output}"

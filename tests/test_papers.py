@@ -222,8 +222,13 @@ def test_a_folder_is_a_paper_as_a_command(tmp_path: Path, monkeypatch: pytest.Mo
         ("odds = 0.5", "", r"systems.coin.odds: unknown key 'odds'"),
         ("LifelongSimpleMass-v0", "LifelongSimpelMass-v0", r"systems.SM.env: .*Did you mean 'LifelongSimpleMass-v0'"),
         ('class = "REINFORCE"', 'class = "REINFORC"', r"methods.REINFORCE.class: .*Did you mean 'REINFORCE'"),
+        (
+            'science:Still"',
+            'science:Still"\narguments = { a = { b = "$odd" } }',
+            r"still.arguments: unknown value .odd.",
+        ),
         ("science:Still", "science:Stil", r"stands still.class: .*'Stil'. Did you mean 'Still'"),
-        ('"$n_trajectories"', '"$n_trajectory"', r"arguments.n_trajectories: unknown value 'n_trajectory'"),
+        ('"$n_trajectories"', '"$n_trajectory"', r"arguments: unknown value 'n_trajectory'"),
         ('systems = "SM"', 'systems = "SN"', r"studies\[main\].systems: unknown system 'SN'. There are: SM, coin"),
         ("science:toss", "science:tos", r"studies\[coins\].measure: .*Did you mean 'toss'"),
         ("science:toss", "sciense:toss", r"studies\[coins\].measure: .*Did you mean 'science'"),
@@ -264,6 +269,19 @@ def test_learners_that_cannot_be_made_are_told_before_anything_runs(tmp_path: Pa
     with pytest.raises(PaperError, match=r"methods.stands still, in main/SM/stands still/seed2: .*sgma"):
         reproduction.measure(Console(quiet=True), 1)
     assert not list(reproduction.runs.rglob("*.json"))
+
+
+def test_the_example_of_the_docs_is_a_paper(tmp_path: Path) -> None:
+    """Its file is read to the end, and its watcher watches."""
+    page = (Path(__file__).parents[1] / "docs" / "papers.md").read_text()
+    toml, python = (page.split(f"```{name}\n")[1].split("```")[0] for name in ("toml", "python"))
+    (tmp_path / "paper.toml").write_text(toml)
+    (tmp_path / "science.py").write_text(python)
+    reproduction = Reproduction.of(tmp_path, "quick", tmp_path)
+    (cell,) = only(reproduction.cells, "main/SM/GO-MTL/seed1")
+    cell.execute(reproduction.runs, lambda share: None)
+    found = reproduction.quantities(cell)
+    assert found["final"] > 0 < found["largest"]
 
 
 def test_a_folder_without_its_file_is_none(tmp_path: Path) -> None:

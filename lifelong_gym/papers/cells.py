@@ -129,7 +129,7 @@ def settings_of(paper: PaperSpec, study: StudySpec, system: str, method: str, bu
         "env": where.env,
         "env_arguments": where.arguments,
         "learner": {"class": who.kind, "arguments": {name: _value(of, values) for name, of in arguments.items()}},
-        "make": study.make,
+        "maker": study.maker,
         "watch": study.watch,
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings, default=native))
@@ -142,7 +142,7 @@ def _value(argument: Any, values: Values) -> Any:
         return values[argument[1:]]
     if isinstance(argument, Mapping):
         return {name: _value(within, values) for name, within in argument.items()}
-    return argument
+    return [_value(within, values) for within in argument] if isinstance(argument, list) else argument
 
 
 def only(cells: Sequence[PaperCell], wanted: str) -> list[PaperCell]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lifelong_gym import registry
+from lifelong_gym.benchmark.experiment import named
 from lifelong_gym.benchmark.learners import learner_class
 from lifelong_gym.errors import integer, unknown
 from lifelong_gym.measures import verdicts
@@ -136,17 +137,17 @@ class _PaperReader:
 
     def _arguments(self, reader: Reader, key: str) -> dict[str, Any]:
         found = reader.table(key)
-        for name, value in found.items():
-            if isinstance(value, str) and value.startswith("$") and value[1:] not in self.values:
-                raise reader.fail(f"{key}.{name}", unknown("value", value[1:], self.values))
+        for name in named(found):
+            if name.startswith("$") and name[1:] not in self.values:
+                raise reader.fail(key, unknown("value", name[1:], self.values))
         return found
 
     def _study(self, name: str, reader: Reader) -> StudySpec:
-        measure, make = reader.text("measure", LEARNING), reader.text("make", "")
+        measure, maker = reader.text("measure", LEARNING), reader.text("maker", "")
         if measure != LEARNING:
             self._load(reader, "measure", measure)
-        if make:
-            self._load(reader, "make", make)
+        if maker:
+            self._load(reader, "maker", maker)
         watch = reader.texts("watch", ())
         for each in watch:
             if ":" not in each and each not in WATCHERS:
@@ -161,7 +162,7 @@ class _PaperReader:
             budget: Reader(reader.table(budget), reader.key(budget)).rest(self.values) for budget in ("quick", "full")
         }
         only = self._only(reader)
-        return StudySpec(name, systems, methods, measure, make, watch, reader.rest(self.values), only, **small)
+        return StudySpec(name, systems, methods, measure, maker, watch, reader.rest(self.values), only, **small)
 
     def _check_learning(
         self, reader: Reader, systems: Iterable[str], methods: Iterable[str], watch: tuple[str, ...]

@@ -20,262 +20,150 @@ COMPARISONS = (RATIO, DIFFERENCE, MEAN, MEDIAN, COUNT, FUNCTION)
 
 @dataclass(frozen=True)
 class SettingSpec:
-    """A setting of the paper's beside ours.
+    """A setting of the paper's beside ours."""
 
-    Attributes:
-        name: for people.
-        theirs: what the paper prints; empty: nothing.
-        ours: what is run.
-        why: where they differ.
-    """
-
-    name: str
-    theirs: str
-    ours: str
-    why: str
+    name: str  # for people
+    theirs: str  # what the paper prints; empty: nothing
+    ours: str  # what is run
+    why: str  # where they differ
 
 
 @dataclass(frozen=True)
 class SystemSpec:
-    """What is learned in.
+    """What is learned in."""
 
-    Attributes:
-        key: short name.
-        name: for people.
-        env: id of the environment; empty where studies have measurements of their own.
-        arguments: of the family itself.
-        values: what its runs differ in.
-    """
-
-    key: str
-    name: str
-    env: str
-    arguments: Values
-    values: Values
+    key: str  # short name
+    name: str  # for people
+    env: str  # id of the environment; empty where studies have measurements of their own
+    arguments: Values  # of the family itself
+    values: Values  # what its runs differ in
 
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """Who learns, or whatever else is compared.
+    """Who learns, or whatever else is compared."""
 
-    Attributes:
-        label: for people and files.
-        kind: class of the learner, by name or ``module:Class``; empty where there is none.
-        arguments: of its constructor; ``"$name"`` is a value's.
-        values: what its runs differ in.
-        only: values by system.
-    """
-
-    label: str
-    kind: str
-    arguments: Values
-    values: Values
-    only: Mapping[str, Values]
+    label: str  # for people and files
+    kind: str  # class of the learner, by name or ``module:Class``; empty where there is none
+    arguments: Values  # of its constructor; ``"$name"`` is a value's
+    values: Values  # what its runs differ in
+    only: Mapping[str, Values]  # values by system
 
 
 @dataclass(frozen=True)
 class StudySpec:
-    """Methods side by side in systems.
+    """Methods side by side in systems."""
 
-    Attributes:
-        name: of files and pages.
-        systems: keys.
-        methods: labels.
-        measure: ``learning``, or ``module:function`` from settings and progress to figures.
-        make: ``module:function`` from the run to its learner; empty: made as benchmarks make it.
-        watch: what is noted of a run after every sweep, by name or ``module:Class``.
-        values: what its runs differ in.
-        only: values by system.
-        quick: values of the quick version.
-        full: values of the full version.
-    """
-
-    name: str
-    systems: tuple[str, ...]
-    methods: tuple[str, ...]
-    measure: str
-    make: str
-    watch: tuple[str, ...]
-    values: Values
-    only: Mapping[str, Values]
-    quick: Values
-    full: Values
+    name: str  # of files and pages
+    systems: tuple[str, ...]  # keys
+    methods: tuple[str, ...]  # labels
+    measure: str  # ``learning``, or ``module:function`` from settings and progress to figures
+    maker: str  # ``module:function`` from the run to its learner; empty: made as benchmarks make it
+    watch: tuple[str, ...]  # what is noted of a run after every sweep, by name or ``module:Class``
+    values: Values  # what its runs differ in
+    only: Mapping[str, Values]  # values by system
+    quick: Values  # values of the quick version
+    full: Values  # values of the full version
 
 
 @dataclass(frozen=True)
 class ComparisonSpec:
-    """A number that something is said of.
+    """A number that something is said of."""
 
-    Attributes:
-        kind: one of `COMPARISONS`.
-        first: methods, or what ``function`` is.
-        second: methods that they are compared with.
-        of: which quantity, see `quantities`.
-        study: in which study.
-        bounds: what is said of it, by system.
-        scale: on which ties are measured: ``ratio``, ``difference`` or ``count``.
-        spans: of that of differences, by system: from doing nothing to the reference.
-        effect: that the paper prints, a share.
-        needs: least values of a run; below them nothing was tested.
-        lasted: of a median: the value that says how long was waited.
-    """
-
-    kind: str
-    first: tuple[str, ...]
-    second: tuple[str, ...]
-    of: tuple[str, ...]
-    study: str
-    bounds: Mapping[str, Bound]
-    scale: str
-    spans: Mapping[str, float]
-    effect: float
-    needs: Values
-    lasted: str
+    kind: str  # one of `COMPARISONS`
+    first: tuple[str, ...]  # methods, or what ``function`` is
+    second: tuple[str, ...]  # methods that they are compared with
+    of: tuple[str, ...]  # which quantity, see `quantities`
+    study: str  # in which study
+    bounds: Mapping[str, Bound]  # what is said of it, by system
+    scale: str  # on which ties are measured: ``ratio``, ``difference`` or ``count``
+    spans: Mapping[str, float]  # of that of differences, by system: from doing nothing to the reference
+    effect: float  # that the paper prints, a share
+    needs: Values  # least values of a run; below them nothing was tested
+    lasted: str  # of a median: the value that says how long was waited
 
 
 @dataclass(frozen=True)
 class ClaimSpec:
-    """What is claimed, by the paper or by us.
+    """What is claimed, by the paper or by us."""
 
-    Attributes:
-        text: in words.
-        by: ``paper``, or ``us``: a control.
-        where: in the paper.
-        parts: that must all be seen.
-        figure: name of ours that shows it; empty: none.
-        remark: what belongs beside the verdict.
-    """
-
-    text: str
-    by: str
-    where: str
-    parts: tuple[ComparisonSpec, ...]
-    figure: str
-    remark: str
+    text: str  # in words
+    by: str  # ``paper``, or ``us``: a control
+    where: str  # in the paper
+    parts: tuple[ComparisonSpec, ...]  # that must all be seen
+    figure: str  # name of ours that shows it; empty: none
+    remark: str  # what belongs beside the verdict
 
 
 @dataclass(frozen=True)
 class ExpectationSpec:
-    """What was expected before the runs.
+    """What was expected before the runs."""
 
-    Attributes:
-        text: in words.
-        parts: of which the worst counts.
-        remark: what explains the difference where it isn't met.
-    """
-
-    text: str
-    parts: tuple[ComparisonSpec, ...]
-    remark: str
+    text: str  # in words
+    parts: tuple[ComparisonSpec, ...]  # of which the worst counts
+    remark: str  # what explains the difference where it isn't met
 
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """A picture.
+    """A picture."""
 
-    Attributes:
-        name: of its file.
-        kind: ``curves``, ``bars``, ``matrix`` or ``module:function`` from the numbers to a Matplotlib figure.
-        study: that it shows.
-        systems: that it shows.
-        methods: that it shows.
-        of: quantities; those that a function asks for.
-        also: quantities of other studies that a function asks for.
-        caption: below it.
-        label: of the y axis.
-        log: whether that is logarithmic.
-    """
-
-    name: str
-    kind: str
-    study: str
-    systems: tuple[str, ...]
-    methods: tuple[str, ...]
-    of: tuple[str, ...]
-    also: Mapping[str, tuple[str, ...]]
-    caption: str
-    label: str
-    log: bool
+    name: str  # of its file
+    kind: str  # ``curves``, ``bars``, ``matrix`` or ``module:function`` from the numbers to a Matplotlib figure
+    study: str  # that it shows
+    systems: tuple[str, ...]  # that it shows
+    methods: tuple[str, ...]  # that it shows
+    of: tuple[str, ...]  # quantities; those that a function asks for
+    also: Mapping[str, tuple[str, ...]]  # quantities of other studies that a function asks for
+    caption: str  # below it
+    label: str  # of the y axis
+    log: bool  # whether that is logarithmic
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """Numbers.
+    """Numbers."""
 
-    Attributes:
-        name: that sections call it.
-        kind: ``means``, or ``module:function`` from the numbers to a heading and rows of texts.
-        study: that it shows.
-        systems: its columns, or its rows where there are several quantities.
-        methods: its rows.
-        of: quantities: with one, systems are columns; with several, these are.
-        also: quantities of other studies that a function asks for.
-        lasted: of times that may never come: the value that says how long was waited.
-        over: a method whose numbers the others are divided by; empty: none.
-        caption: above it.
-    """
-
-    name: str
-    kind: str
-    study: str
-    systems: tuple[str, ...]
-    methods: tuple[str, ...]
-    of: tuple[str, ...]
-    also: Mapping[str, tuple[str, ...]]
-    lasted: str
-    over: str
-    caption: str
+    name: str  # that sections call it
+    kind: str  # ``means``, or ``module:function`` from the numbers to a heading and rows of texts
+    study: str  # that it shows
+    systems: tuple[str, ...]  # its columns, or its rows where there are several quantities
+    methods: tuple[str, ...]  # its rows
+    of: tuple[str, ...]  # quantities: with one, systems are columns; with several, these are
+    also: Mapping[str, tuple[str, ...]]  # quantities of other studies that a function asks for
+    lasted: str  # of times that may never come: the value that says how long was waited
+    over: str  # a method whose numbers the others are divided by; empty: none
+    caption: str  # above it
 
 
 @dataclass(frozen=True)
 class SectionSpec:
-    """A part of the page.
+    """A part of the page."""
 
-    Attributes:
-        title: its heading.
-        text: Markdown.
-        figures: names, in order.
-        tables: names, in order, below the figures.
-    """
-
-    title: str
-    text: str
-    figures: tuple[str, ...]
-    tables: tuple[str, ...]
+    title: str  # its heading
+    text: str  # Markdown
+    figures: tuple[str, ...]  # names, in order
+    tables: tuple[str, ...]  # names, in order, below the figures
 
 
 @dataclass(frozen=True)
 class PaperSpec:
-    """A paper's experiments.
+    """A paper's experiments."""
 
-    Attributes:
-        name: of its page, and of the folder with figures and numbers.
-        title: the paper's.
-        authors: its.
-        where: it appeared.
-        summary: what a reader remembers.
-        settings: theirs and ours.
-        values: what runs differ in, with what holds where nothing else is said.
-        arguments: of every learner's constructor.
-        systems, methods, studies: what is run.
-        claims, expectations: what is said of it.
-        figures, tables, sections: what the page shows.
-    """
-
-    name: str
-    title: str
-    authors: str
-    where: str
-    summary: str
-    settings: tuple[SettingSpec, ...]
-    values: Values
-    arguments: Values
-    systems: Mapping[str, SystemSpec]
+    name: str  # of its page, and of the folder with figures and numbers
+    title: str  # the paper's
+    authors: str  # its
+    where: str  # it appeared
+    summary: str  # what a reader remembers
+    settings: tuple[SettingSpec, ...]  # theirs and ours
+    values: Values  # what runs differ in, with what holds where nothing else is said
+    arguments: Values  # of every learner's constructor
+    systems: Mapping[str, SystemSpec]  # what is run
     methods: Mapping[str, MethodSpec]
     studies: Mapping[str, StudySpec]
-    claims: tuple[ClaimSpec, ...]
+    claims: tuple[ClaimSpec, ...]  # what is said of it
     expectations: tuple[ExpectationSpec, ...]
-    figures: Mapping[str, FigureSpec]
+    figures: Mapping[str, FigureSpec]  # what the page shows
     tables: Mapping[str, TableSpec]
     sections: tuple[SectionSpec, ...]
 

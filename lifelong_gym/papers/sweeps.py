@@ -90,8 +90,8 @@ class SweepRun:
         return mean_costs(self.settings, self.tasks, theta, self.learner.bias)
 
     def _made(self) -> PolicySearch:
-        if self.settings["make"]:
-            made = self.code.load(self.settings["make"])(self)
+        if self.settings["maker"]:
+            made = self.code.load(self.settings["maker"])(self)
         else:
             made = make_learner(self.code, self.settings, environment(self.settings, self.tasks))
         if not isinstance(made, PolicySearch):
@@ -106,7 +106,6 @@ class Watcher(ABC):
     """Notes something of a run."""
 
     def __init__(self, run: SweepRun) -> None:
-        """Of this run."""
         self.run = run
 
     @abstractmethod
@@ -122,7 +121,6 @@ class MeanCost(Watcher):
     """``values``: minus the mean reward per step, (n_sweeps + 1, n_tasks)."""
 
     def __init__(self, run: SweepRun) -> None:
-        """Of this run."""
         super().__init__(run)
         self._values: list[FloatArray] = []
 
@@ -150,7 +148,6 @@ class Sent(Watcher):
     """``bytes``, ``messages`` and ``rounds`` so far after each sweep; empty where nothing is sent."""
 
     def __init__(self, run: SweepRun) -> None:
-        """Of this run."""
         super().__init__(run)
         self._sent: list[dict[str, int]] = []
 
@@ -169,7 +166,6 @@ class NodeErrors(Watcher):
     """``errors`` of nodes that agree, by name, a number a sweep."""
 
     def __init__(self, run: SweepRun) -> None:
-        """Of this run."""
         super().__init__(run)
         self._logged: list[dict[str, float]] = []
 
