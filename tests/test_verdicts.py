@@ -15,8 +15,9 @@ SEEN, WORSE, TIE, NARROW, WIDE = ((0.8, 0.9), (1.1, 1.3), (0.98, 1.02), (0.95, 1
 
 def ratio(limits: tuple[float, float] | None, bound: Bound = ONE, system: str = "A") -> Evidence:
     """Of an interval about its geometric middle."""
-    low, high = limits or (1.0, 1.0)
-    return Evidence(system, None if limits is None else Interval((low * high) ** 0.5, low, high), bound)
+    low, high = limits or (0.1, 0.2)
+    interval = Interval((low * high) ** 0.5, low, high)
+    return Evidence(system, interval, bound, is_tested=limits is not None)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match=r"unknown side 'bellow'. Did you mean 'below'"):
         Bound.of("bellow", 1.0)
     with pytest.raises(ValueError, match=r"`effect` between 0.03, a tie, and 1"):
-        Evidence("A", None, ONE, effect=0.01)
+        Evidence("A", NOTHING, ONE, effect=0.01)
 
 
 def test_expectations() -> None:

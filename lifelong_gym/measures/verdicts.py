@@ -65,19 +65,21 @@ class Evidence:
 
     Attributes:
         system: its name.
-        interval: of the compared number; None where what the claim is about wasn't run.
+        interval: of the compared number.
         bound: what the claim says of it.
         scale: ``ratio`` (also of means, whose bound isn't 0), ``difference`` or ``count``.
         span: of a difference: from doing nothing to the reference, above 0.
         effect: that the paper prints: a share, of the bound (``ratio``) or of the span.
+        is_tested: whether the setting and the length of run that the claim is about were run.
     """
 
     system: str
-    interval: Interval | None
+    interval: Interval
     bound: Bound
     scale: str = RATIO
     span: float = 1.0
     effect: float = EFFECT
+    is_tested: bool = True
 
     def __post_init__(self) -> None:
         """Check.
@@ -97,7 +99,7 @@ class Evidence:
     def found(self) -> str:
         """``seen``, ``opposite``, ``tie``, ``excluded`` (an effect of this size), ``open`` or ``missing``."""
         bound = self.bound
-        if self.interval is None:
+        if not self.is_tested:
             return "missing"
         if bound.side == WITHIN:
             return self._within(self.interval, bound)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from lifelong_gym.errors import unknown
 from lifelong_gym.measures import verdicts
+from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.measures.verdicts import ABOVE, BELOW, EFFECT, WITHIN, Bound, Evidence
 from lifelong_gym.papers.known import Known
 from lifelong_gym.papers.schema import Reader
@@ -25,6 +27,7 @@ from lifelong_gym.papers.specs import (
     StudySpec,
 )
 
+EVERYTHING = Interval(0.0, -math.inf, math.inf)
 CLAIM_SIDES = {"below": BELOW, "above": ABOVE, "within": WITHIN}
 EXPECTED_SIDES = {"at_most": BELOW, "at_least": ABOVE, "within": WITHIN}
 
@@ -74,7 +77,7 @@ def _comparison(reader: Reader, known: Known, sides: Mapping[str, str]) -> Compa
     of = known.of(reader, "of", () if kind == FUNCTION else ("final",))
     for system, bound in bounds.items():
         try:
-            Evidence(system, None, bound, scale, spans.get(system, 1.0), effect)
+            Evidence(system, EVERYTHING, bound, scale, spans.get(system, 1.0), effect)
         except ValueError as error:
             raise reader.fail(kind, error) from error
     return ComparisonSpec(kind, *pair, of, study.name, bounds, scale, spans, effect, needs, lasted)

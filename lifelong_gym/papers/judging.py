@@ -15,7 +15,6 @@ from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers, flat_times
 from lifelong_gym.papers.specs import (
     COUNT,
-    DIFFERENCE,
     FUNCTION,
     MEAN,
     MEDIAN,
@@ -63,8 +62,7 @@ def judge(claim: ClaimSpec, numbers: Numbers, code: Code) -> Judged:
 def check(expectation: ExpectationSpec, numbers: Numbers, code: Code) -> Checked:
     """Hold an expectation against the numbers."""
     evidence = tuple(each for part in expectation.parts for each in compared(part, numbers, code))
-    words = (verdicts.MISSED if e.interval is None else verdicts.met(e.interval, e.bound) for e in evidence)
-    return Checked(expectation, evidence, verdicts.worst(words))
+    return Checked(expectation, evidence, verdicts.worst(verdicts.met(each.interval, each.bound) for each in evidence))
 
 
 def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evidence]:
@@ -76,45 +74,39 @@ def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evi
         return
     for system, bound in part.bounds.items():
         span = part.spans.get(system, 1.0)
+        tested = all(_is_tested(part, numbers, system, method) for method in (*part.first, *part.second))
         for name, interval in _intervals(part, numbers, system).items():
-            yield Evidence(name, interval, bound, part.scale, span, part.effect)
+            yield Evidence(name, interval, bound, part.scale, span, part.effect, tested)
 
 
-def _intervals(part: ComparisonSpec, numbers: Numbers, system: str) -> Mapping[str, Interval | None]:
+def _intervals(part: ComparisonSpec, numbers: Numbers, system: str) -> Mapping[str, Interval]:
     if part.kind == COUNT:
-        found = [_interval(part, numbers, system, method, "") for method in part.first]
-        if any(each is None for each in found):
-            return {system: None}
-        total = sum(each.estimate for each in found if each is not None)
+        total = float(sum(np.sum(numbers.by_seed(part.study, system, method, part.of[0])) for method in part.first))
         return {system: Interval(total, total, total)}
     pairs = [(a, b) for a in part.first for b in part.second or ("",)]
     return {_name(part, system, a, b): _interval(part, numbers, system, a, b) for a, b in pairs}
 
 
 def _name(part: ComparisonSpec, system: str, a: str, b: str) -> str:
-    """The system, and what tells pairs and quantities apart."""
+    """The system, and what tells pairs apart."""
     methods = [a] * (len(part.first) > 1) + [f"over {b}" if part.kind == RATIO else f"less {b}"] * (
         len(part.second) > 1
     )
     return " ".join((f"{system}:", *methods)) if methods else system
 
 
-def _interval(part: ComparisonSpec, numbers: Numbers, system: str, a: str, b: str) -> Interval | None:
-    if not all(_is_long_enough(part, numbers, system, method) for method in (a, b) if method):
-        return None
+def _interval(part: ComparisonSpec, numbers: Numbers, system: str, a: str, b: str) -> Interval:
     first = numbers.by_seed(part.study, system, a, part.of[0])
-    if part.kind in (RATIO, DIFFERENCE):
-        second = numbers.by_seed(part.study, system, b, part.of[-1])
-        return ratio_interval(first, second) if part.kind == RATIO else difference_interval(first, second)
     if part.kind == MEAN:
         return mean_interval(first)
     if part.kind == MEDIAN:
         return median_time(flat_times(first), float(numbers.values(part.study, system, a)[part.lasted]))
-    total = float(np.sum(first))
-    return Interval(total, total, total)
+    second = numbers.by_seed(part.study, system, b, part.of[-1])
+    return ratio_interval(first, second) if part.kind == RATIO else difference_interval(first, second)
 
 
-def _is_long_enough(part: ComparisonSpec, numbers: Numbers, system: str, method: str) -> bool:
+def _is_tested(part: ComparisonSpec, numbers: Numbers, system: str, method: str) -> bool:
+    """Whether the runs are as long and as large as the claim needs; what is no number must be the same."""
     values = numbers.values(part.study, system, method)
     return all(
         values[name] >= least

@@ -20,6 +20,7 @@ from lifelong_gym.reports.plots import Style, line, new_figure, styles, tidy
 
 SMALL_DPI = 80
 COLUMNS = 3
+HATCHES = {"-": "", "--": "///", ":": "...", "-.": "xxx"}  # where lines tell methods of one colour apart
 ROOM = 0.15  # beyond what methods gain: what goes farther is cut off
 
 
@@ -86,7 +87,8 @@ def bars(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
             found = np.array([mean_interval(numbers.by_seed(spec.study, s, method, of)) for s in spec.systems])
             error = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T, posinf=0.0)
             places = np.arange(len(found)) + (i - (len(spec.methods) - 1) / 2) * width
-            axes.bar(places, found[:, 0], 0.9 * width, yerr=error, color=look[method].colour, label=method, capsize=1)
+            inside = {"color": look[method].colour, "hatch": HATCHES[look[method].line], "edgecolor": "white"}
+            axes.bar(places, found[:, 0], 0.9 * width, yerr=error, label=method, capsize=1, **inside)
         axes.set_xticks(range(len(spec.systems)), list(spec.systems))
         axes.set_title(of, fontsize=10)
         if spec.log:

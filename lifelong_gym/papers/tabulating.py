@@ -27,14 +27,12 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
 
 
-def shown(interval: Interval | None) -> str:
+def shown(interval: Interval) -> str:
     """As in a table; without brackets where there is one number alone.
 
     >>> shown(Interval(0.5, 0.4, 0.6)), shown(Interval(2.0, 2.0, 2.0)), shown(Interval(1.0, -np.inf, np.inf))
     ('0.5 [0.4, 0.6]', '2', '1')
     """
-    if interval is None:
-        return DASH
     is_alone = interval.low == interval.high or (np.isneginf(interval.low) and np.isposinf(interval.high))
     return f"{interval.estimate:.3g}".replace("inf", "never") if is_alone else str(interval)
 

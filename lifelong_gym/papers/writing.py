@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from lifelong_gym.measures.verdicts import EXPECTATIONS, RULE, Evidence, counted
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.judging import Checked, Judged, check, judge
-from lifelong_gym.papers.numbers import Numbers
+from lifelong_gym.papers.numbers import SHOWN, Numbers
 from lifelong_gym.papers.specs import DEFAULT, PAPER, US, FigureSpec, PaperSpec, SectionSpec
 from lifelong_gym.papers.tabulating import DASH, markdown, shown, table
 
@@ -77,13 +77,7 @@ def _word(row: Judged) -> str:
 
 def _brief(evidence: Iterable[Evidence]) -> str:
     """Estimates alone: intervals stand at the end of the page."""
-    return ", ".join(f"{e.system} {_estimate(e)}" for e in evidence)
-
-
-def _estimate(evidence: Evidence) -> str:
-    if evidence.interval is None:
-        return DASH
-    return f"{evidence.interval.estimate:.3g}".replace("inf", "never")
+    return ", ".join(f"{e.system} {e.interval.estimate:.3g}".replace(" inf", " never") for e in evidence)
 
 
 def _expectations(rows: Sequence[Checked]) -> str:
@@ -111,7 +105,9 @@ def _runs(numbers: Numbers) -> str:
     for study, systems in numbers.content["values"].items():
         for system, methods in systems.items():
             for values in methods.values():
-                key = (study, *(str(values.get(name, DASH)) for name in ("seeds", "n_tasks", "sweeps", "preset")))
+                shown = SHOWN if "preset" in values else ()  # others measure something of their own
+                rest = [str(values[name]) if name in shown else DASH for name in SHOWN]
+                key = (study, str(values["seeds"]), *rest)
                 if system not in rows.setdefault(key, []):
                     rows[key].append(system)
     cells = [(study, ", ".join(systems), *rest) for (study, *rest), systems in rows.items()]
