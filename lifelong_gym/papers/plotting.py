@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -87,7 +88,11 @@ def bars(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
             found = np.array([mean_interval(numbers.by_seed(spec.study, s, method, of)) for s in spec.systems])
             error = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T, posinf=0.0)
             places = np.arange(len(found)) + (i - (len(spec.methods) - 1) / 2) * width
-            inside = {"color": look[method].colour, "hatch": HATCHES[look[method].line], "edgecolor": "white"}
+            inside: dict[str, Any] = {
+                "color": look[method].colour,
+                "hatch": HATCHES[look[method].line],
+                "edgecolor": "white",
+            }
             axes.bar(places, found[:, 0], 0.9 * width, yerr=error, label=method, capsize=1, **inside)
         axes.set_xticks(range(len(spec.systems)), list(spec.systems))
         axes.set_title(of, fontsize=10)
