@@ -64,6 +64,7 @@ def test_single_cells_give_the_published_digits(zhan2017: Reproduction, title: s
         assert float(f"{quantity(of, figures, cell.code):.4g}") == -published[of][0]
     for name, values in figures.get("errors", {}).items():
         assert max(values) == published["errors"][name][0]
+    assert figures.get("bytes", [0])[-1] == published.get("bytes", [0])[-1]  # without loss the same for every seed
 
 
 # ------------------------------------------------------------------------------------------------------- measurements
