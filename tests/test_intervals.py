@@ -95,6 +95,8 @@ def test_a_median_time_by_hand() -> None:
     found = median_time([1.0, 2.0, 3.0, np.inf, np.inf], 10)
     assert found == Interval(3.0, 1.0, np.inf)
     assert median_time([np.inf] * 6, [10.0] * 6) == Interval(np.inf, 10.0, np.inf)
+    assert median_time([0.0] * 6, 10) == Interval(0.0, 0.0, 0.0)
+    assert median_time([0.0] * 5, 10) == Interval(0.0, 0.0, np.inf)
     assert median_time([4.0], 10) == Interval(4.0, 0.0, np.inf)
     # Two were given up early: Kaplan and Meier's curve falls to 2/3, 1/3 and 0.
     assert median_time([np.inf, np.inf, 3.0, 4.0, 5.0], [1, 2, 9, 9, 9]).estimate == 4.0

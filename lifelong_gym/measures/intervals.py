@@ -171,7 +171,9 @@ def median_time(times: npt.ArrayLike, lasted: npt.ArrayLike, confidence_level: f
         limits: Any = survival.confidence_interval(confidence_level, method="log-log")
     at, share = survival.quantiles, survival.probabilities
     low = np.where(share == 0, 0.0, limits.low.probabilities)
-    high = np.where(share == 0, 1.0, limits.high.probabilities)  # of the last run alone nothing is known
+    # Where all have come, so many would have with a share still waiting (Clopper and Pearson's limit).
+    waiting = 1 - ((1 - confidence_level) / 2) ** (1 / came.sum())
+    high = np.where(share == 0, waiting, limits.high.probabilities)
     return Interval(_halved(at, share), _halved(at, low) if is_known else 0.0, _halved(at, high))
 
 

@@ -60,7 +60,10 @@ def curves(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
             runs = numbers.by_seed(spec.study, system, method, spec.of[0])
             mean, low, high = bands[method] = mean_band([run["values"] for run in runs])
             line(axes, runs[0]["at"], mean, None if len(runs) == 1 else (low, high), look[method], method)
-        axes.set(title=f"{system}: {paper.systems[system].name}", xlabel="sweeps")
+        name = paper.systems[system].name
+        axes.set(title=system if name == system else f"{system}: {name}", xlabel=spec.across)
+        if spec.log and runs[0]["at"][0] > 0:
+            axes.set(xscale="log")
         _limit(axes, [band[0] for band in bands.values()], spec.log)
         tidy(axes)
     panels[0].set_ylabel(spec.label or "cost per step")

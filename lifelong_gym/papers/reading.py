@@ -161,7 +161,7 @@ class _PaperReader:
         study, systems = self.known.where(reader)
         methods = self.known.names(reader, "methods", dict.fromkeys(study.methods), study.methods)
         of = self.known.of(reader, "of", ("curve",) if kind == "curves" else ("final",) if kind in KINDS else ())
-        texts = (reader.text("caption", ""), reader.text("label", ""))
+        texts = (reader.text("caption", ""), reader.text("label", ""), reader.text("across", "sweeps"))
         shown = (of, self.known.also(reader), *texts, reader.take("log", bool, False))
         return FigureSpec(name, kind, study.name, systems, methods, *shown)
 

@@ -117,7 +117,8 @@ class FigureSpec:
     also: Mapping[str, tuple[str, ...]]  # quantities of other studies that a function asks for
     caption: str  # below it
     label: str  # of the y axis
-    log: bool  # whether that is logarithmic
+    across: str  # label of the x axis of curves
+    log: bool  # whether axes are logarithmic, that of x only where it doesn't begin at 0
 
 
 @dataclass(frozen=True)

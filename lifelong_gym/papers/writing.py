@@ -77,7 +77,8 @@ def _word(row: Judged) -> str:
 
 def _brief(evidence: Iterable[Evidence]) -> str:
     """Estimates alone: intervals stand at the end of the page."""
-    return ", ".join(f"{e.system} {e.interval.estimate:.3g}".replace(" inf", " never") for e in evidence)
+    said = (f"{each.system} {each.interval.estimate:.3g}".replace(" inf", " never") for each in evidence)
+    return ", ".join(dict.fromkeys(said))
 
 
 def _expectations(rows: Sequence[Checked]) -> str:

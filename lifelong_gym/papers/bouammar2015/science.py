@@ -234,5 +234,5 @@ def paths(numbers: Numbers, spec: FigureSpec) -> Figure:
         axes.plot(*first["best"], "*", color="black", ms=12, label="optimum")
         axes.set_title(system)
         tidy(axes)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
