@@ -1,4 +1,4 @@
-"""Learners: Stable-Baselines3's interface, for many tasks at once."""
+"""Learners: Stable-Baselines3's interface, for many tasks at once; and the parts that policy searches are made of."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 from lifelong_gym.imports import lazy
 
 if TYPE_CHECKING:
+    from lifelong_gym.agents.contract.arguments import CommonSettings
     from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
     from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
+    from lifelong_gym.agents.linear.base_learners import BaseSettings
     from lifelong_gym.agents.linear.enac import ENAC
     from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
     from lifelong_gym.agents.linear.policy_search import PolicySearch
     from lifelong_gym.agents.linear.reinforce import REINFORCE
     from lifelong_gym.agents.linear.rwr import RWR
+    from lifelong_gym.agents.linear.sampling import Sampler
+    from lifelong_gym.agents.linear.sharers import Sharer, Taskwise
     from lifelong_gym.agents.safety.constraints import PolicyConstraints
     from lifelong_gym.agents.safety.projected_pg import ProjectedPG
     from lifelong_gym.agents.safety.safe_lifelong_pg import SafeLifelongPG
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.shared_basis.go_mtl import GOMTL
     from lifelong_gym.agents.shared_basis.pg_ella import PGELLA
     from lifelong_gym.agents.shared_basis.scalable_pg_ella import ScalablePGELLA
+    from lifelong_gym.agents.shared_basis.sharers import BasisSettings, BasisSharer, InTurns
 
 __all__ = [
     "ENAC",
@@ -28,6 +33,11 @@ __all__ = [
     "PGELLA",
     "REINFORCE",
     "RWR",
+    "BaseSettings",
+    "BasisSettings",
+    "BasisSharer",
+    "CommonSettings",
+    "InTurns",
     "LinearGaussianPolicy",
     "MultiAgentAlgorithm",
     "MultiTaskAlgorithm",
@@ -36,19 +46,26 @@ __all__ = [
     "ProjectedPG",
     "SafeLifelongPG",
     "SafeSearch",
+    "Sampler",
     "ScalablePGELLA",
+    "Sharer",
+    "Taskwise",
 ]
 
 __getattr__ = lazy(
     __name__,
     {
+        "contract.arguments": ["CommonSettings"],
         "contract.base": ["MultiTaskAlgorithm"],
         "deep.multi_agent": ["MultiAgentAlgorithm"],
+        "linear.base_learners": ["BaseSettings"],
         "linear.enac": ["ENAC"],
         "linear.policies": ["LinearGaussianPolicy"],
         "linear.policy_search": ["PolicySearch"],
         "linear.reinforce": ["REINFORCE"],
         "linear.rwr": ["RWR"],
+        "linear.sampling": ["Sampler"],
+        "linear.sharers": ["Sharer", "Taskwise"],
         "safety.constraints": ["PolicyConstraints"],
         "safety.projected_pg": ["ProjectedPG"],
         "safety.safe_lifelong_pg": ["SafeLifelongPG"],
@@ -56,5 +73,6 @@ __getattr__ = lazy(
         "shared_basis.go_mtl": ["GOMTL"],
         "shared_basis.pg_ella": ["PGELLA"],
         "shared_basis.scalable_pg_ella": ["ScalablePGELLA"],
+        "shared_basis.sharers": ["BasisSettings", "BasisSharer", "InTurns"],
     },
 )

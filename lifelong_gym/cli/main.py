@@ -53,7 +53,6 @@ app = typer.Typer(
 )
 
 
-
 def _readable_errors(command: Callable[..., None]) -> Callable[..., None]:
     """A user's mistake ends in one line and exit code 2, not in a traceback."""
 

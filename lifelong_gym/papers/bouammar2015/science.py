@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from stable_baselines3.common.utils import LinearSchedule
 
-from lifelong_gym import registry
-from lifelong_gym.agents import PGELLA, PolicySearch, ProjectedPG, SafeSearch
+from lifelong_gym import agents, registry
 from lifelong_gym.agents.linear.operating_point import OperatingPoint
-from lifelong_gym.agents.safety.safe_search import constraints_of
+from lifelong_gym.agents.safety.safe_tasks import constraints_of
 from lifelong_gym.benchmark.learners import learner_class
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.measures.statistics import Interval
@@ -35,29 +34,28 @@ LAST, FIRST = 3, 10  # evaluations that make a final cost, and rounds that count
 Settings = Mapping[str, Any]
 
 
-class StartedPGELLA(PGELLA):
-    """Policies ``theta_j = start_j + L s_j``, about a ``start`` that is set before learning: the published has none.
+class StartedSharer(agents.BasisSharer):
+    """Policies ``theta_j = start_j + L s_j``; ``warm``: a task not yet observed has the others' mean code, not 0."""
 
-    Where it is ``warm``, tasks that haven't been observed have the mean code of those that have, rather than 0.
-    """
+    warm: bool
+    start: FloatArray
 
-    def __init__(self, policy: Any, env: Any, warm: bool = True, **pg_ella: Any) -> None:
-        self.warm = warm
-        super().__init__(policy, env, **pg_ella)
-        self.start: FloatArray = np.zeros_like(self.policy.thetas)
-
-    def _relative(self, tasks: IntArray, point: OperatingPoint) -> OperatingPoint:
-        return point._replace(target=point.target - self.start[tasks])
-
-    def _begin(self, tasks: IntArray, point: OperatingPoint, rng: np.random.Generator) -> None:
-        super()._begin(tasks, self._relative(tasks, point), rng)
-
-    def _fit(self, tasks: IntArray, point: OperatingPoint, rng: np.random.Generator) -> None:
-        super()._fit(tasks, self._relative(tasks, point), rng)
+    def _learn(self, tasks: IntArray, point: OperatingPoint, rng: np.random.Generator, record: Any) -> None:
+        super()._learn(tasks, point._replace(target=point.target - self.start[tasks]), rng, record)
 
     def _policies(self) -> FloatArray:
         moved = super()._policies()
         return self.start + (moved if self.warm else np.where(self.knowledge.observed[:, None], moved, 0.0))
+
+
+class StartedPGELLA(agents.PolicySearch):
+    """`PGELLA` about a ``start`` that is set before learning; the published has none."""
+
+    def __init__(self, policy: Any, env: Any, n_basis: int, base: str, base_settings: Any, **more: Any) -> None:
+        self.started = StartedSharer(agents.BasisSettings(n_basis), agents.InTurns())
+        self.started.warm, rate = more.pop("warm", True), more.pop("learning_rate")
+        chosen, common = agents.BaseSettings(base, base_settings), agents.CommonSettings(seed=more.pop("seed"))
+        super().__init__(policy, env, rate, chosen.learner, self.started, agents.Sampler(**more), common)
 
 
 class Situation:
@@ -89,24 +87,26 @@ class Situation:
         known = {"nominal": self.settings["anchors"] or None, "constraints": self.sets}
         first = self.settings["step"] * self.settings["factor"]
         step = LinearSchedule(first, 0.0 if self.settings["decay"] else first, 1.0)
-        given = {**arguments, **(known if issubclass(kind, SafeSearch) else {})}
+        given = {**arguments, **(known if issubclass(kind, agents.SafeSearch) else {})}
         env = as_vec_env(self.settings["env"], tasks=self.tasks)
         return kind("LinearGaussianPolicy", env, learning_rate=step, seed=self.settings["seed"], **given)
 
 
-def make(run: SweepRun) -> PolicySearch:
+def make(run: SweepRun) -> agents.PolicySearch:
     """A run's learner: those that know the sets start at anchors in them, the others at the same place if they can."""
     situation, wanted = Situation(run.settings, run.tasks), run.settings["learner"]
-    learner: PolicySearch = situation.made(learner_class(run.code.qualified(wanted["class"])), wanted["arguments"])
+    learner: agents.PolicySearch = situation.made(
+        learner_class(run.code.qualified(wanted["class"])), wanted["arguments"]
+    )
     start = np.broadcast_to(situation.start, situation.optimal.shape).copy()
-    if situation.sets is not None and isinstance(learner, SafeSearch):
+    if situation.sets is not None and isinstance(learner, agents.SafeSearch):
         return learner
     if run.settings["region"] == "beyond":
-        start = situation.made(ProjectedPG, {"bias": False}).safe_sets.anchors
-    if isinstance(learner, SafeSearch):
+        start = situation.made(agents.ProjectedPG, {"bias": False}).safe_sets.anchors
+    if isinstance(learner, agents.SafeSearch):
         learner.safety.register(constraints_of(learner.constraints, *start.shape), start)
     elif isinstance(learner, StartedPGELLA):
-        learner.start = start
+        learner.started.start = start
     learner.policy.thetas = start
     return learner
 

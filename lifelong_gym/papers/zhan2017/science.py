@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy.linalg import subspace_angles
 
 from lifelong_gym import registry
-from lifelong_gym.agents import RWR
+from lifelong_gym.agents import CommonSettings, PolicySearch, Sampler, Taskwise
 from lifelong_gym.agents.linear.base_learners import RewardWeighted
 from lifelong_gym.agents.linear.operating_point import ONE_PLACE, Pool
 from lifelong_gym.benchmark.results import rounded
@@ -55,11 +55,11 @@ class _Printed(RewardWeighted):
         return lambda rewards, alive: printed_weights(rewards, alive, pool)
 
 
-class PrintedRWR(RWR):
+class PrintedRWR(PolicySearch):
     """`RWR` with the printed weights, and the same cap on its steps. With negative rewards it gets worse."""
 
-    def _base_learner(self) -> RewardWeighted:
-        return _Printed(self.beta, self.reward_to_go, self.max_kl)
+    def __init__(self, policy: Any, env: Any, seed: int | None = None, **sampling: Any) -> None:
+        super().__init__(policy, env, None, _Printed(), Taskwise(), Sampler(**sampling), CommonSettings(seed=seed))
 
 
 def split_tasks(settings: Settings) -> tuple[TaskSet, TaskSet]:
