@@ -11,8 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.linalg import subspace_angles
 
-from lifelong_gym import registry
-from lifelong_gym.agents import CommonSettings, PolicySearch, Sampler, Taskwise
+from lifelong_gym import agents, registry
 from lifelong_gym.agents.linear.base_learners import RewardWeighted
 from lifelong_gym.agents.linear.operating_point import ONE_PLACE, Pool
 from lifelong_gym.benchmark.results import rounded
@@ -55,11 +54,12 @@ class _Printed(RewardWeighted):
         return lambda rewards, alive: printed_weights(rewards, alive, pool)
 
 
-class PrintedRWR(PolicySearch):
+class PrintedRWR(agents.PolicySearch):
     """`RWR` with the printed weights, and the same cap on its steps. With negative rewards it gets worse."""
 
-    def __init__(self, policy: Any, env: Any, seed: int | None = None, **sampling: Any) -> None:
-        super().__init__(policy, env, None, _Printed(), Taskwise(), Sampler(**sampling), CommonSettings(seed=seed))
+    def __init__(self, policy: Any, env: Any, **more: Any) -> None:
+        common = agents.CommonSettings(seed=more.pop("seed", None), device=more.pop("device", "auto"))
+        super().__init__(policy, env, None, _Printed(), agents.Taskwise(), agents.Sampler(**more), common)
 
 
 def split_tasks(settings: Settings) -> tuple[TaskSet, TaskSet]:
