@@ -160,7 +160,7 @@ def test_commands_take_them(own_module: Callable[[str, str], str], tmp_path: Pat
 def test_a_family_is_compared_once() -> None:
     """Whatever it is called."""
     names = ["LifelongSimpleMass-v0", "lifelong_gym:LifelongSimpleMass-v0"]
-    with pytest.raises(ExperimentError, match=r"families\.\S+: named twice with the preset 'hetero'"):
+    with pytest.raises(ExperimentError, match=r"families\.\S+: named twice; give one another label"):
         Experiment.of_dict({"learners": ["zero"], "families": names})
     assert FamilySpec.of(names[1]).id == names[0]
 
