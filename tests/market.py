@@ -81,7 +81,7 @@ class Market(KernelFamily):
     )
     relatives: list[list[float]]
     state = (*[Quantity(f"share_{i}", "1", "of the wealth") for i in range(M)], Quantity("day", "1", "since the first"))
-    observations = Entities(M, (*SEEN, SHARE, LISTED), (2.0,) * WINDOW + (1.0, 1.0), (0.0,) * (WINDOW + 2))
+    observations = Entities(M, (*SEEN, SHARE, LISTED), (2.0,) * WINDOW + (1.0, 1.0), (0.0,) * (WINDOW + 2), WINDOW)
     horizon = HORIZON
     n_initial_noise = 1
     n_noise = M

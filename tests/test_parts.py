@@ -306,7 +306,9 @@ def test_buffers_give_the_same_samples_again(kind: Any, arguments: Any, n: int) 
     assert all(a is b is None or th.equal(a, b) for a, b in zip(*samples, strict=True))
 
 
-@pytest.mark.parametrize("generator", [np.random.RandomState(3), random.Random(3), th.Generator()], ids=["numpy", "python", "torch"])
+@pytest.mark.parametrize(
+    "generator", [np.random.RandomState(3), random.Random(3), th.Generator()], ids=["numpy", "python", "torch"]
+)
 def test_generators_go_on(generator: Any) -> None:
     """NumPy's legacy one, Python's, torch's; those of NumPy's new kind are tried above."""
     draw = generator.random if hasattr(generator, "random") else lambda: th.rand(1, generator=generator).item()

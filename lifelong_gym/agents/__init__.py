@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.contract.arguments import CommonSettings
     from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
     from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
+    from lifelong_gym.agents.equivariant.policies import EquivariantPolicy, FlatSimplexPolicy
     from lifelong_gym.agents.linear.base_learners import BaseSettings
     from lifelong_gym.agents.linear.enac import ENAC
     from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
@@ -37,6 +38,8 @@ __all__ = [
     "BasisSettings",
     "BasisSharer",
     "CommonSettings",
+    "EquivariantPolicy",
+    "FlatSimplexPolicy",
     "InTurns",
     "LinearGaussianPolicy",
     "MultiAgentAlgorithm",
@@ -59,6 +62,7 @@ __getattr__ = lazy(
         "contract.base": ["MultiTaskAlgorithm"],
         "deep.multi_agent": ["MultiAgentAlgorithm"],
         "linear.base_learners": ["BaseSettings"],
+        "equivariant.policies": ["EquivariantPolicy", "FlatSimplexPolicy"],
         "linear.enac": ["ENAC"],
         "linear.policies": ["LinearGaussianPolicy"],
         "linear.policy_search": ["PolicySearch"],

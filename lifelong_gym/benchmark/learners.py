@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lifelong_gym.wrappers import CoreVecEnv, HiddenTasks
 
-GROUP = "lifelong_gym.agents"
+GROUP, POLICY_GROUP = "lifelong_gym.agents", "lifelong_gym.policies"
 BASELINES = {
     "random": "lifelong_gym.benchmark.baselines:Random",
     "zero": "lifelong_gym.benchmark.baselines:Zero",
@@ -40,6 +40,35 @@ class LearnerError(LifelongGymError, ValueError):
 def registered() -> dict[str, str]:
     """Name and ``module:Class`` of every registered learner, ours and others'."""
     return {point.name: point.value for point in sorted(entry_points(group=GROUP))}
+
+
+def policies() -> dict[str, str]:
+    """Name and ``module:Class`` of every registered policy for learners of Stable-Baselines3, ours and others'."""
+    return {point.name: point.value for point in sorted(entry_points(group=POLICY_GROUP))}
+
+
+def policy_class(kind: type[Any], name: str) -> Any:
+    """What a learner of Stable-Baselines3 takes as policy: its own name for one, or a class.
+
+    Args:
+        kind: the learner's class.
+        name: one of its own names, a registered one, or ``module:Class``.
+
+    Raises:
+        UnknownNameError: no such name; the nearest is suggested.
+        ValueError: the module has no such class, or it is none for this learner.
+    """
+    own = policies()
+    if name in kind.policy_aliases:
+        return name
+    if name not in own and ":" not in name:
+        raise unknown("policy", name, [*kind.policy_aliases, *own])
+    found = load(own.get(name, name))
+    fitting = tuple(kind.policy_aliases.values())
+    if not inspect.isclass(found) or (fitting and not issubclass(found, fitting)):
+        wanted = ", ".join(sorted({base.__name__ for base in fitting}))
+        raise ValueError(f"`policy` of {kind.__name__} must be a subclass of {wanted}. Received {name!r}")
+    return found
 
 
 def known() -> dict[str, str]:
@@ -189,6 +218,8 @@ class LearnerSpec:
         from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
         arguments = {"policy": next(iter(kind.policy_aliases)), "device": "cpu", **self.arguments}
+        if isinstance(arguments["policy"], str):
+            arguments["policy"] = policy_class(kind, arguments["policy"])
         n_steps = inspect.signature(kind).parameters.get("n_steps")
         is_long = n_steps is not None and n_steps.default * env.num_envs > STEPS_AN_UPDATE
         if issubclass(kind, OnPolicyAlgorithm) and is_long:

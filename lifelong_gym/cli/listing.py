@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lifelong_gym import registry
-from lifelong_gym.benchmark.learners import BASELINES, CONTRIB, SB3, first_line, learner_class, registered
+from lifelong_gym.benchmark.learners import BASELINES, CONTRIB, SB3, first_line, learner_class, policies, registered
 from lifelong_gym.envs.family import Family
+from lifelong_gym.imports import load
 from lifelong_gym.tasks.distributions import Choice, RandomSign, SameAs
 from lifelong_gym.tasks.parameters import Parameter
 
@@ -62,6 +63,16 @@ def agents_table() -> Table:
         table.add_row(Text(name), Text(_or_why_not(lambda name: first_line(learner_class(name)), name)))
     table.add_row(", ".join(SB3), "of Stable-Baselines3")
     table.add_row(", ".join(CONTRIB), "of sb3-contrib (extra `contrib`)")
+    return table
+
+
+def policies_table() -> Table:
+    """Names, with what they are."""
+    table = Table(title="Policies for learners of Stable-Baselines3 (`-a policy=NAME`)")
+    table.add_column("name")
+    table.add_column("what it is")
+    for name, place in policies().items():
+        table.add_row(Text(name), Text(_or_why_not(lambda place: first_line(load(place)), place)))
     return table
 
 

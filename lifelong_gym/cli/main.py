@@ -16,7 +16,13 @@ from lifelong_gym import registry
 from lifelong_gym.benchmark.disk import DiskError, claim_file, reason
 from lifelong_gym.benchmark.learners import known, learner_class
 from lifelong_gym.benchmark.terminal import BOLD, say, working
-from lifelong_gym.cli.listing import agents_table, describe_environment, environments_table, final_tables
+from lifelong_gym.cli.listing import (
+    agents_table,
+    describe_environment,
+    environments_table,
+    final_tables,
+    policies_table,
+)
 from lifelong_gym.cli.options import (
     Agents,
     Constraints,
@@ -106,6 +112,7 @@ def list_(
     if name is None:
         console.print(environments_table())
         console.print(agents_table())
+        console.print(policies_table())
         say(console, "Next: ", ("lifelong list LifelongCartPole-v0", BOLD), ", or ", ("lifelong demo", BOLD), ".")
     elif name in registry.FAMILIES or (":" in name and registry.names_family(name)):
         describe_environment(console, name, references, arguments_of(env_argument))

@@ -23,6 +23,7 @@ from gymnasium import spaces
 
 import lifelong_gym
 from lifelong_gym.agents.contract.trees import Arrays
+from lifelong_gym.envs.spaces import EntityBox
 from lifelong_gym.errors import CheckpointError
 
 FORMAT = 2  # 1: modules alone, no `parts`
@@ -224,7 +225,10 @@ def encode_space(space: spaces.Space[Any]) -> dict[str, Any]:
     low, high = (
         _repeated([float(x) if np.isfinite(x) else str(x) for x in b.ravel()]) for b in (space.low, space.high)
     )
-    return {"type": "Box", "low": low, "high": high, "shape": list(space.shape), "dtype": str(space.dtype)}
+    data = {"type": "Box", "low": low, "high": high, "shape": list(space.shape), "dtype": str(space.dtype)}
+    if isinstance(space, EntityBox):
+        data["entities"] = [space.m, space.n_channels, space.window, space.n_series]
+    return data
 
 
 def _repeated(bounds: list[Any]) -> list[Any]:
@@ -245,6 +249,8 @@ def decode_space(data: Mapping[str, Any]) -> spaces.Space[Any]:
             size = math.prod(data["shape"])
             bounds = [[float(x) for x in data[key]] for key in ("low", "high")]
             low, high = (np.array(b * (size // max(len(b), 1))).reshape(data["shape"]) for b in bounds)
+            if "entities" in data:
+                return EntityBox(low, high, *data["entities"])
             dtype: Any = np.dtype(data["dtype"]).type
             return spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype)
     raise CheckpointError(f"not a space: {data!r}")

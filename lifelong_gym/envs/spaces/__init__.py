@@ -8,7 +8,7 @@ get. Another kind of space is a subclass of one of them: nothing else knows the 
 from lifelong_gym.envs.spaces.actions import Continuous, Simplex, simplex_or_logits
 from lifelong_gym.envs.spaces.codecs import ActionCodec, ObservationCodec, Quantity
 from lifelong_gym.envs.spaces.discrete import Discrete, MultiDiscrete
-from lifelong_gym.envs.spaces.observations import Bounded, Entities, Image
+from lifelong_gym.envs.spaces.observations import Bounded, Entities, EntityBox, Image
 
 __all__ = [
     "ActionCodec",
@@ -16,6 +16,7 @@ __all__ = [
     "Continuous",
     "Discrete",
     "Entities",
+    "EntityBox",
     "Image",
     "MultiDiscrete",
     "ObservationCodec",

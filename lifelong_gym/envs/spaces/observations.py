@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
 from lifelong_gym.envs.spaces.codecs import Array, ObservationCodec, Quantity, not_positive
@@ -49,18 +50,54 @@ class Bounded(ObservationCodec):
             yield from _not_apart(self.low, self.high, len(self.channels))
 
 
+class EntityBox(spaces.Box):
+    """A flat float32 ``Box`` that says which of its numbers belong to which entity, as equivariant policies need.
+
+    Anybody's env may have it: m blocks of equal length, the last number of each 1 where the entity is there, else 0;
+    behind them, numbers that concern all entities alike.
+
+    Args:
+        low: smallest values, shape (n,).
+        high: largest ones, shape (n,).
+        m: number of entities.
+        n_channels: numbers of a block.
+        window: so many of a block's first numbers are a series, oldest first; 0: none.
+        n_series: so many series of that length stand one behind the other.
+
+    Raises:
+        ValueError: the blocks are longer than the vector, or the series than what a block says besides its last number.
+    """
+
+    def __init__(
+        self, low: npt.ArrayLike, high: npt.ArrayLike, m: int, n_channels: int, window: int = 0, n_series: int = 1
+    ) -> None:
+        """See the class."""
+        super().__init__(np.asarray(low, np.float32), np.asarray(high, np.float32), dtype=np.float32)
+        if m < 1 or n_channels < 1 or m * n_channels > self.shape[0]:
+            raise ValueError(f"`m` blocks of `n_channels` must fit into {self.shape}. Received {m} and {n_channels}")
+        if window < 0 or n_series < 1 or window * n_series >= n_channels:
+            raise ValueError(
+                f"`n_series` series of `window` numbers must be shorter than {n_channels}. "
+                f"Received {n_series} and {window}"
+            )
+        self.m, self.n_channels, self.window, self.n_series = m, n_channels, window, n_series
+
+
 @dataclass(frozen=True)
 class Entities(ObservationCodec):
     """m entities side by side in a flat float32 vector, so that tasks of unlike sizes share a space.
 
     Each entity is a block of numbers within ``[low, high]``, one a channel; without ``low``, within ``[-high, high]``.
-    The last channel of a block says whether the entity is there: 1, or 0.
+    The last channel of a block says whether the entity is there: 1, or 0. Its first ``n_series * window`` channels may
+    be series of that length, one behind the other, each oldest first; networks that read series ask for that.
     """
 
     m: int
     channels: tuple[Quantity, ...]
     high: tuple[float, ...]
     low: tuple[float, ...] | None = None
+    window: int = 0
+    n_series: int = 1
     is_vector: ClassVar[bool] = True
 
     @property
@@ -74,12 +111,18 @@ class Entities(ObservationCodec):
         return self.m * len(self.high)
 
     @property
-    def space(self) -> spaces.Box:
+    def space(self) -> EntityBox:
         """The Box of these bounds, m times."""
+        return self.with_features(0)
+
+    def with_features(self, width: int) -> EntityBox:
+        """See `ObservationCodec`; the space still says which numbers belong to which entity."""
         high = np.array(self.high, np.float32)
         low = -high if self.low is None else np.array(self.low, np.float32)
         low[-1] = 0.0
-        return spaces.Box(np.tile(low, self.m), np.tile(high, self.m), dtype=np.float32)
+        lower = np.concatenate([np.tile(low, self.m), np.zeros(width, np.float32)])
+        upper = np.concatenate([np.tile(high, self.m), np.ones(width, np.float32)])
+        return EntityBox(lower, upper, self.m, len(self.high), self.window, self.n_series)
 
     def blocks(self, observations: Array) -> Array:
         """Observations (..., m * n_channels), task features behind left out, as tables (..., m, n_channels)."""
@@ -106,6 +149,11 @@ class Entities(ObservationCodec):
         yield from _not_apart(low, self.high, len(self.channels))
         if not self.high or self.high[-1] != 1.0:
             yield f"`observations.high` must end with 1, for an entity that is there. Received {self.high}"
+        if self.window < 0 or self.n_series < 1 or self.window * self.n_series >= max(len(self.high), 1):
+            yield (
+                "`observations`: `n_series` series of `window` channels must be shorter than a block of "
+                f"{len(self.high)}. Received {self.n_series} and {self.window}"
+            )
 
 
 @dataclass(frozen=True)
