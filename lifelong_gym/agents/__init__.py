@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
     from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
     from lifelong_gym.agents.equivariant.policies import EquivariantPolicy, FlatSimplexPolicy
+    from lifelong_gym.agents.equivariant.task_buffers import TaskReplayBuffer
+    from lifelong_gym.agents.equivariant.task_sampling import TaskSampling
     from lifelong_gym.agents.linear.base_learners import BaseSettings
     from lifelong_gym.agents.linear.enac import ENAC
     from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
@@ -52,6 +54,8 @@ __all__ = [
     "Sampler",
     "ScalablePGELLA",
     "Sharer",
+    "TaskReplayBuffer",
+    "TaskSampling",
     "Taskwise",
 ]
 
@@ -63,6 +67,8 @@ __getattr__ = lazy(
         "deep.multi_agent": ["MultiAgentAlgorithm"],
         "linear.base_learners": ["BaseSettings"],
         "equivariant.policies": ["EquivariantPolicy", "FlatSimplexPolicy"],
+        "equivariant.task_buffers": ["TaskReplayBuffer"],
+        "equivariant.task_sampling": ["TaskSampling"],
         "linear.enac": ["ENAC"],
         "linear.policies": ["LinearGaussianPolicy"],
         "linear.policy_search": ["PolicySearch"],

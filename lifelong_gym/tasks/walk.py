@@ -9,7 +9,7 @@ import numpy as np
 
 from lifelong_gym.errors import INT64, CheckpointError
 from lifelong_gym.numerics import philox
-from lifelong_gym.numerics.arrays import IntArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.numerics.states import Change, State, StateReader
 from lifelong_gym.tasks.schedule import Schedule, ScheduleSpec, task_weights
 
@@ -63,6 +63,12 @@ class Walk:
             return np.unique(self._schedule.task(np.arange(self._n_rows), self._rounds, self.keys))
         return self._schedule.present
 
+    @property
+    def weights(self) -> FloatArray | None:
+        """By which tasks are drawn, shape (n_tasks,), a copy; None on other schedules."""
+        weights = self._schedule.weights
+        return None if weights is None else weights.copy()
+
     def next_round(self, rows: Any = None) -> None:
         """Let these rows (indices; None: all) go on to their next tasks when their next episodes begin.
 
@@ -114,13 +120,12 @@ class Walk:
 
     def state_dict(self) -> State:
         """How far the rows are, and what was changed of the schedule; see `states`."""
-        weights = self._schedule.weights
         return {
             "schedule": _told(self._spec),
             "keys": self.keys.copy(),
             "positions": self._positions.copy(),
             "rounds": self._rounds.copy(),
-            "weights": None if weights is None else weights.copy(),
+            "weights": self.weights,
             "among": None if self._spec is not None else self._schedule.among.copy(),
         }
 
