@@ -54,7 +54,11 @@ GOOD: dict[str, Any] = {  # of every argument of any learner, but for those that
     "anchors": [0.0] * 5,
 }
 NO_VALUES = {"policy", "env", "device", "_init_setup_model"}
-REGISTERED = {point.name: point for point in importlib.metadata.entry_points(group="lifelong_gym.agents")}
+REGISTERED = {
+    point.name: point
+    for point in importlib.metadata.entry_points(group="lifelong_gym.agents")
+    if POLICY in point.load().policy_aliases
+}
 every_learner = pytest.mark.parametrize("name", REGISTERED)
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.contract.arguments import CommonSettings
     from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
     from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
+    from lifelong_gym.agents.equivariant.lspi import LSPI
     from lifelong_gym.agents.equivariant.policies import EquivariantPolicy, FlatSimplexPolicy
     from lifelong_gym.agents.equivariant.task_buffers import TaskReplayBuffer
     from lifelong_gym.agents.equivariant.task_sampling import TaskSampling
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ENAC",
     "GOMTL",
+    "LSPI",
     "PGELLA",
     "REINFORCE",
     "RWR",
@@ -66,6 +68,7 @@ __getattr__ = lazy(
         "contract.base": ["MultiTaskAlgorithm"],
         "deep.multi_agent": ["MultiAgentAlgorithm"],
         "linear.base_learners": ["BaseSettings"],
+        "equivariant.lspi": ["LSPI"],
         "equivariant.policies": ["EquivariantPolicy", "FlatSimplexPolicy"],
         "equivariant.task_buffers": ["TaskReplayBuffer"],
         "equivariant.task_sampling": ["TaskSampling"],
