@@ -12,7 +12,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from scipy.stats import dirichlet
-from stable_baselines3 import A2C, PPO
+from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from typer.testing import CliRunner
@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from lifelong_gym.agents.contract.checkpoint import decode_space, encode_space
 from lifelong_gym.agents.equivariant.distributions import HEADS, DirichletShares, EntityDistribution, LogisticNormal
 from lifelong_gym.agents.equivariant.policies import EntityPolicy, EquivariantPolicy, FlatSimplexPolicy
+from lifelong_gym.agents.equivariant.soft_policies import EquivariantSACPolicy
 from lifelong_gym.benchmark.experiment import Experiment
 from lifelong_gym.benchmark.learners import LearnerSpec
 from lifelong_gym.benchmark.models import Kept
@@ -217,6 +218,75 @@ def test_it_learns(kind: Any, head: str | None) -> None:
     after, _ = evaluate_policy(made.learn(6000), env, 200, warn=False)
     assert before < 0.2  # type: ignore[operator]
     assert after > 0.5 * 1.163  # type: ignore[operator]  # the mean of the largest of five
+
+
+@pytest.mark.parametrize("head", ["logistic_normal", "dirichlet"])
+def test_sac_knows_the_symmetry_in_actor_and_critics(head: str) -> None:
+    """Actions are permuted and values stay; the absent count nowhere, and of weights only their share of the sum."""
+    th.manual_seed(0)
+    made = EquivariantSACPolicy(SPACE, ACTIONS[""], lambda _: 1e-3, head=head, encoder="rnn", context="mean")
+    with th.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.2 * th.randn_like(parameter))
+    rows, order = observations(), th.tensor([3, 0, 4, 1, 2])
+    entities(rows)[:, 4, -1] = 0.0
+    permuted = rows.clone()
+    entities(permuted)[:, :, :] = entities(rows)[:, order]
+    changed = rows.clone()
+    entities(changed)[:, 4, :-1] = 99.0
+    with th.no_grad():
+        actions, others = made.actor(rows, True), made.actor(permuted, True)
+        th.testing.assert_close(others, actions[:, order], rtol=0, atol=1e-6)
+        assert (actions[:, 4] == -1.0).all()
+        assert made.actor(changed, True).equal(actions)
+        drawn = made.actor(rows)
+        values, same = made.critic(rows, drawn), made.critic(permuted, drawn[:, order])
+        moved = drawn.clone()
+        moved[:, 4] = 0.7
+        halved = 0.5 * (drawn + 1.0) - 1.0
+        for value, permuted_value, another, half in zip(
+            values, same, made.critic(changed, moved), made.critic(rows, halved), strict=True
+        ):
+            th.testing.assert_close(permuted_value, value, rtol=0, atol=1e-6)
+            assert another.equal(value)
+            th.testing.assert_close(half, value, rtol=0, atol=1e-5)
+    actor: Any = made.actor
+    sampled, density = actor.action_log_prob(rows)
+    shares = actor.get_distribution(rows).log_prob(0.5 * (sampled + 1.0))
+    th.testing.assert_close(density, shares - 3 * np.log(2.0), rtol=1e-2, atol=1e-2)  # small shares are rounded
+    (sum(made.critic(rows, sampled)) - density).mean().backward()
+    assert actor.network.score[0].weight.grad.abs().sum() > 0
+
+
+def test_sac_learns(tmp_path: Path) -> None:
+    """More than half of what the best shares earn; saved, loaded and found by name."""
+    env = DummyVecEnv([Bandit] * 8)
+    env.seed(0)
+    own: dict[str, Any] = {
+        "learning_rate": 1e-2,
+        "gamma": 0.0,
+        "ent_coef": 0.02,
+        "gradient_steps": 2,
+        "batch_size": 128,
+    }
+    made = SAC(EquivariantSACPolicy, env, seed=0, device="cpu", **own)
+    after, _ = evaluate_policy(made.learn(1200), env, 200, warn=False)
+    assert after > 0.5 * 1.163  # type: ignore[operator]
+    made.save(tmp_path / "model")
+    rows: Any = env.reset()
+    again = SAC.load(tmp_path / "model", device="cpu").predict(rows, deterministic=True)[0]
+    np.testing.assert_array_equal(again, made.predict(rows, deterministic=True)[0])
+    market: Any = as_vec_env(MARKET, n_tasks=2)
+    named = LearnerSpec.of("SAC", arguments={"policy": "EquivariantSACPolicy", "learning_starts": 10}).make(market, 0)
+    assert type(named.learn(30).policy) is EquivariantSACPolicy
+    for bad, message in (
+        ({"head": "logits"}, "`head` must be one of"),
+        ({"spread_init": 9.0}, "`spread_init` must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SAC(EquivariantSACPolicy, market, policy_kwargs=bad)
+    with pytest.raises(ValueError, match="`action_space` must be shares"):
+        EquivariantSACPolicy(SPACE, ACTIONS["logits"], lambda _: 1e-3)
 
 
 @pytest.mark.parametrize("kind", [EquivariantPolicy, FlatSimplexPolicy])

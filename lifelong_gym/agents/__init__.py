@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
     from lifelong_gym.agents.equivariant.lspi import LSPI
     from lifelong_gym.agents.equivariant.policies import EquivariantPolicy, FlatSimplexPolicy
+    from lifelong_gym.agents.equivariant.soft_policies import EquivariantSACPolicy
     from lifelong_gym.agents.equivariant.task_buffers import TaskReplayBuffer
     from lifelong_gym.agents.equivariant.task_sampling import TaskSampling
     from lifelong_gym.agents.linear.base_learners import BaseSettings
@@ -43,6 +44,7 @@ __all__ = [
     "BasisSharer",
     "CommonSettings",
     "EquivariantPolicy",
+    "EquivariantSACPolicy",
     "FlatSimplexPolicy",
     "InTurns",
     "LinearGaussianPolicy",
@@ -70,6 +72,7 @@ __getattr__ = lazy(
         "linear.base_learners": ["BaseSettings"],
         "equivariant.lspi": ["LSPI"],
         "equivariant.policies": ["EquivariantPolicy", "FlatSimplexPolicy"],
+        "equivariant.soft_policies": ["EquivariantSACPolicy"],
         "equivariant.task_buffers": ["TaskReplayBuffer"],
         "equivariant.task_sampling": ["TaskSampling"],
         "linear.enac": ["ENAC"],

@@ -37,7 +37,7 @@ class EntityDistribution(Distribution):
     n_present: th.Tensor
 
     def proba_distribution(self, scores: th.Tensor, spread: th.Tensor) -> Self:
-        """Of scores (n, m) and the log of the spread, shape () or (1,)."""
+        """Of scores (n, m) and the log of the spread, shape (1,) for all or (n, 1)."""
         self.present = th.isfinite(scores)
         self.scores = self._only_present(scores)
         self.n_present = self.present.sum(-1).clamp_min(1)
@@ -96,7 +96,7 @@ class LogisticNormal(EntityDistribution):
         """Of shares (n, m), shape (n,); a share counts as at least 1e-8."""
         logs = self._only_present(actions.clamp_min(LEAST_SHARE).log())
         off = self._centred(logs - self.scores)
-        squares = (off * off).sum(-1) * (-2.0 * self.spread).exp()
+        squares = (off * off).sum(-1) * (-2.0 * self.spread[..., 0]).exp()
         return self._log_normalisation() - 0.5 * squares - logs.sum(-1) - 0.5 * self.n_present.log()
 
     def entropy(self) -> th.Tensor:
@@ -107,7 +107,7 @@ class LogisticNormal(EntityDistribution):
         return self._only_present(values - values.sum(-1, keepdim=True) / self.n_present[..., None])
 
     def _log_normalisation(self) -> th.Tensor:
-        return -(self.n_present - 1) * (self.spread + 0.5 * LOG_TAU)
+        return -(self.n_present - 1) * (self.spread[..., 0] + 0.5 * LOG_TAU)
 
 
 class DirichletShares(EntityDistribution):
@@ -172,11 +172,11 @@ class GaussianLogits(EntityDistribution):
     def log_prob(self, actions: th.Tensor) -> th.Tensor:
         """Of logits (n, m), shape (n,)."""
         off = self._only_present(actions - self.scores) * (-self.spread).exp()
-        return -0.5 * (off * off).sum(-1) - self.present.sum(-1) * (self.spread + 0.5 * LOG_TAU)
+        return -0.5 * (off * off).sum(-1) - self.present.sum(-1) * (self.spread[..., 0] + 0.5 * LOG_TAU)
 
     def entropy(self) -> th.Tensor:
         """Shape (n,)."""
-        return self.present.sum(-1) * (self.spread + 0.5 * (1.0 + LOG_TAU))
+        return self.present.sum(-1) * (self.spread[..., 0] + 0.5 * (1.0 + LOG_TAU))
 
 
 HEADS: dict[str, type[EntityDistribution]] = {

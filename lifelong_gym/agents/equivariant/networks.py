@@ -14,6 +14,7 @@ from lifelong_gym.errors import integer, one_of
 
 CONTEXTS = ("none", "mean", "attention")
 ENCODERS = ("feed_forward", "rnn")
+LEAST_TOTAL = 1e-30  # no division by 0
 SMALL = 0.01  # of the first scores: policies start at about equal shares
 
 
@@ -48,66 +49,97 @@ class Blocks:
         return table[..., :-1], there > 0.0, observations[:, self.n_own :]
 
 
-class SetNetwork(nn.Module):
-    """Scores that are permuted as the entities are, and a summary that stays the same.
-
-    One encoder for all entities; a score sees its entity and the context; the summary is the mean over who is there.
+class EntityEncoder(nn.Module):
+    """A code for each entity, by one network for all of them.
 
     Args:
         space: of observations.
         hidden: width of all layers.
         encoder: ``"feed_forward"``, or ``"rnn"`` over the entity's series, as the space tells them.
-        context: what a score sees of the other entities: ``"none"``, ``"mean"`` or ``"attention"``.
+        n_beside: how many numbers of an entity are given beside observations.
 
     Raises:
         ValueError: an argument out of range, or ``"rnn"`` where the space has no series.
     """
 
-    def __init__(self, space: EntityBox, hidden: int, encoder: str, context: str) -> None:
+    def __init__(self, space: EntityBox, hidden: int, encoder: str, n_beside: int = 0) -> None:
         """See the class."""
         super().__init__()
         integer("hidden", hidden)
-        self.encoder, self.context = one_of("encoder", encoder, ENCODERS), one_of("context", context, CONTEXTS)
-        self.blocks = Blocks(space)
+        self.kind, self.blocks = one_of("encoder", encoder, ENCODERS), Blocks(space)
         n_series = self.blocks.window * self.blocks.n_series
-        n_inputs = self.blocks.n_channels - 1 + self.blocks.n_common
+        n_inputs = self.blocks.n_channels - 1 + self.blocks.n_common + n_beside
         if encoder == "rnn":
             if not n_series:
                 raise ValueError('`encoder="rnn"` needs observations with series of numbers: `Entities.window`')
             self.recurrent = nn.RNN(self.blocks.n_series, hidden, batch_first=True)
             n_inputs += hidden - n_series
-        self.encode = nn.Sequential(nn.Linear(n_inputs, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh())
+        self.layers = nn.Sequential(nn.Linear(n_inputs, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh())
+
+    def forward(
+        self, observations: th.Tensor, beside: th.Tensor | None = None
+    ) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """Codes (n, m, hidden), 0 for the absent; who is there (n, m); what concerns all (n, n_common).
+
+        Args:
+            observations: shape (n, n_observations).
+            beside: shape (n, m, n_beside), of which that of the absent counts.
+        """
+        own, present, common = self.blocks.split(observations)
+        own = own.masked_fill(~present[..., None], 0.0)
+        parts = [self._read(own), common[:, None].expand(-1, self.blocks.m, -1)]
+        codes = self.layers(th.cat([*parts, *([] if beside is None else [beside])], -1))
+        return codes * present[..., None], present, common
+
+    def _read(self, own: th.Tensor) -> th.Tensor:
+        if self.kind == "feed_forward":
+            return own
+        n = self.blocks.window * self.blocks.n_series
+        series = own[..., :n].reshape(-1, self.blocks.n_series, self.blocks.window).transpose(1, 2)
+        last = self.recurrent(series)[1][0].reshape(*own.shape[:2], -1)
+        return th.cat([last, own[..., n:]], -1)
+
+
+class SetNetwork(nn.Module):
+    """Scores that are permuted as the entities are, and a summary that stays the same.
+
+    A score sees its entity and the context; the summary is made of the mean over who is there.
+
+    Args:
+        space: of observations.
+        hidden: width of all layers.
+        encoder: see `EntityEncoder`.
+        context: what a score sees of the other entities: ``"none"``, ``"mean"`` or ``"attention"``.
+
+    Raises:
+        ValueError: see `EntityEncoder`.
+    """
+
+    def __init__(self, space: EntityBox, hidden: int, encoder: str, context: str) -> None:
+        """See the class."""
+        super().__init__()
+        self.context = one_of("context", context, CONTEXTS)
+        self.encoder = EntityEncoder(space, hidden, encoder)
         if context == "attention":
             self.attention = nn.MultiheadAttention(hidden, 1, batch_first=True)
         seen = hidden if context == "none" else 2 * hidden
         self.score = nn.Sequential(nn.Linear(seen, hidden), nn.Tanh(), nn.Linear(hidden, 1))
-        self.summary = nn.Sequential(nn.Linear(hidden + self.blocks.n_common, hidden), nn.Tanh())
-        self.latent_dim_pi, self.latent_dim_vf = self.blocks.m, hidden
+        self.summary = nn.Sequential(nn.Linear(hidden + self.encoder.blocks.n_common, hidden), nn.Tanh())
+        self.latent_dim_pi, self.latent_dim_vf = space.m, hidden
         _shrink(self.score[-1])
 
     def forward(self, observations: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """Scores (n, m), and the summary (n, hidden)."""
-        codes, present, common = self._encoded(observations)
+        codes, present, common = self.encoder(observations)
         return self._scores(codes, present), self._summary(codes, present, common)
 
     def forward_actor(self, observations: th.Tensor) -> th.Tensor:
         """Scores, -inf where an entity is absent."""
-        return self._scores(*self._encoded(observations)[:2])
+        return self._scores(*self.encoder(observations)[:2])
 
     def forward_critic(self, observations: th.Tensor) -> th.Tensor:
         """The summary."""
-        return self._summary(*self._encoded(observations))
-
-    def _encoded(self, observations: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        own, present, common = self.blocks.split(observations)
-        own = own.masked_fill(~present[..., None], 0.0)
-        if self.encoder == "rnn":
-            n = self.blocks.window * self.blocks.n_series
-            series = own[..., :n].reshape(-1, self.blocks.n_series, self.blocks.window).transpose(1, 2)
-            last = self.recurrent(series)[1][0].reshape(*own.shape[:2], -1)
-            own = th.cat([last, own[..., n:]], -1)
-        every = common[:, None].expand(-1, self.blocks.m, -1)
-        return self.encode(th.cat([own, every], -1)) * present[..., None], present, common
+        return self._summary(*self.encoder(observations))
 
     def _scores(self, codes: th.Tensor, present: th.Tensor) -> th.Tensor:
         if self.context == "mean":
@@ -121,6 +153,34 @@ class SetNetwork(nn.Module):
     def _summary(self, codes: th.Tensor, present: th.Tensor, common: th.Tensor) -> th.Tensor:
         summary: th.Tensor = self.summary(th.cat([_mean(codes, present), common], -1))
         return summary
+
+
+class SetValue(nn.Module):
+    """A value of an observation and shares, which stays the same when entities and shares are permuted together.
+
+    Args:
+        space: of observations.
+        hidden: width of all layers.
+        encoder: see `EntityEncoder`.
+    """
+
+    def __init__(self, space: EntityBox, hidden: int, encoder: str) -> None:
+        """See the class."""
+        super().__init__()
+        self.encoder = EntityEncoder(space, hidden, encoder, n_beside=1)
+        n_common = self.encoder.blocks.n_common
+        self.value = nn.Sequential(nn.Linear(hidden + n_common, hidden), nn.Tanh(), nn.Linear(hidden, 1))
+
+    def forward(self, observations: th.Tensor, weights: th.Tensor) -> th.Tensor:
+        """Shape (n, 1), of weights (n, m) that are at least 0: what counts is what each entity gets of their sum."""
+        present = self.encoder.blocks.split(observations)[1]
+        there = weights * present
+        total = there.sum(-1, keepdim=True)
+        equal = present / present.sum(-1, keepdim=True).clamp_min(1)
+        shares = th.where(total > 0, there / total.clamp_min(LEAST_TOTAL), equal)
+        codes, present, common = self.encoder(observations, shares[..., None])
+        value: th.Tensor = self.value(th.cat([_mean(codes, present), common], -1))
+        return value
 
 
 class FlatNetwork(nn.Module):

@@ -117,10 +117,7 @@ class EquivariantPolicy(EntityPolicy):
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def _network(self, m: int) -> SetNetwork:
-        space = self.observation_space
-        if not isinstance(space, EntityBox) or space.m != m:
-            raise ValueError(f"`observation_space` must be an EntityBox of {m} entities. Received {space!r}")
-        return SetNetwork(space, **self.layers)  # type: ignore[arg-type]
+        return SetNetwork(entities_of(self.observation_space, m), **self.layers)  # type: ignore[arg-type]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), **self.layers}
@@ -136,6 +133,13 @@ class FlatSimplexPolicy(EntityPolicy):
     def _network(self, m: int) -> FlatNetwork:
         layers = {"net_arch": self.net_arch, "activation_fn": self.activation_fn, "device": self.device}
         return FlatNetwork(self.observation_space, m, self.features_dim, **layers)
+
+
+def entities_of(space: spaces.Space[Any], m: int) -> EntityBox:
+    """The space, if it is one of m entities, or a `ValueError`."""
+    if not isinstance(space, EntityBox) or space.m != m:
+        raise ValueError(f"`observation_space` must be an EntityBox of {m} entities. Received {space!r}")
+    return space
 
 
 def fitting_head(action_space: spaces.Space[Any], head: str | None) -> str:
