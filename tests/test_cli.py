@@ -113,7 +113,7 @@ def test_train_and_play_with_sb3(lifelong: object, tmp_path: Path) -> None:
         (("play", "nowhere", ENV), "that `lifelong train` wrote, or a run file. There is no nowhere/run.json"),
         (("benchmark", "nofile.toml"), "`experiment` must be a TOML file. There is none at nofile.toml"),
         (("report", "nowhere"), "There is none at nowhere"),
-        (("list", "CartPole"), "unknown environment or agent"),
+        (("list", "CartPole"), "unknown environment, agent or policy"),
         (("reproduce", "zhan2018"), "unknown paper 'zhan2018'. Did you mean 'zhan2017'"),
     ],
 )

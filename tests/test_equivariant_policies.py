@@ -319,8 +319,10 @@ def test_the_space_of_entities_tells_what_belongs_together() -> None:
         again = decode_space(json.loads(json.dumps(encode_space(space))))
         assert isinstance(again, EntityBox)
         assert again == space
-        assert vars(again).keys() == vars(space).keys()
-        assert [again.m, again.n_channels, again.window] == [space.m, space.n_channels, space.window]
+        assert again.blocks == space.blocks
+        assert again == spaces.Box(space.low, space.high)
+        assert again != EntityBox(space.low, space.high, 1, space.n_channels)
+        assert f"m={space.m}" in repr(again)
     assert shown.m == family(MARKET).observations.m  # type: ignore[attr-defined]
 
 
@@ -377,6 +379,7 @@ def test_by_name(tmp_path: Path) -> None:
     run.check()
     listed = CliRunner().invoke(app, ["list"], env={"COLUMNS": "200"}).output
     assert "FlatSimplexPolicy" in listed
+    assert "the absent get nothing" in CliRunner().invoke(app, ["list", "FlatSimplexPolicy"]).output
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -306,8 +307,9 @@ def test_envs_and_buffers_that_do_not_fit() -> None:
     """Are refused before anything is learned."""
     for env, message in (
         (rows(schedule=None), "must draw its tasks by weights"),
-        (rows(hide_task_id=True), "must be one of ours, and tell its tasks"),
-        (DummyVecEnv([Bandit] * 3), "must be one of ours"),
+        (rows(hide_task_id=True), "makes of ours, and tell its tasks"),
+        (DummyVecEnv([Bandit] * 3), "must be one that `as_vec_env` makes"),
+        (make_vec_env(ID, 3, env_kwargs={"n_tasks": N_TASKS, **WEIGHTED}), "must be one that `as_vec_env` makes"),
     ):
         with pytest.raises(ValueError, match=message):
             ppo(env).learn(16, callback=TaskSampling())

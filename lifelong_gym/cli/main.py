@@ -14,7 +14,7 @@ from rich.markdown import Markdown
 
 from lifelong_gym import registry
 from lifelong_gym.benchmark.disk import DiskError, claim_file, reason
-from lifelong_gym.benchmark.learners import known, learner_class
+from lifelong_gym.benchmark.learners import known, learner_class, policies
 from lifelong_gym.benchmark.terminal import BOLD, say, working
 from lifelong_gym.cli.listing import (
     agents_table,
@@ -99,12 +99,12 @@ def demo(
 @_readable_errors
 def list_(
     name: Annotated[
-        str | None, typer.Argument(help="Id of an environment, or name of an agent; either may be `module:Name`.")
+        str | None, typer.Argument(help="Id of an environment, or name of an agent or policy; may be `module:Name`.")
     ] = None,
     references: Annotated[bool, typer.Option(help="Also compute the reference returns of ten tasks.")] = False,
     env_argument: EnvArguments = None,
 ) -> None:
-    """Show what there is: environments and agents, or one of them with parameters and presets.
+    """Show what there is: environments, agents and policies, or one of them with parameters and presets.
 
     Examples: `lifelong list`, `lifelong list LifelongCartPole-v0 --references`, `lifelong list PGELLA`
     """
@@ -116,11 +116,15 @@ def list_(
         say(console, "Next: ", ("lifelong list LifelongCartPole-v0", BOLD), ", or ", ("lifelong demo", BOLD), ".")
     elif name in registry.FAMILIES or (":" in name and registry.names_family(name)):
         describe_environment(console, name, references, arguments_of(env_argument))
+    elif name in policies():
+        console.print(Markdown(f"# {name}
+
+{inspect.getdoc(load(policies()[name]))}"))
     elif name in known() or ":" in name:
         kind = learner_class(name)
         console.print(Markdown(f"# {name}\n\n{inspect.getdoc(kind)}"))
     else:
-        raise unknown("environment or agent", name, [*registry.FAMILIES, *known()])
+        raise unknown("environment, agent or policy", name, [*registry.FAMILIES, *known(), *policies()])
 
 
 @app.command()

@@ -227,7 +227,7 @@ def encode_space(space: spaces.Space[Any]) -> dict[str, Any]:
     )
     data = {"type": "Box", "low": low, "high": high, "shape": list(space.shape), "dtype": str(space.dtype)}
     if isinstance(space, EntityBox):
-        data["entities"] = [space.m, space.n_channels, space.window, space.n_series]
+        data["entities"] = list(space.blocks)
     return data
 
 

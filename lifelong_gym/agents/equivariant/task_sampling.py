@@ -44,6 +44,14 @@ class TaskSampling(BaseCallback):
 
     Raises:
         ValueError: a bad argument; as soon as learning begins, an env or a buffer of another kind.
+
+    >>> from stable_baselines3 import PPO
+    >>> from lifelong_gym.wrappers import as_vec_env
+    >>> env = as_vec_env("LifelongSimpleMass-v0", n_tasks=4, schedule={"weights": [1.0] * 4})
+    >>> sampling = TaskSampling("prioritized", {"alpha": 0.7}, beta=0.5)
+    >>> model = PPO("MlpPolicy", env, n_steps=64, device="cpu").learn(256, callback=sampling)
+    >>> sampling.sampler.probabilities().shape
+    (4,)
     """
 
     def __init__(
@@ -96,8 +104,11 @@ class TaskSampling(BaseCallback):
             core = self.training_env.get_attr("core")[0]
         except AttributeError:
             core = None
-        if not isinstance(core, Core) or core.settings.hide_task_id:
-            raise ValueError(f"the env must be one of ours, and tell its tasks. Received {self.training_env!r}")
+        env = self.training_env
+        if not isinstance(core, Core) or core.settings.hide_task_id or core.n_rows != env.num_envs:
+            raise ValueError(
+                f"the env must be one that `as_vec_env` makes of ours, and tell its tasks. Received {env!r}"
+            )
         return core
 
     def _check_off_policy(self, n_tasks: int) -> None:

@@ -82,6 +82,20 @@ class EntityBox(spaces.Box):
             )
         self.m, self.n_channels, self.window, self.n_series = m, n_channels, window, n_series
 
+    @property
+    def blocks(self) -> tuple[int, int, int, int]:
+        """``m``, ``n_channels``, ``window`` and ``n_series``."""
+        return self.m, self.n_channels, self.window, self.n_series
+
+    def __eq__(self, other: object) -> bool:
+        same_box: bool = super().__eq__(other)
+        return same_box and (not isinstance(other, EntityBox) or self.blocks == other.blocks)
+
+    __hash__ = None  # type: ignore[assignment]  # as of every Box
+
+    def __repr__(self) -> str:
+        return f"EntityBox({self.shape}, m={self.m}, n_channels={self.n_channels}, window={self.window})"
+
 
 @dataclass(frozen=True)
 class Entities(ObservationCodec):
