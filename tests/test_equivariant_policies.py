@@ -270,7 +270,7 @@ def test_sac_learns(tmp_path: Path) -> None:
         "batch_size": 128,
     }
     made = SAC(EquivariantSACPolicy, env, seed=0, device="cpu", **own)
-    after, _ = evaluate_policy(made.learn(1200), env, 200, warn=False)
+    after, _ = evaluate_policy(made.learn(900), env, 200, warn=False)
     assert after > 0.5 * 1.163  # type: ignore[operator]
     made.save(tmp_path / "model")
     rows: Any = env.reset()

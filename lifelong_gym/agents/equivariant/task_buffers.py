@@ -12,7 +12,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from lifelong_gym.errors import floats, integer
+from lifelong_gym.errors import flag, floats, integer
 from lifelong_gym.numerics.arrays import FloatArray
 
 
@@ -51,7 +51,7 @@ class TaskReplayBuffer(ReplayBuffer):
         mixed: bool = False,
     ) -> None:
         """See the class."""
-        self.n_tasks, self.mixed = integer("n_tasks", n_tasks), bool(mixed)
+        self.n_tasks, self.mixed = integer("n_tasks", n_tasks), flag("mixed", mixed)
         self.n_rows, self.task_size = n_envs, buffer_size // self.n_tasks
         if self.task_size < 1:
             raise ValueError(f"`buffer_size` must be at least `n_tasks`, {n_tasks}. Received {buffer_size}")
