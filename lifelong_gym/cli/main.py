@@ -45,7 +45,7 @@ from lifelong_gym.cli.options import (
 )
 from lifelong_gym.cli.training import MODEL, RESULT, check_saving, write_trained
 from lifelong_gym.errors import LifelongGymError, unknown
-from lifelong_gym.imports import search_current_folder
+from lifelong_gym.imports import load, search_current_folder
 
 if TYPE_CHECKING:
     from lifelong_gym.benchmark.runner import Outcome
@@ -117,9 +117,7 @@ def list_(
     elif name in registry.FAMILIES or (":" in name and registry.names_family(name)):
         describe_environment(console, name, references, arguments_of(env_argument))
     elif name in policies():
-        console.print(Markdown(f"# {name}
-
-{inspect.getdoc(load(policies()[name]))}"))
+        console.print(Markdown(f"# {name}\n\n{inspect.getdoc(load(policies()[name]))}"))
     elif name in known() or ":" in name:
         kind = learner_class(name)
         console.print(Markdown(f"# {name}\n\n{inspect.getdoc(kind)}"))
