@@ -10,21 +10,44 @@ import pettingzoo
 from lifelong_gym.wrappers import as_vec_env
 
 CART_POLE, GRID_WORLD = "LifelongCartPole-v0", "LifelongGridWorld-v0"
+FEDERATED = "LifelongFederatedMNIST-v0"
+
+# Arguments with which a step takes a fraction of a millisecond, of families that take long as they come.
+SIZES: dict[str, dict[str, Any]] = {
+    FEDERATED: {
+        "data": "digits",
+        "n_clients": 3,
+        "n_rare": 1,
+        "rounds": 6,
+        "local_steps": 2,
+        "batch_size": 8,
+        "images_per_client": 40,
+        "evaluation_images": 60,
+        "filters": 4,
+        "history": 3,
+        "actions": "logits",  # as SB3's checker wants them
+    }
+}
+
+
+def sizes(id: str) -> dict[str, Any]:
+    """What a test over all ids makes this one with."""
+    return dict(SIZES.get(id, {}))
 
 
 def parallel(id: str, **settings: Any) -> Any:
     """A parallel env of three tasks."""
-    return pettingzoo.make("parallel", id, **{"n_tasks": 3, **settings})
+    return pettingzoo.make("parallel", id, **{"n_tasks": 3, **sizes(id), **settings})
 
 
 def aec(id: str, **settings: Any) -> Any:
     """The same agents, one after another."""
-    return pettingzoo.make("aec", id, **{"n_tasks": 3, **settings})
+    return pettingzoo.make("aec", id, **{"n_tasks": 3, **sizes(id), **settings})
 
 
 def rows_for_sb3(env: Any, **settings: Any) -> Any:
     """What `as_vec_env` makes of an env or id."""
-    return as_vec_env(env, **settings)
+    return as_vec_env(env, **{**(sizes(env) if isinstance(env, str) else {}), **settings})
 
 
 def same(a: Any, b: Any) -> bool:

@@ -27,7 +27,7 @@ import lifelong_gym
 from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.envs.vector import AutoresetMode
 from lifelong_gym.registry import FAMILIES
-from tests.making import CART_POLE, GRID_WORLD, aec, parallel, rows_for_sb3, same
+from tests.making import CART_POLE, GRID_WORLD, aec, parallel, rows_for_sb3, same, sizes
 
 # The other way round than in `test_promises`: two workers that start together don't compile the same families.
 each_id = pytest.mark.parametrize("id", sorted(FAMILIES, reverse=True))
@@ -40,16 +40,16 @@ some_ids = pytest.mark.parametrize("id", [CART_POLE, GRID_WORLD])
 @each_id
 def test_gymnasiums_checker(id: str) -> None:
     """On the bare env, rendering included, and as `gymnasium.make` gives it."""
-    env_checker.check_env(gym.make(id, render_mode="rgb_array").unwrapped)
+    env_checker.check_env(gym.make(id, render_mode="rgb_array", **sizes(id)).unwrapped)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is different from the unwrapped version")
-        env_checker.check_env(gym.make(id), skip_render_check=True)
+        env_checker.check_env(gym.make(id, **sizes(id)), skip_render_check=True)
 
 
 @each_id
 def test_stable_baselines_checker(id: str) -> None:
     """Single env and VecEnv have the spaces and types that SB3 asks for."""
-    sb3_checker.check_env(gym.make(id))
+    sb3_checker.check_env(gym.make(id, **sizes(id)))
     env = rows_for_sb3(id, n_tasks=2)
     assert env.reset().shape == (2, *(env.observation_space.shape or ()))
 
@@ -248,7 +248,7 @@ def test_infos_keep_their_keys_and_types(id: str) -> None:
     """At reset and at every step, so that vector infos and Minari's data sets have one type a key."""
     for make in (gym.make, partial(gym.make_vec, num_envs=2)):
         for hidden in (False, True):
-            env: Any = make(id, hide_task_id=hidden)
+            env: Any = make(id, hide_task_id=hidden, **sizes(id))
             _, info = env.reset(seed=0)
             types_at_reset = {key: getattr(value, "dtype", type(value)) for key, value in info.items()}
             assert ("task_id" in info) is not hidden
@@ -260,7 +260,7 @@ def test_infos_keep_their_keys_and_types(id: str) -> None:
 @each_id
 def test_types_of_a_step(id: str) -> None:
     """Python's own, where Gymnasium and SB3 insist on them."""
-    env = gym.make(id)
+    env = gym.make(id, **sizes(id))
     observation, info = env.reset(seed=0)
     assert type(info["task_id"]) is int
     for _ in range(5):

@@ -14,7 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from lifelong_gym.registry import FAMILIES
 from lifelong_gym.wrappers import CoreVecEnv, ParallelVecEnv, as_vec_env
-from tests.making import CART_POLE, GRID_WORLD, parallel, rows_for_sb3
+from tests.making import CART_POLE, GRID_WORLD, parallel, rows_for_sb3, sizes
 
 # The other way round than in `test_promises`: two workers that start together don't compile the same families.
 each_id = pytest.mark.parametrize("id", sorted(FAMILIES, reverse=True))
@@ -32,8 +32,8 @@ def small(algorithm: Any, env: Any) -> Any:
 def test_ppo_runs(kind: str, id: str) -> None:
     """On the single env as it is, on the others through `as_vec_env`."""
     makers: dict[str, Callable[[], Any]] = {
-        "single": lambda: gym.make(id),
-        "vector": lambda: rows_for_sb3(gym.make_vec(id, num_envs=3)),
+        "single": lambda: gym.make(id, **sizes(id)),
+        "vector": lambda: rows_for_sb3(gym.make_vec(id, num_envs=3, **sizes(id))),
         "parallel": lambda: rows_for_sb3(parallel(id)),
         "id": lambda: rows_for_sb3(id, n_tasks=3),
     }

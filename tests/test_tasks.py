@@ -70,7 +70,9 @@ def test_every_preset_draws_within_its_support(id: str) -> None:
         assert (tasks.preset, tasks.seed) == (name, 1)
         for parameter in space:
             column, draws = tasks.column(parameter.name), preset.draws.get(parameter.name)
-            if draws is None:
+            if any(parameter.name in joint.parameters for joint in preset.joint):
+                assert len(np.unique(column)) > 1
+            elif draws is None:
                 assert (column == parameter.nominal).all()
             elif not isinstance(draws, SameAs):
                 low, high = draws.support

@@ -250,6 +250,12 @@ class SimulatorFamily(Family):
 
     simulator: ClassVar[str]
 
+    def prepare(self) -> None:
+        """Load what all tasks share, such as data; called whenever an env is made, which tells what is missing.
+
+        By default there is nothing to load.
+        """
+
     def check_state(self, state: FloatArray) -> None:
         """A simulator begins its episodes by itself."""
         raise ValueError(f"`state` can't be set: {type(self).__name__} is simulated, and begins its episodes by itself")

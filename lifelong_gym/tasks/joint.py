@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,6 +55,52 @@ class Distinct:
 
 
 @dataclass(frozen=True)
+class Grouped:
+    """So many different integers from each of several ranges, one a parameter, in random order.
+
+    >>> clients = Grouped(("first", "second", "third"), ((2, 0, 79), (1, 80, 99)))
+    >>> str(clients)
+    'first, second, third: different integers, 2 of 0 to 79 and 1 of 80 to 99, in any order'
+
+    Attributes:
+        parameters: names of integer parameters or enumerations.
+        groups: of each range how many integers of it are drawn, the smallest and the largest.
+    """
+
+    parameters: tuple[str, ...]
+    groups: tuple[tuple[int, int, int], ...]
+
+    def __str__(self) -> str:
+        groups = " and ".join(f"{count} of {low} to {high}" for count, low, high in self.groups)
+        return f"{', '.join(self.parameters)}: different integers, {groups}, in any order"
+
+    def check(self, space: Columns) -> None:
+        """Raise `ValueError` unless all the integers are valid, and each parameter gets one of its own."""
+        ranges = sorted((low, high) for _, low, high in self.groups)
+        if sum(count for count, *_ in self.groups) != len(self.parameters):
+            raise ValueError(f"`groups` must hold an integer for each parameter. Received {self!r}")
+        if any(high >= low for (_, high), (low, _) in itertools.pairwise(ranges)):
+            raise ValueError(f"`groups` must be apart. Received {self!r}")
+        for _, low, high in self.groups:
+            for name in self.parameters:
+                Distinct((name,), low, high).check(space)
+        for part in self._parts():
+            part.check(space)
+
+    def _parts(self) -> list[Distinct]:
+        """Each group's draw, by the names of as many parameters."""
+        names = iter(self.parameters)
+        return [Distinct(tuple(itertools.islice(names, n)), low, high) for n, low, high in self.groups if n]
+
+    def draw(self, space: Columns, n: int, seed: int, attempt: int) -> FloatArray:
+        """Values of the parameters in tasks 0 ... n - 1, shape (n, n_parameters), as `distributions.draw`."""
+        found = np.concatenate([part.draw(space, n, seed, attempt) for part in self._parts()], axis=1)
+        order = np.argsort([uniforms(name, n, seed, attempt)[1] for name in self.parameters], axis=0, kind="stable")
+        drawn: FloatArray = np.take_along_axis(found, order.T, axis=1)
+        return drawn
+
+
+@dataclass(frozen=True)
 class Listed:
     """Whole tasks from a list, dealt like a pack of cards: all in random order, then all in another one.
 
@@ -96,4 +143,4 @@ class Listed:
         return dealt
 
 
-Joint = Distinct | Listed
+Joint = Distinct | Grouped | Listed

@@ -110,5 +110,6 @@ def family_simulator(
     if missing:
         wanted = ", ".join(METHODS)
         raise FamilyError(f"{family.simulator} must have methods {wanted}. Missing: {', '.join(missing)}")
+    family.prepare()
     seen = Binder({}).bind(*family.actions.text())
     return lambda task: FamilySimulator(family, kind(family, dict(tasks[task]), reward), seen)

@@ -1,0 +1,1 @@
+"""Resource allocation: shares of one resource among m entities of a universe."""
