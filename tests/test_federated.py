@@ -18,8 +18,13 @@ import torch
 from torch.func import grad, vmap
 
 import lifelong_gym
+from lifelong_gym.benchmark.baselines import measured_references
+from lifelong_gym.benchmark.experiment import FamilySpec, levels_of
+from lifelong_gym.benchmark.learners import LearnerError, LearnerSpec
+from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.envs.allocation.federated import FederatedMNIST
 from lifelong_gym.envs.allocation.federated_data import KINDS, client_rows, label_shares, source
+from lifelong_gym.envs.allocation.federated_rules import AccuracySoftmax
 from lifelong_gym.envs.allocation.federated_training import (
     Network,
     accuracies,
@@ -31,10 +36,11 @@ from lifelong_gym.envs.allocation.federated_training import (
     trained,
     unfold,
 )
-from lifelong_gym.errors import MissingExtraError
+from lifelong_gym.errors import FamilyError, MissingExtraError
 from lifelong_gym.references.constant_shares import ConstantShares
 from lifelong_gym.references.reference import reference_of
 from lifelong_gym.testing import check_family
+from lifelong_gym.wrappers import as_vec_env
 from tests.making import FEDERATED, sizes
 
 FILTERS = 4
@@ -52,8 +58,9 @@ def family(**arguments: Any) -> FederatedMNIST:
 # -------------------------------------------------------------------------------------------------- arithmetic
 
 
-def torch_loss(kernel: Any, linear: Any, bias: Any, images: Any, labels: Any, stride: int) -> Any:
+def torch_loss(parts: Any, images: Any, labels: Any, stride: int) -> Any:
     """The same network in torch's own words."""
+    kernel, linear, bias = parts
     shaped = kernel[:25].T.reshape(FILTERS, 1, 5, 5)
     hidden = torch.nn.functional.conv2d(images[:, None], shaped, kernel[25], stride=stride).relu()
     features = hidden.permute(0, 2, 3, 1).reshape(len(images), -1)
@@ -73,8 +80,8 @@ def drawn(side: int, stride: int, n: int = 3, batch: int = 8) -> tuple[Network, 
 def test_gradients_are_torchs(side: int, stride: int) -> None:
     """Those written by hand equal what torch differentiates, all clients at once."""
     networks, images, (patches, labels) = drawn(side, stride)
-    by_torch = vmap(grad(lambda *given: torch_loss(*given, stride), argnums=(0, 1, 2)))
-    expected = by_torch(*map(torch.from_numpy, networks), torch.from_numpy(images), torch.from_numpy(labels))
+    by_torch = vmap(grad(lambda parts, x, y: torch_loss(parts, x, y, stride)))
+    expected = by_torch(tuple(map(torch.from_numpy, networks)), torch.from_numpy(images), torch.from_numpy(labels))
     for found, wanted in zip(gradients(networks, patches, labels), expected, strict=True):
         np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
 
@@ -83,7 +90,7 @@ def sgd(network: Network, images: Any, labels: Any, batches: Sequence[slice], st
     """One client by torch's autograd."""
     parts = [torch.tensor(part, requires_grad=True) for part in network]
     for batch in batches:
-        loss = torch_loss(*parts, torch.from_numpy(images[batch]), torch.from_numpy(labels[batch]), stride)
+        loss = torch_loss(parts, torch.from_numpy(images[batch]), torch.from_numpy(labels[batch]), stride)
         with torch.no_grad():
             for part, slope in zip(parts, torch.autograd.grad(loss, parts), strict=True):
                 part -= 0.1 * slope
@@ -239,6 +246,28 @@ def test_rare_clients_are_worth_more() -> None:
     assert earned[0] > earned[1] + 0.05
 
 
+def test_where_fedavg_is_best_there_is_no_scale() -> None:
+    """Clients that are alike: learners are compared by raw returns, and the best weights are known all the same."""
+    tasks = lifelong_gym.sample_tasks(FEDERATED, 2, preset="iid", **SMALL)
+    assert measured_references(FEDERATED, tasks, 2, 0, **SMALL) is None
+    assert levels_of(FamilySpec.of(FEDERATED, 2, preset="iid", arguments=SMALL), Protocol()) == (None, None)
+    known = reference_of(family(**SMALL), tasks)
+    assert known is not None
+    np.testing.assert_allclose(known.predict(np.zeros((2, 1))), 1.0)  # logits
+
+
+@pytest.mark.parametrize(("wrong", "message"), [([0.5, 0.5], "must give shape"), (None, "must have a method")])
+def test_a_family_that_names_no_candidates(monkeypatch: pytest.MonkeyPatch, wrong: Any, message: str) -> None:
+    """What is missing or wrong is told."""
+    monkeypatch.setattr(FederatedMNIST, "constant_shares", wrong and (lambda self, parameters: wrong))
+    kind = family(**SMALL)
+    with pytest.raises(FamilyError, match=f"FederatedMNIST.*{message}"):
+        reference_of(kind, kind.parameters.sample(1))
+    other = lifelong_gym.family("LifelongCartPole-v0")
+    with pytest.raises(FamilyError, match="constant shares need Simplex actions"):
+        ConstantShares(other, other.parameters.sample(1), "norm")
+
+
 def test_weights_of_fewer_or_unlike_clients_can_be_balanced() -> None:
     """Absent ones get nothing; equal clients equal weights; under unlike ones labels are more even than before."""
     kind = family()
@@ -252,6 +281,42 @@ def test_weights_of_fewer_or_unlike_clients_can_be_balanced() -> None:
         assert (shares >= 0.0).all()
         unevenness = np.square(shares @ known - 0.1).sum(axis=1)
         assert (np.diff(unevenness[:3]) < 0.0).all()
+
+
+RULE = "lifelong_gym.envs.allocation.federated_rules:AccuracySoftmax"
+
+
+@pytest.mark.parametrize("actions", ["simplex", "logits"])
+def test_a_rule_of_thumb(actions: str) -> None:
+    """Its shares are the formula's, whatever is sent; a little sharp it beats FedAvg, too sharp it fails."""
+    env: Any = as_vec_env(FEDERATED, n_tasks=3, actions=actions)
+    earned = {}
+    for sharpness in (0.0, 5.0, 40.0):
+        rule = LearnerSpec.of(RULE, arguments={"sharpness": sharpness}).make(env, 0)
+        env.seed(4)
+        seen, rewards = env.reset(), []
+        for _ in range(20):
+            seen, reward, *_ = env.step(rule.predict(seen))
+            rewards.append(reward)
+        earned[sharpness] = np.mean(rewards)
+    assert earned[5.0] > earned[0.0] + 0.04
+    assert earned[40.0] < earned[0.0] - 0.04
+    accuracies = seen.reshape(3, 10, 6)[..., 4]
+    wanted = np.exp(-40.0 * accuracies) / np.exp(-40.0 * accuracies).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(rule.shares(seen), wanted, rtol=1e-4)
+    other: Any = as_vec_env("LifelongSimpleMass-v0", n_tasks=2)
+    with pytest.raises(LearnerError, match="must share among the entities"):
+        LearnerSpec.of(RULE).make(other, 0)
+    with pytest.raises(LearnerError, match="`sharpness` must be finite"):
+        LearnerSpec.of(RULE, arguments={"sharpness": "sharp"}).make(env, 0)
+
+
+def test_an_absent_client_gets_nothing_by_the_rule() -> None:
+    """And the others' shares sum to 1."""
+    env: Any = as_vec_env(FEDERATED, **{**SMALL, "actions": "simplex"}, tasks=[{"client_2": "absent"}])
+    shares = AccuracySoftmax(env).shares(env.reset())
+    assert shares[0, 1] == 0.0
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
 
 
 def test_another_row_costs_little_memory() -> None:
@@ -326,7 +391,7 @@ def bad_folders() -> Iterator[tuple[dict[str, bytes], str]]:
 def test_bad_images_are_refused(tmp_path: Path, changes: dict[str, bytes], message: str) -> None:
     """When the family is made; the file and the fault are named."""
     with pytest.raises(ValueError, match=message):
-        lifelong_gym.family(FEDERATED, data=str(write(tmp_path, **changes)))
+        lifelong_gym.family(FEDERATED, data=str(write(tmp_path, False, **changes)))
 
 
 def test_a_file_that_is_no_archive(tmp_path: Path) -> None:

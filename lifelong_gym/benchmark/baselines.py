@@ -86,9 +86,12 @@ class BestKnown:
 def measured_references(
     env_id: str, tasks: TaskSet, n_episodes: int, seed: int, **arguments: Any
 ) -> dict[str, Any] | None:
-    """Solve the tasks and measure what that is worth, see `measured`; None where the family names no reference."""
+    """Solve the tasks and measure what that is worth, see `measured`.
+
+    None where the family names no reference, or one that is no better than doing nothing.
+    """
     known = reference.reference_of(family(env_id, **arguments), tasks)
-    return None if known is None else measured(known, env_id, n_episodes, seed)
+    return None if known is None or not known.leaves_room() else measured(known, env_id, n_episodes, seed)
 
 
 def measured(

@@ -188,7 +188,7 @@ class Levels(NamedTuple):
 def levels_of(family: FamilySpec, protocol: Protocol) -> Levels:
     """Solve a family's tasks, once, and measure what that is worth; takes seconds."""
     known = reference_of(family.family, family.tasks, family.settings.get("reward"), family.horizon)
-    if known is None:
+    if known is None or not known.leaves_room():
         return Levels(None, None)
     references = measured(known, family.id, protocol.n_eval_episodes, protocol.evaluation_seed, family.settings)
     return Levels(references, known.headroom())

@@ -24,7 +24,7 @@ class ConstantShares(Reference):
     """In each task the best of the family's candidates, all of which are tried in a few episodes.
 
     The family has a method ``constant_shares(parameters)``, which gives the candidates of each task, shape
-    (n_tasks, n_candidates, m), from columns of parameters, each of shape (n_tasks,).
+    (n_tasks, n_candidates, m), from columns of parameters, each of shape (n_tasks,). The first ones are doing nothing.
 
     Attributes:
         shares: the best of each task, shape (n_tasks, m).
@@ -41,7 +41,14 @@ class ConstantShares(Reference):
         super().__init__(family, tasks, reward)
         candidates = _candidates(family, tasks)
         earned = np.stack([self._returns(candidates[:, i]) for i in range(candidates.shape[1])], axis=1)
-        self.shares: FloatArray = candidates[np.arange(len(tasks)), earned.argmax(axis=1)]
+        best = earned.sum(axis=2).argmax(axis=1)
+        every = np.arange(len(tasks))
+        self.shares: FloatArray = candidates[every, best]
+        self._leaves_room = bool((earned[every, best] > earned[:, 0]).all())
+
+    def leaves_room(self) -> bool:
+        """Whether the best candidate earned more than doing nothing in every episode of every task."""
+        return self._leaves_room
 
     def predict(self, observations: Any) -> Any:
         """The best constant action of each row, of which the i-th is in task ``i mod n_tasks``."""
@@ -49,19 +56,19 @@ class ConstantShares(Reference):
         return _actions(self.family).asking_for(rows)
 
     def _returns(self, shares: FloatArray) -> FloatArray:
-        """What constant shares, a row a task, earn in all episodes, shape (n_tasks,)."""
+        """What constant shares, a row a task, earn in each episode, shape (n_tasks, n_episodes)."""
         n = len(shares)
         core = Core(self.family, n, Settings(tasks=self.tasks, reward=self.reward))
         rows, seen, everybody = np.arange(n), core.empty_observations(), np.ones(n, bool)
         actions = core.check_actions(_actions(self.family).asking_for(shares), n)
         core.seed(rows, [SEED + row for row in range(n)])
-        earned = np.zeros(n)
-        for _ in range(N_EPISODES):
+        earned = np.zeros((n, N_EPISODES))
+        for episode in range(N_EPISODES):
             core.begin(rows, seen, tasks=rows)
             active = everybody.copy()
             while active.any():
                 results, _ = core.step(actions, active)
-                earned += results.rewards
+                earned[:, episode] += results.rewards
                 active &= ~(results.terminated | results.truncated)
         core.close()
         return earned

@@ -57,6 +57,13 @@ class Reference(ABC):
         """
         return None
 
+    def leaves_room(self) -> bool:
+        """Whether the best policy is better than doing nothing in every task, by default taken for granted.
+
+        Where it isn't, there is no scale, and learners are compared by raw returns.
+        """
+        return True
+
     def headroom(self) -> float | None:
         """How far the best single policy for all tasks stays below each task's best, as a share of what can be gained.
 
