@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 INT64 = 2**63 - 1  # what counters and compiled code hold
+MOST_NAMES = 64  # that an error lists
 
 
 class LifelongGymError(Exception):
@@ -170,4 +171,14 @@ def unexpected(function: str, name: str, known: Iterable[str]) -> UnexpectedArgu
 def _suggestion(name: object, known: Iterable[object]) -> str:
     names = [str(item) for item in known]
     close = difflib.get_close_matches(str(name), names, n=1)
-    return (f" Did you mean {close[0]!r}?" if close else "") + f" There are: {', '.join(names) or 'none'}"
+    return (f" Did you mean {close[0]!r}?" if close else "") + f" There are: {listed(names)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names one after another; of very many, the first.
+
+    >>> listed(["kg", "m"]), listed([])
+    ('kg, m', 'none')
+    """
+    more = len(names) - MOST_NAMES
+    return ", ".join([*names[:MOST_NAMES], *([f"and {more} more"] if more > 0 else [])]) or "none"

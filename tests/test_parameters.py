@@ -22,7 +22,7 @@ from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.settings import Settings
 from lifelong_gym.errors import FamilyError, UnknownNameError
 from lifelong_gym.tasks.distributions import Choice, Constant, Integer, RandomSign, SameAs, Uniform
-from lifelong_gym.tasks.joint import Distinct, Joint, Listed
+from lifelong_gym.tasks.joint import Distinct, Grouped, Joint, Listed
 from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
 from lifelong_gym.tasks.parameters import Parameter
 from lifelong_gym.tasks.rules import Rule
@@ -210,6 +210,19 @@ def test_every_arrangement_of_distinct_integers_is_as_likely() -> None:
     assert ((counts - 1000.0) ** 2 / 1000.0).sum() < 24.7
 
 
+def test_every_arrangement_of_groups_is_as_likely() -> None:
+    """Two of 3 to 5 and one of 6: 18 arrangements; chi-square, 1 % with 17 degrees of freedom; rows stand alone."""
+    cards = tuple(f"card_{i}" for i in range(3))
+    preset = Preset({}, "", joint=(Grouped(cards, ((2, 3, 5), (1, 6, 6))),))
+    space = ParameterSpace(HANDS.parameters, {"mixed": preset})
+    drawn = space.sample(18_000, 5, "mixed").values[:, :3]
+    assert (np.sort(drawn, axis=1)[:, 2] == 6).all()
+    counts = np.unique(drawn, axis=0, return_counts=True)[1]
+    assert len(counts) == 18
+    assert ((counts - 1000.0) ** 2 / 1000.0).sum() < 33.4
+    np.testing.assert_array_equal(space.sample(5, 5, "mixed").values[:, :3], drawn[:5])
+
+
 @given(seed=seeds)
 def test_listed_tasks_are_dealt_like_cards(seed: int) -> None:
     """Each comes up once in every pack; what one leaves out is nominal; other parameters are drawn beside them."""
@@ -244,6 +257,11 @@ BAD_JOINT: list[tuple[Joint, str]] = [
     (Distinct(("mode", "mode"), 0, 3), "'mode' is drawn twice"),
     (Distinct(("speed",), 0, 3), "'speed' must be an integer"),
     (Distinct(("mode", "game"), 2, 2), "must be a parameter, and an integer for each. Received Distinct"),
+    (Grouped(("mode",), ((2, 0, 3),)), "`groups` must hold an integer for each parameter. Received Grouped"),
+    (Grouped(("mode", "game"), ((1, 0, 1), (1, 1, 2))), "`groups` must be apart. Received Grouped"),
+    (Grouped(("speed",), ((1, 0, 3),)), "'speed' must be an integer"),
+    (Grouped(("mode", "game"), ((2, 2, 2),)), "must be a parameter, and an integer for each. Received Distinct"),
+    (Grouped(("mode",), ((1, 0, 10**6),)), "'mode' must be in"),
     (Distinct((), 0, 3), "must be a parameter, and an integer for each"),
     (Distinct(("game",), 0, 3), "'game' must be one of .* Received 3"),
     (Distinct(("mod",), 0, 3), "unknown parameter 'mod'. Did you mean 'mode'"),

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.errors import as_float, one_of, unknown
+from lifelong_gym.errors import as_float, listed, one_of, unknown
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 from lifelong_gym.tasks.distributions import Choice, Constant, Integer, Uniform
 from lifelong_gym.tasks.rules import Rule
@@ -106,7 +106,7 @@ class Parameter:
 
     @property
     def _kind(self) -> str:
-        return f"one of {', '.join(self.names)}" if self.names else "a number"
+        return f"one of {listed(self.names)}" if self.names else "a number"
 
     def value(self, number: float) -> Value:
         """What users see of a valid number in a task table: of an enumeration the name, else the number itself."""

@@ -86,7 +86,7 @@ class FederatedMNIST(SimulatorFamily):
     | ``stride`` | 2 | 1 | |
     | ``filters`` | 32 | 32 | |
 
-    An episode of ``quick`` takes a fraction of a second, one of ``paper`` over a minute of CPU.
+    An episode of ``quick`` takes a fraction of a second, one of ``paper`` about a minute of CPU.
 
     ## Version History
     - v0: first version.
