@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from lifelong_gym import registry
-from lifelong_gym.benchmark.disk import DiskError, claim_file, reason
+from lifelong_gym.benchmark.disk import DiskError, claim_file, claim_folder, reason
 from lifelong_gym.benchmark.learners import known, learner_class, policies
 from lifelong_gym.benchmark.terminal import BOLD, say, working
 from lifelong_gym.cli.listing import (
@@ -356,6 +356,8 @@ def reproduce(
     folder = folder or Path("runs") / source.resolve().name
     budget = "quick" if quick else "full" if full else "default"
     found = Reproduction.of(source, budget, folder)
+    if not only:
+        claim_folder((page_folder or folder) / found.paper.name)
     cells = found.measure(console, processes, only)
     if only:
         for cell in cells:
