@@ -135,7 +135,6 @@ def test_tied_features_need_few_examples() -> None:
                 "GreedyPolicy", DummyVecEnv([Allocation]), tied=tied, n_trajectories=n, n_actions=300, seed=seed
             )
             ways[tied, n] += gained(model.learn(1)) / 4
-    print(ways)
     assert ways[True, 10] > 0.8
     assert ways[False, 10] < ways[True, 10] - 0.1
     assert ways[False, 500] > 0.8

@@ -15,6 +15,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 
 from lifelong_gym.agents.contract.arguments import CommonSettings
 from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
+from lifelong_gym.agents.contract.state import Parts
 from lifelong_gym.agents.contract.checks import count, flag, number
 from lifelong_gym.agents.contract.environment import idle_rows
 from lifelong_gym.agents.equivariant.action_features import ActionFeatures, features_of
@@ -248,8 +249,8 @@ class LSPI(MultiTaskAlgorithm):
         common = CommonSettings(tensorboard_log, verbose, seed, device, _init_setup_model)
         super().__init__(policy, env, learning_rate, **vars(common))
 
-    def _module_names(self) -> tuple[str, ...]:
-        return ("policy", "kept")
+    def _parts(self) -> Parts:
+        return {**super()._parts(), "kept": self.kept}
 
     def _counters(self) -> dict[str, int]:
         return {**super()._counters(), "_n_kept": self._n_kept, "_n_sweeps": self._n_sweeps}
