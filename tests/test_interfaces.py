@@ -25,6 +25,7 @@ from stable_baselines3.common import env_checker as sb3_checker
 
 import lifelong_gym
 from lifelong_gym.envs.backends.threads import set_num_threads
+from lifelong_gym.envs.spaces import Simplex
 from lifelong_gym.envs.vector import AutoresetMode
 from lifelong_gym.registry import FAMILIES
 from tests.making import CART_POLE, GRID_WORLD, aec, parallel, rows_for_sb3, same, sizes
@@ -48,8 +49,9 @@ def test_gymnasiums_checker(id: str) -> None:
 
 @each_id
 def test_stable_baselines_checker(id: str) -> None:
-    """Single env and VecEnv have the spaces and types that SB3 asks for."""
-    sb3_checker.check_env(gym.make(id, **sizes(id)))
+    """Single env and VecEnv have the spaces and types that SB3 asks for; of shares it recommends logits."""
+    shares = isinstance(lifelong_gym.family(id).actions, Simplex)
+    sb3_checker.check_env(gym.make(id, **sizes(id), **({"actions": "logits"} if shares else {})))
     env = rows_for_sb3(id, n_tasks=2)
     assert env.reset().shape == (2, *(env.observation_space.shape or ()))
 

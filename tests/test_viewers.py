@@ -199,6 +199,26 @@ def test_gauges_tell_the_familys_limits(id: str) -> None:
     assert [gauge.unit for gauge in viewer.gauges] == [channel.unit for channel in family.state]
 
 
+def test_a_frame_shows_the_episode_so_far() -> None:
+    """Renderers hand on the states before this one, from the episode's first on; curves are drawn of them."""
+    id = "LifelongPortfolio-v0"
+    env = gym.make(id, preset="single", backend="python", render_mode="rgb_array", days=5)
+    env.reset(seed=0)
+    states = [env.unwrapped.state]  # type: ignore[attr-defined]
+    for _ in range(3):
+        env.step(np.array([1, 0, 0, 0, 0], np.float32))
+        states.append(env.unwrapped.state)  # type: ignore[attr-defined]
+    core = env.unwrapped.core  # type: ignore[attr-defined]
+    scene = env.unwrapped._renderer._scene(0, core.states())  # type: ignore[attr-defined]
+    np.testing.assert_array_equal([*scene.past, scene.state], states)
+    image = env.render()
+    assert isinstance(image, np.ndarray)
+    np.testing.assert_array_equal(image, frame(id, scene))
+    assert (image != frame(id, replace(scene, past=()))).any()
+    env.reset()
+    assert env.unwrapped._renderer._scene(0, core.states()).past == ()  # type: ignore[attr-defined]
+
+
 def test_the_cart_is_where_it_is() -> None:
     """One metre is the ruler's metre; the ghost stands at the goal."""
     here = middle(frame(CART_POLE, scene_of(CART_POLE, state=(0.0, 0, 0, 0), action=None)), palette.BODY)

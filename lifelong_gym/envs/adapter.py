@@ -218,6 +218,7 @@ class Renderer:
         self._actions: FloatArray | None = None
         self._failed = np.zeros(core.n_rows, bool)
         self._returns = np.zeros(core.n_rows)
+        self._past: list[list[tuple[float, ...]]] = [[] for _ in range(core.n_rows)]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_screen": None}
@@ -232,6 +233,9 @@ class Renderer:
         if self.is_on:
             self._actions = None
             self._failed[rows], self._returns[rows] = False, 0.0
+            states = self._core.states()
+            for row in rows.tolist():
+                self._past[row] = [tuple(states[row].tolist())]
         if self._lists is not None:
             for row in rows.tolist():
                 self._lists[row] = []
@@ -242,6 +246,9 @@ class Renderer:
             self._actions = np.asarray(actions, np.float64).reshape(self._core.n_rows, -1)
             self._failed[:] = failed
             self._returns += np.where(active, rewards, 0.0)
+            moved = np.broadcast_to(np.asarray(active, bool), self._core.n_rows)
+            for past, state, counts in zip(self._past, self._core.states().tolist(), moved, strict=True):
+                past += [tuple(state)] * bool(counts)
 
     def collect(self, rows: Iterable[int]) -> None:
         """Keep a frame of each of these rows, where lists of frames are wanted."""
@@ -281,6 +288,7 @@ class Renderer:
             failed=bool(self._failed[row]),
             step=int(self._core.clock.steps[row]),
             episode_return=float(self._returns[row]),
+            past=tuple(self._past[row][:-1]),
         )
 
     def close(self) -> None:

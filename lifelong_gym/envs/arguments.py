@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ class Argument:
         meaning: one line.
         choices: what there is to choose from, by name: the argument is a ``str``, one of the names, and the family's
             attribute is what it stands for. None: the attribute is the argument itself.
+        named: turns what JSON doesn't know, such as a DataFrame, into what it does, and leaves all else as it is; a
+            function of a module. None: there is no such thing.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Argument:
     default: Any
     meaning: str
     choices: Mapping[str, Any] | None = field(default=None, hash=False)
+    named: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -69,8 +72,9 @@ class Argument:
         """
         if given is None and self.default is None:
             return None
+        known = given if self.named is None else self.named(given)
         try:
-            plain = _plain(given)
+            plain = _plain(known)
         except ValueError as error:
             raise ValueError(f"`{self.name}` must be {self.type_names}, of what JSON knows: {error}") from None
         for kind in self.types:

@@ -176,10 +176,10 @@ class KernelFamily(Family):
         TABLES: name and kind of each table: ``"shared"`` by all tasks, or one a ``"task"``.
     """
 
-    n_initial_noise: ClassVar[int] = 0
-    n_noise: ClassVar[int] = 0
+    n_initial_noise: int = 0
+    n_noise: int = 0
     failure_cost: ClassVar[float] = 0.0
-    TABLES: ClassVar[tuple[tuple[str, str], ...]] = ()
+    TABLES: tuple[tuple[str, str], ...] = ()
 
     initial: ClassVar[Callable[..., Any]]
     transition: ClassVar[Callable[..., Any]]

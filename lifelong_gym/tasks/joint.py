@@ -44,14 +44,50 @@ class Distinct:
 
     def draw(self, space: Columns, n: int, seed: int, attempt: int) -> FloatArray:
         """Values of the parameters in tasks 0 ... n - 1, shape (n, n_parameters), as `distributions.draw`."""
-        found = np.empty((n, len(self.parameters)))
-        for i, name in enumerate(self.parameters):
-            # Of those that are left, the r-th: every smaller one that is taken moves it up by one.
-            r = np.floor((self.high - self.low + 1 - i) * uniforms(name, n, seed, attempt)[0])
-            for taken in np.sort(found[:, :i], axis=1).T:
-                r += r >= taken
-            found[:, i] = r
-        return found + self.low
+        return self.low + _distinct(self.parameters, self.high - self.low + 1, n, seed, attempt)
+
+
+@dataclass(frozen=True)
+class Permuted:
+    """Given values in random order: one a parameter, every order as likely.
+
+    >>> temperatures = Permuted(("first", "second", "third"), (0.1, 0.5, 0.9))
+
+    Attributes:
+        parameters: names, all different.
+        values: as many numbers.
+    """
+
+    parameters: tuple[str, ...]
+    values: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.parameters)}: {', '.join(f'{value:.4g}' for value in self.values)} in random order"
+
+    def check(self, space: Columns) -> None:
+        """Raise `ValueError` unless there is a value for each parameter, and all are valid for all."""
+        if len(self.parameters) != len(self.values) or not self.parameters:
+            raise ValueError(f"there must be a parameter, and a value for each. Received {self!r}")
+        for name in self.parameters:
+            for value in self.values:
+                space[name].check(float(value))
+
+    def draw(self, space: Columns, n: int, seed: int, attempt: int) -> FloatArray:
+        """Values of the parameters in tasks 0 ... n - 1, shape (n, n_parameters), as `distributions.draw`."""
+        order = _distinct(self.parameters, len(self.values), n, seed, attempt)
+        return np.array(self.values, np.float64)[order.astype(np.int64)]
+
+
+def _distinct(names: tuple[str, ...], size: int, n: int, seed: int, attempt: int) -> FloatArray:
+    """Different integers from 0 to ``size - 1``, one a name, in tasks 0 ... n - 1, shape (n, n_names)."""
+    found = np.empty((n, len(names)))
+    for i, name in enumerate(names):
+        # Of those that are left, the r-th: every smaller one that is taken moves it up by one.
+        r = np.floor((size - i) * uniforms(name, n, seed, attempt)[0])
+        for taken in np.sort(found[:, :i], axis=1).T:
+            r += r >= taken
+        found[:, i] = r
+    return found
 
 
 @dataclass(frozen=True)
@@ -143,4 +179,4 @@ class Listed:
         return dealt
 
 
-Joint = Distinct | Grouped | Listed
+Joint = Distinct | Grouped | Permuted | Listed

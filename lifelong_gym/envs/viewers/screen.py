@@ -34,6 +34,7 @@ class Scene:
         failed: whether the state is beyond its limits.
         step: steps taken in this episode.
         episode_return: sum of this episode's rewards.
+        past: the states of this episode before this one, from its first on.
     """
 
     state: tuple[float, ...]
@@ -43,6 +44,7 @@ class Scene:
     failed: bool
     step: int
     episode_return: float
+    past: tuple[tuple[float, ...], ...] = ()
 
 
 class Viewer(Protocol):

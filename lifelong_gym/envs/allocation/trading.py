@@ -1,0 +1,130 @@
+"""The text of portfolios: what trading costs, how wealth grows, and what is seen of the past.
+
+The state is (day, age, wealth, market, peak, share_1 ... share_m): the row of the day to come, days since the start,
+the wealth and that of equal shares as multiples of the start's, the highest wealth so far, and what has become of the
+shares since they were chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lifelong_gym.numerics.scalar import Vector, absolute, clip, log, mul, scale, sub, take, total, where
+
+DAY, AGE, WEALTH, MARKET, PEAK = 0, 1, 2, 3, 4
+SHARES = 5  # from here on
+PER_CENT = 100.0
+FEATURE_SCALE, FEATURE_LIMIT = 20.0, 100.0
+Cost = Callable[[Vector, Vector, float], float]
+
+
+def remaining(held: Vector, wanted: Vector, cost: float) -> float:
+    """What is left of the wealth after trading from one portfolio to another.
+
+    It is the mu for which ``mu = 1 - (2 c - c^2) sum_i max(held_i - mu wanted_i, 0)``: selling and buying cost c each,
+    and there is no cash. The function is convex and piecewise linear, so Newton's steps end at it: after four of them
+    for c up to 20%.
+    """
+    both, left = cost * (2.0 - cost), 1.0
+    for _ in range(4):
+        sold_held, sold_wanted = 0.0, 0.0
+        for i in range(len(held)):
+            is_sold = held[i] > left * wanted[i]
+            sold_held += where(is_sold, held[i], 0.0)
+            sold_wanted += where(is_sold, wanted[i], 0.0)
+        left = (1.0 - both * sold_held) / (1.0 - both * sold_wanted)
+    return left
+
+
+def roughly_remaining(held: Vector, wanted: Vector, cost: float) -> float:
+    """The common approximation of `remaining`, ``1 - c sum |held - wanted|``."""
+    return 1.0 - cost * total(absolute(sub(held, wanted)))
+
+
+def reward_excess(state: Vector, next_state: Vector) -> float:
+    """By how much the wealth has grown more than that of equal shares, in per cent of log-return."""
+    return PER_CENT * log(next_state[WEALTH] * state[MARKET] / (state[WEALTH] * next_state[MARKET]))
+
+
+def reward_log_return(state: Vector, next_state: Vector) -> float:
+    """By how much the wealth has grown, in per cent of log-return."""
+    return PER_CENT * log(next_state[WEALTH] / state[WEALTH])
+
+
+def initial(noise: Vector, period: Vector, equal: Vector) -> Vector:
+    """Equal shares, on one of the days from which an episode fits into the period."""
+    day = period[0] + float(int(noise[0] * period[2]))
+    return (day, 0.0, 1.0, 1.0, 1.0) + equal  # noqa: RUF005 (numba knows no unpacking here)
+
+
+def present(there: Vector) -> Vector:
+    """Those that the task names."""
+    return there
+
+
+def exogenous_text(remaining: Cost) -> Callable[..., Vector]:
+    """What the day brings: by how much equal shares grow, rebalancing paid, and each instrument's relative."""
+
+    def exogenous(state: Vector, tables: Any, columns: Vector, equal: Vector, universe: Vector, cost: Vector) -> Vector:
+        day = min(state[DAY], universe[1] - 1.0)
+        before = mul(equal, take(tables[0], (day - 1.0) * universe[0], columns))
+        relatives = take(tables[0], day * universe[0], columns)
+        left = where(state[AGE] > 0.0, remaining(scale(1.0 / total(before), before), equal, cost[0]), 1.0)
+        return (left * total(mul(equal, relatives)),) + relatives  # noqa: RUF005 (numba knows no unpacking here)
+
+    return exogenous
+
+
+def transition_text(remaining: Cost) -> Callable[..., Vector]:
+    """Trading, and the day's prices: the shares drift with them."""
+
+    def transition(state: Vector, action: Vector, noise: Vector, universe: Vector, cost: Vector) -> Vector:
+        grown = mul(action, noise[1:])
+        growth = total(grown)
+        wealth = state[WEALTH] * (remaining(state[SHARES:], action, cost[0]) * growth)
+        day = min(state[DAY] + 1.0, universe[1])
+        account = (day, state[AGE] + 1.0, wealth, state[MARKET] * noise[0], max(state[PEAK], wealth))
+        return account + scale(1.0 / growth, grown)
+
+    return transition
+
+
+def terminated(state: Vector, period: Vector) -> bool:
+    """After the last day of the period."""
+    return state[DAY] > period[1]
+
+
+def observation_text(window: int, has_range: bool) -> Callable[..., None]:
+    """Of each instrument its past prices over yesterday's, less 1 and scaled, its share, and whether it is there.
+
+    Args:
+        window: days that are seen.
+        has_range: whether there are tables of high and low prices too.
+    """
+    width = (3 * window if has_range else window) + 1
+    before = window - 1  # closing prices besides yesterday's
+
+    def feature(price: float, factor: float, there: float) -> float:
+        return there * clip(price * factor - FEATURE_SCALE, -FEATURE_LIMIT, FEATURE_LIMIT)
+
+    def closes(state: Vector, tables: Any, columns: Vector, there: Vector, universe: Vector, out: Any) -> None:
+        n = total(there)
+        for i in range(len(columns)):
+            first = int(columns[i] * universe[1] + state[DAY]) - window
+            factor = FEATURE_SCALE / tables[1][first + before]
+            for day in range(before):
+                out[i * width + day] = feature(tables[1][first + day], factor, there[i])
+            out[i * width + width - 2] = there[i] * clip(n * state[SHARES + i] - 1.0, -1.0, n)
+            out[i * width + width - 1] = there[i]
+
+    def ranges(state: Vector, tables: Any, columns: Vector, there: Vector, universe: Vector, out: Any) -> None:
+        closes(state, tables, columns, there, universe, out)
+        for i in range(len(columns)):
+            first = int(columns[i] * universe[1] + state[DAY]) - window
+            factor = FEATURE_SCALE / tables[1][first + before]
+            for day in range(window):
+                out[i * width + before + day] = feature(tables[2][first + day], factor, there[i])
+                out[i * width + before + window + day] = feature(tables[3][first + day], factor, there[i])
+
+    return ranges if has_range else closes
