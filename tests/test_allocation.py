@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -24,6 +26,20 @@ def worth(x: np.ndarray, a: np.ndarray, beta: np.ndarray) -> np.ndarray:
     return value
 
 
+def searched(x: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    """The best shares, by SLSQP."""
+    search: Any = minimize
+    found: np.ndarray = search(
+        lambda a: -worth(x, a, beta),
+        np.full(len(x), 1 / len(x)),
+        bounds=[(1e-9, 1.0)] * len(x),
+        constraints={"type": "eq", "fun": lambda a: a.sum() - 1},
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    ).x
+    return found
+
+
 def test_it_keeps_all_promises() -> None:
     """Through every interface and backend, with arguments too."""
     check_family(ID, horizon=20, m=3, actions="logits")
@@ -34,15 +50,7 @@ def test_the_optimum_is_a_constrained_searchs() -> None:
     rng = np.random.default_rng(0)
     for m in (2, 5):
         x, beta = rng.uniform(size=m), 10 ** rng.uniform(-1.5, 0.3, m)
-        found = minimize(
-            lambda a, x=x, beta=beta: -worth(x, a, beta),
-            np.full(m, 1 / m),
-            bounds=[(1e-9, 1)] * m,
-            constraints={"type": "eq", "fun": lambda a: a.sum() - 1},
-            method="SLSQP",
-            options={"ftol": 1e-14, "maxiter": 500},
-        )
-        np.testing.assert_allclose(optimal_shares(x, beta), found.x, atol=2e-5)
+        np.testing.assert_allclose(optimal_shares(x, beta), searched(x, beta), atol=2e-5)
         there = np.append(np.ones(m, bool), False)
         np.testing.assert_array_equal(
             optimal_shares(np.append(x, 9.0), np.append(beta, 0.01), there)[:-1], optimal_shares(x, beta)

@@ -157,7 +157,7 @@ def test_the_approximate_cost_is_the_formula() -> None:
     """``1 - c sum |w - a|``, and the exact one is another."""
     rewards = []
     for model in ("exact", "approximate"):
-        settings = {"tasks": [{"cost": 0.05}], "m": 2, "cost_model": model, "reward": "log_return"}
+        settings: dict[str, Any] = {"tasks": [{"cost": 0.05}], "m": 2, "cost_model": model, "reward": "log_return"}
         env = gym.make(ID, prices="planted", window=4, days=9, backend="python", **settings)
         env.reset(seed=0)
         growth = env.unwrapped.core.family.data.relatives[int(env.unwrapped.state[0]), 0]  # type: ignore[attr-defined]

@@ -146,6 +146,11 @@ def absolute(a: Vector) -> Vector:
     return tuple([abs(x) for x in a])
 
 
+def above(a: Vector, b: Vector) -> Vector:
+    """Elementwise 1 where ``a_i > b_i``, 0 elsewhere."""
+    return tuple([where(x > y, 1.0, 0.0) for x, y in zip(a, b, strict=True)])
+
+
 def take(table: Any, start: float, columns: Vector) -> Vector:
     """``(table[start + columns[0]], table[start + columns[1]], ...)``, where floats are integers."""
     return tuple([table[int(start) + int(c)] for c in columns])
@@ -197,6 +202,12 @@ class Room(list[float]):
 def room(n: int) -> Any:
     """Room for ``n`` numbers."""
     return Room([math.nan] * n)
+
+
+def fill(out: Any, start: int, a: Vector) -> None:
+    """``out[start] = a[0]``, ``out[start + 1] = a[1]``, ..."""
+    for i in range(len(a)):
+        out[start + i] = a[i]
 
 
 def contents(written: Any, n: int) -> Vector:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,18 +20,22 @@ def constant_rebalanced(relatives: npt.ArrayLike, shares: npt.ArrayLike | None =
     Returns:
         Shape (n_days,).
     """
-    y = np.asarray(relatives, np.float64)
-    a = np.full(y.shape[1], 1.0 / y.shape[1]) if shares is None else np.asarray(shares, np.float64)
-    wealth: FloatArray = np.cumprod(y @ a)
+    y, a = _given(relatives, shares)
+    wealth: FloatArray = np.asarray(np.cumprod(y @ a), np.float64)
     return wealth
 
 
 def bought_and_held(relatives: npt.ArrayLike, shares: npt.ArrayLike | None = None) -> FloatArray:
     """The wealth after each day of shares that are bought once, from 1; arguments as `constant_rebalanced`."""
-    y = np.asarray(relatives, np.float64)
-    a = np.full(y.shape[1], 1.0 / y.shape[1]) if shares is None else np.asarray(shares, np.float64)
+    y, a = _given(relatives, shares)
     wealth: FloatArray = np.cumprod(y, axis=0) @ a
     return wealth
+
+
+def _given(relatives: npt.ArrayLike, shares: npt.ArrayLike | None) -> tuple[FloatArray, FloatArray]:
+    y: FloatArray = np.asarray(relatives, np.float64)
+    equal: FloatArray = np.full(y.shape[1], 1.0 / y.shape[1])
+    return y, equal if shares is None else np.asarray(shares, np.float64)
 
 
 def best_constant_shares(relatives: npt.ArrayLike) -> FloatArray:
@@ -54,12 +60,12 @@ def best_constant_shares(relatives: npt.ArrayLike) -> FloatArray:
         growth = y @ a
         return -float(np.log(growth).mean()), -(y / growth[:, None]).mean(axis=0)
 
-    constraint = {"type": "eq", "fun": lambda a: a.sum() - 1.0, "jac": lambda a: np.ones(m)}
+    whole: Any = {"type": "eq", "fun": lambda a: a.sum() - 1.0, "jac": lambda a: np.ones(m)}
     candidates = [best_alone]
     for start in (np.full(m, 1.0 / m), best_alone):
-        options = {"ftol": 1e-15, "maxiter": 200}
+        options: Any = {"ftol": 1e-15, "maxiter": 200}
         result = minimize(
-            loss, start, jac=True, method="SLSQP", bounds=[(0.0, 1.0)] * m, constraints=constraint, options=options
+            loss, start, jac=True, method="SLSQP", bounds=[(0.0, 1.0)] * m, constraints=whole, options=options
         )
         shares = np.maximum(result.x, 0.0)
         candidates.append(shares / shares.sum())

@@ -143,7 +143,7 @@ class Portfolio(KernelFamily):
 
     | Num | Observation | Min | Max | Unit |
     |---|---|---|---|---|
-    | 0 ... window - 2 | ``20 (v[n - h] / v[n - 1] - 1)`` | -100 | 100 | 1 |
+    | 0 ... window - 2 | ``20 (v[n - h] / v[n - 1] - 1)``, clipped | -20 | 100 | 1 |
     | -2 | share times the number of instruments, less 1 | -1 | m | 1 |
     | -1 | whether it is there; if not, all else is 0 | 0 | 1 | 1 |
 
@@ -207,6 +207,7 @@ class Portfolio(KernelFamily):
     n_initial_noise = 1
 
     initial = staticmethod(trading.initial)
+    exogenous = staticmethod(trading.exogenous)
     present = staticmethod(trading.present)
     terminated = staticmethod(trading.terminated)
 
@@ -225,20 +226,33 @@ class Portfolio(KernelFamily):
         self.state = (*STATE, *[Quantity(f"share_{i + 1}", "1", "of the wealth") for i in range(self.m)])
         self.actions = replace(self.actions, m=self.m)
         self.horizon = self.days or self.data.n_days - self.window
-        self.n_noise = 1 + self.m
+        self.n_noise = 2 * self.m
         has_range = self.data.high is not None
         seen = channels(self.window, has_range)
         past = len(seen) - 2
-        limits = (trading.FEATURE_LIMIT,) * past
-        self.observations = Entities(self.m, seen, (*limits, float(self.m), 1.0), (*(-x for x in limits), -1.0, 0.0))
+        low, high = (-trading.FEATURE_SCALE,) * past, (trading.FEATURE_LIMIT,) * past
+        self.observations = Entities(self.m, seen, (*high, float(self.m), 1.0), (*low, -1.0, 0.0))
         self.TABLES = tuple((name, "shared") for name in ("relatives", *self.data.fields))
-        self.exogenous = trading.exogenous_text(self.cost_model)
-        self.transition = trading.transition_text(self.cost_model)
-        self.observation = trading.observation_text(self.window, has_range)
+        texts = {
+            "transition": trading.transition_text(self.m, self.cost_model),
+            "observation": trading.observation_text(self.window, has_range, self._leaves_space()),
+        }
+        for role, text in texts.items():
+            setattr(self, role, text)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Made anew from its arguments, wherever a pickle is read: prices aren't copied into it."""
         return partial(Portfolio, **self.given_arguments), ()
+
+    def _leaves_space(self) -> bool:
+        """Whether some price in a window is so much higher than the last close that it must be clipped."""
+        ratio = 0.99 * (1.0 + trading.FEATURE_LIMIT / trading.FEATURE_SCALE)  # rounding is far less
+        close = self.data.close
+        return any(
+            (values[: len(values) - ago] > ratio * close[ago:]).any()
+            for values in self.data.fields.values()
+            for ago in range(self.window)
+        )
 
     def _check_sizes(self) -> None:
         n_days, n_instruments = self.data.n_days, len(self.data.names)

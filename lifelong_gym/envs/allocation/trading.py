@@ -10,7 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lifelong_gym.numerics.scalar import Vector, absolute, clip, log, mul, scale, sub, take, total, where
+from lifelong_gym.numerics.scalar import (
+    Vector,
+    above,
+    absolute,
+    bounded,
+    clip,
+    fill,
+    log,
+    mul,
+    scale,
+    shift,
+    sub,
+    take,
+    total,
+    where,
+)
 
 DAY, AGE, WEALTH, MARKET, PEAK = 0, 1, 2, 3, 4
 SHARES = 5  # from here on
@@ -28,12 +43,8 @@ def remaining(held: Vector, wanted: Vector, cost: float) -> float:
     """
     both, left = cost * (2.0 - cost), 1.0
     for _ in range(4):
-        sold_held, sold_wanted = 0.0, 0.0
-        for i in range(len(held)):
-            is_sold = held[i] > left * wanted[i]
-            sold_held += where(is_sold, held[i], 0.0)
-            sold_wanted += where(is_sold, wanted[i], 0.0)
-        left = (1.0 - both * sold_held) / (1.0 - both * sold_wanted)
+        is_sold = above(held, scale(left, wanted))
+        left = (1.0 - both * total(mul(is_sold, held))) / (1.0 - both * total(mul(is_sold, wanted)))
     return left
 
 
@@ -63,28 +74,23 @@ def present(there: Vector) -> Vector:
     return there
 
 
-def exogenous_text(remaining: Cost) -> Callable[..., Vector]:
-    """What the day brings: by how much equal shares grow, rebalancing paid, and each instrument's relative."""
-
-    def exogenous(state: Vector, tables: Any, columns: Vector, equal: Vector, universe: Vector, cost: Vector) -> Vector:
-        day = min(state[DAY], universe[1] - 1.0)
-        before = mul(equal, take(tables[0], (day - 1.0) * universe[0], columns))
-        relatives = take(tables[0], day * universe[0], columns)
-        left = where(state[AGE] > 0.0, remaining(scale(1.0 / total(before), before), equal, cost[0]), 1.0)
-        return (left * total(mul(equal, relatives)),) + relatives  # noqa: RUF005 (numba knows no unpacking here)
-
-    return exogenous
+def exogenous(state: Vector, tables: Any, columns: Vector, universe: Vector) -> Vector:
+    """Each instrument's relative on the day before, and on the day that comes."""
+    day = min(state[DAY], universe[1] - 1.0)
+    return take(tables[0], (day - 1.0) * universe[0], columns) + take(tables[0], day * universe[0], columns)
 
 
-def transition_text(remaining: Cost) -> Callable[..., Vector]:
-    """Trading, and the day's prices: the shares drift with them."""
+def transition_text(m: int, remaining: Cost) -> Callable[..., Vector]:
+    """Trading, and the day's prices: the shares drift with them. Equal shares, by the side, are restored every day."""
 
-    def transition(state: Vector, action: Vector, noise: Vector, universe: Vector, cost: Vector) -> Vector:
-        grown = mul(action, noise[1:])
+    def transition(state: Vector, action: Vector, noise: Vector, equal: Vector, cost: Vector) -> Vector:
+        relatives, drifted = noise[m:], mul(equal, noise[:m])
+        restored = where(state[AGE] > 0.0, remaining(scale(1.0 / total(drifted), drifted), equal, cost[0]), 1.0)
+        grown = mul(action, relatives)
         growth = total(grown)
         wealth = state[WEALTH] * (remaining(state[SHARES:], action, cost[0]) * growth)
-        day = min(state[DAY] + 1.0, universe[1])
-        account = (day, state[AGE] + 1.0, wealth, state[MARKET] * noise[0], max(state[PEAK], wealth))
+        market = state[MARKET] * (restored * total(mul(equal, relatives)))
+        account = (state[DAY] + 1.0, state[AGE] + 1.0, wealth, market, max(state[PEAK], wealth))
         return account + scale(1.0 / growth, grown)
 
     return transition
@@ -95,36 +101,46 @@ def terminated(state: Vector, period: Vector) -> bool:
     return state[DAY] > period[1]
 
 
-def observation_text(window: int, has_range: bool) -> Callable[..., None]:
+def observation_text(window: int, has_range: bool, clips: bool) -> Callable[..., None]:
     """Of each instrument its past prices over yesterday's, less 1 and scaled, its share, and whether it is there.
 
     Args:
         window: days that are seen.
         has_range: whether there are tables of high and low prices too.
+        clips: whether there are prices that would leave the space; to look at each costs half as much again.
     """
     width = (3 * window if has_range else window) + 1
     before = window - 1  # closing prices besides yesterday's
+    days, closing = tuple(map(float, range(window))), tuple(map(float, range(before)))
+    low, high = (-FEATURE_SCALE,) * window, (FEATURE_LIMIT,) * window
+    closing_low, closing_high = low[1:], high[1:]
 
-    def feature(price: float, factor: float, there: float) -> float:
-        return there * clip(price * factor - FEATURE_SCALE, -FEATURE_LIMIT, FEATURE_LIMIT)
+    def as_it_is(feature: Vector, low: Vector, high: Vector) -> Vector:
+        return feature
+
+    limit = bounded if clips else as_it_is
+
+    def features(table: Any, days: Vector, first: float, factor: float, there: float) -> Vector:
+        return shift(-FEATURE_SCALE * there, scale(factor, take(table, first, days)))
 
     def closes(state: Vector, tables: Any, columns: Vector, there: Vector, universe: Vector, out: Any) -> None:
         n = total(there)
         for i in range(len(columns)):
-            first = int(columns[i] * universe[1] + state[DAY]) - window
-            factor = FEATURE_SCALE / tables[1][first + before]
-            for day in range(before):
-                out[i * width + day] = feature(tables[1][first + day], factor, there[i])
+            first = columns[i] * universe[1] + min(state[DAY], universe[1]) - window
+            factor = FEATURE_SCALE * there[i] / tables[1][int(first) + before]
+            past = features(tables[1], closing, first, factor, there[i])
+            fill(out, i * width, limit(past, closing_low, closing_high))
             out[i * width + width - 2] = there[i] * clip(n * state[SHARES + i] - 1.0, -1.0, n)
             out[i * width + width - 1] = there[i]
 
     def ranges(state: Vector, tables: Any, columns: Vector, there: Vector, universe: Vector, out: Any) -> None:
         closes(state, tables, columns, there, universe, out)
         for i in range(len(columns)):
-            first = int(columns[i] * universe[1] + state[DAY]) - window
-            factor = FEATURE_SCALE / tables[1][first + before]
-            for day in range(window):
-                out[i * width + before + day] = feature(tables[2][first + day], factor, there[i])
-                out[i * width + before + window + day] = feature(tables[3][first + day], factor, there[i])
+            first = columns[i] * universe[1] + min(state[DAY], universe[1]) - window
+            factor = FEATURE_SCALE * there[i] / tables[1][int(first) + before]
+            highs = features(tables[2], days, first, factor, there[i])
+            lows = features(tables[3], days, first, factor, there[i])
+            fill(out, i * width + before, limit(highs, low, high))
+            fill(out, i * width + before + window, limit(lows, low, high))
 
     return ranges if has_range else closes

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.core.errors import TypingError
 from numba.cpython.unsafe.tuple import tuple_setitem
@@ -123,6 +124,12 @@ _ADD = _elementwise("add", lambda builder, x, y: builder.fadd(x, y))
 _SUB = _elementwise("sub", lambda builder, x, y: builder.fsub(x, y))
 _MUL = _elementwise("mul", lambda builder, x, y: builder.fmul(x, y))
 _BOUNDED = _elementwise("bounded", _clip)
+_ABOVE = _elementwise(
+    "above",
+    lambda builder, x, y: builder.select(
+        builder.fcmp_ordered(">", x, y), ir.Constant(x.type, 1.0), ir.Constant(x.type, 0.0)
+    ),
+)
 _CHOOSE = _elementwise("choose", lambda builder, condition, x, y: builder.select(condition, x, y))
 
 
@@ -148,6 +155,12 @@ def mul(typing: Any, a: Any, b: Any) -> Any:
 def bounded(typing: Any, a: Any, low: Any, high: Any) -> Any:
     """Elementwise clip."""
     return _BOUNDED((a, low, high))
+
+
+@intrinsic
+def above(typing: Any, a: Any, b: Any) -> Any:
+    """Elementwise 1 where greater, else 0."""
+    return _ABOVE((a, b))
 
 
 @intrinsic
@@ -289,6 +302,7 @@ NAMES: dict[Any, Any] = {
     scalar.add: add,
     scalar.sub: sub,
     scalar.mul: mul,
+    scalar.above: above,
     scalar.absolute: absolute,
     scalar.scale: mul,
     scalar.shift: add,

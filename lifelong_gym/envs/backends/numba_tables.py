@@ -108,4 +108,18 @@ def contents(typing: Any, written: Any, n: Any) -> Any:
     return types.UniTuple(types.float64, count)(written, n), codegen
 
 
-NAMES: dict[Any, Any] = {scalar.take: take, scalar.room: room, scalar.contents: contents}
+@intrinsic
+def fill(typing: Any, out: Any, start: Any, a: Any) -> Any:
+    """See `scalar.fill`: straight stores, which LLVM makes vectors of."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        first = context.cast(builder, args[1], start, types.intp)
+        for i, number in enumerate(elements(builder, a, args[2])):
+            cell = builder.gep(args[0], [builder.add(first, context.get_constant(types.intp, i))])
+            builder.store(context.cast(builder, number, types.float64, out.dtype), cell)
+        return context.get_dummy_value()
+
+    return types.void(out, start, a), codegen
+
+
+NAMES: dict[Any, Any] = {scalar.take: take, scalar.fill: fill, scalar.room: room, scalar.contents: contents}
