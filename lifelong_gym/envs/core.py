@@ -257,7 +257,7 @@ class Core:
         """The latency path of a single row on numba, if there is one; see `NumbaRows.step_one`."""
         if self.n_rows > 1 or self._features.shape[1]:
             return None
-        if not (self.family.actions.any_finite and self.family.observations.is_vector):
+        if self.family.actions.valid is None or not self.family.observations.is_vector:
             return None
         if self.safety is not None:  # its cost is several times what is saved here
             return None

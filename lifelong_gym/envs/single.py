@@ -126,9 +126,9 @@ class LifelongEnv(OverCore, NativeSpec, gym.Env[Any, Any]):
             and action.dtype in FLOATS
         ):
             observation: Any = np.empty(self._observation_shape, np.float32)
-            finite, reward, terminated, truncated, failed = self._step_one(action, self.core.clock, observation)
-            if not finite:
-                raise ValueError(f"an action must be finite. Received {action}")
+            valid, reward, terminated, truncated, failed = self._step_one(action, self.core.clock, observation)
+            if not valid:
+                self.core.family.actions.check_values(np.array(action, np.float64)[None])
         else:
             observation, reward, terminated, truncated, failed = self._step_rows(action)
         self._running = not (terminated or truncated)

@@ -180,10 +180,10 @@ def step_rows(
 
 
 def step_row(b, data, action, steps, horizon, obs):
-    """Step the only row of a block of one; False as first result: an action that isn't finite, nothing was done."""
+    """Step the only row of a block of one; False as first result: an action that isn't valid, nothing was done."""
     for i in range(N_ACTION):
         u = np.float64(action[i])
-        if not np.isfinite(u):
+        if not VALID[0] <= u <= VALID[1]:
             return False, 0.0, False, False, False
         b[ACTION + i] = u
     make_noise(b, data, steps, 0, 1)

@@ -54,6 +54,7 @@ def described(text: Text, kernels: Kernels, width: int) -> dict[str, Any]:
         "N_CONSTANTS": text.n_constants,
         "N_OBSERVATION": text.n_observation,
         "N_ACTION": text.n_action,
+        "VALID": text.valid or (0.0, 0.0),
         "N_NOISE": text.n_noise,
         "N_INITIAL": text.n_initial_noise,
         "INITIAL": philox.INITIAL,

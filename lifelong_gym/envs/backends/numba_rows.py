@@ -110,7 +110,7 @@ class NumbaRows:
     def step_one(
         self, action: npt.NDArray[Any], clock: Clock, observation: npt.NDArray[Any]
     ) -> tuple[bool, float, bool, bool, bool]:
-        """The latency path of a single row: ``(action was finite, reward, terminated, truncated, failed)``."""
+        """The latency path of a single row: ``(action was valid, reward, terminated, truncated, failed)``."""
         result: tuple[bool, float, bool, bool, bool]
         if self._step_one is not None:
             result = self._step_one(self._block, action, clock.steps, clock.horizon, observation)

@@ -28,6 +28,7 @@ class Text:
         groups: name, first and last index (exclusive) of each group of constants in k.
         n_state, n_constants, n_observation, n_action, n_initial_noise, n_noise: sizes.
         seen: text of the actions' codec, and the values of its names.
+        valid: see `ActionCodec`.
         bound: see `ActionCodec`; a linear policy's actions are divided by it.
         limits: what a failing state is clipped to; empty: nothing fails.
         failure_cost: of every step from the failing one on.
@@ -46,6 +47,7 @@ class Text:
     n_initial_noise: int
     n_noise: int
     seen: tuple[ActionText, tuple[tuple[str, Any], ...]]
+    valid: tuple[float, float] | None
     bound: Vector
     limits: Vector
     failure_cost: float
@@ -84,6 +86,7 @@ class Text:
             n_initial_noise=family.n_initial_noise,
             n_noise=family.n_noise,
             seen=(seen, tuple(sorted(given.items()))),
+            valid=family.actions.valid,
             bound=tuple(map(float, family.actions.bound)),
             limits=tuple(2.0 * float(limit) for limit in family.state_limits),
             failure_cost=float(family.cost_of_failing(reward_name)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector, bounded, mul, shares, softmax
 
 ROUNDING = 1e-6  # of float32 numbers up to 1
+ANY_FINITE = (-sys.float_info.max, sys.float_info.max)
 MAX_LOGIT = 100.0  # sums of exponentials stay finite
 
 # Filled in when a text is bound; the values here are those of one number.
@@ -47,7 +49,7 @@ class Continuous(ActionCodec):
 
     channels: tuple[Quantity, ...] = field()
     bound: tuple[float, ...] = field()
-    any_finite: ClassVar[bool] = True
+    valid: ClassVar[tuple[float, float]] = ANY_FINITE
 
     @property
     def size(self) -> int:
@@ -109,9 +111,9 @@ class Simplex(ActionCodec):
     logits: float | None = None
 
     @property
-    def any_finite(self) -> bool:  # type: ignore[override]
+    def valid(self) -> tuple[float, float]:  # type: ignore[override]
         """Logits are clipped, weights are not."""
-        return self.logits is not None
+        return (-ROUNDING, 1.0 + ROUNDING) if self.logits is None else ANY_FINITE
 
     @property
     def size(self) -> int:
@@ -132,7 +134,7 @@ class Simplex(ActionCodec):
     def check_values(self, actions: FloatArray) -> None:
         """All finite; weights also in [0, 1], up to rounding."""
         check_finite(actions)
-        off = (actions < -ROUNDING) | (actions > 1.0 + ROUNDING)
+        off = (actions < self.valid[0]) | (actions > self.valid[1])
         if self.logits is None and off.any():
             raise ValueError(f"weights must be in [0, 1]. Received {actions[off][0]}")
 

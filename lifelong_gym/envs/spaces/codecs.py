@@ -59,12 +59,13 @@ class ActionCodec(Codec):
         channels: names of the numbers that constraints may limit; empty: none.
         bound: largest magnitudes where the family sees ``a = bound * u``, u in [-1, 1]; empty for other kinds, for
             which there are no linear-Gaussian policies.
-        any_finite: whether every finite number is valid, so that nothing else need be looked at.
+        valid: every number from the one to the other is valid, so that nothing else need be looked at; None: ask
+            ``check_values``.
     """
 
     channels: tuple[Quantity, ...] = ()
     bound: tuple[float, ...] = ()
-    any_finite: ClassVar[bool] = False
+    valid: ClassVar[tuple[float, float] | None] = None
 
     @abstractmethod
     def text(self) -> tuple[ActionText, Mapping[str, Any]]:
