@@ -414,3 +414,9 @@ def test_bad_actions(backend: str) -> None:
             env.unwrapped.step(np.array([0.5, bad, 0.5], np.float32))
     np.testing.assert_array_equal(env.unwrapped.state, before)  # type: ignore[attr-defined]
     env.unwrapped.step(np.array([0.5, -1e-8, 0.5], np.float32))
+
+
+def test_without_whole_periods_there_is_no_reference() -> None:
+    """What was best over a period says little of the days that an episode happens to be in."""
+    assert planted().reference is None
+    assert lifelong_gym.family(ID, **{**planted().given_arguments, "days": 0}).reference is not None

@@ -97,7 +97,7 @@ class Family(ABC):
     rewards: ClassVar[Mapping[str, Any]]
     simulators: ClassVar[Mapping[str, str]] = {}
     feature_scale: ClassVar[tuple[float, ...]] = ()
-    reference: ClassVar[str | None] = None
+    reference: str | None = None
     viewer: ClassVar[str | None] = None
     render_fps: ClassVar[int | None] = None
     arguments: ClassVar[tuple[Argument, ...]] = ()

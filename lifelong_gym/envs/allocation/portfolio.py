@@ -130,7 +130,8 @@ class Portfolio(KernelFamily):
       hash; or ``{"source": "yfinance", "tickers": [...], "start": ..., "end": ...}``, downloaded once. High and low
       prices are seen where there are any.
     - ``m``: instruments of a task at most; ``window``: days that are seen.
-    - ``days``: of an episode, which starts on any day from which it fits into the task's period; 0: the whole period.
+    - ``days``: of an episode, which starts on any day from which it fits into the task's period; 0: the whole period,
+      and the reference is then the best constant portfolio in hindsight (best CRP).
     - ``cost_model``: ``"exact"``, or ``"approximate"``: ``1 - c sum |w - a|``, as it is often written.
 
     ## Action Space
@@ -201,7 +202,6 @@ class Portfolio(KernelFamily):
     actions: Simplex
     observations: Entities
     rewards = {"excess": trading.reward_excess, "log_return": trading.reward_log_return}  # noqa: RUF012 (a ClassVar)
-    reference = "lifelong_gym.references.constant:ConstantShares"
     viewer = "lifelong_gym.envs.viewers.portfolio:PortfolioViewer"
     render_fps = 10
     n_initial_noise = 1
@@ -226,6 +226,8 @@ class Portfolio(KernelFamily):
         self.state = (*STATE, *[Quantity(f"share_{i + 1}", "1", "of the wealth") for i in range(self.m)])
         self.actions = replace(self.actions, m=self.m)
         self.horizon = self.days or self.data.n_days - self.window
+        # What is best over a period may be worse than equal shares in the episodes that happen to be evaluated.
+        self.reference = None if self.days else "lifelong_gym.references.constant:ConstantShares"
         self.n_noise = 2 * self.m
         has_range = self.data.high is not None
         seen = channels(self.window, has_range)
