@@ -218,6 +218,24 @@ def test_extreme_prices_stay_in_the_space(tmp_path: Any, monkeypatch: pytest.Mon
     assert np.max(seen) == 100.0
 
 
+def test_clipped_ranges_are_the_same_on_every_backend(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """High and low prices, prices that are clipped, an absent instrument: to the bit."""
+    frame = own_frame(tmp_path, monkeypatch, ranged=True)
+    frame.iloc[::5, [0, 6, 12]] *= 1000.0
+    tasks = [{"instrument_1": 0, "instrument_2": 3}, {"instrument_1": -1, "instrument_2": 0}]
+    seen = []
+    for backend in ("python", "numpy", "numba"):
+        rows = gym.make_vec(ID, num_envs=2, prices=frame, tasks=tasks, m=2, window=3, days=9, backend=backend)
+        observations = [rows.reset(seed=0)[0]]
+        for action in np.random.default_rng(0).uniform(size=(8, 2, 2)).astype(np.float32):
+            observation, reward, *_ = rows.step(action)
+            observations += [observation, reward]
+        seen.append(np.concatenate([np.ravel(x) for x in observations]))
+    np.testing.assert_array_equal(seen[0], seen[1])
+    np.testing.assert_array_equal(seen[0], seen[2])
+    assert (seen[0] == 100.0).any()
+
+
 def test_episodes_fit_into_their_periods() -> None:
     """They start on any day from which they fit, and cover all; with ``days=0`` they are the whole period."""
     family = planted()
