@@ -15,9 +15,9 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 
 from lifelong_gym.agents.contract.arguments import CommonSettings
 from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
-from lifelong_gym.agents.contract.state import Parts
 from lifelong_gym.agents.contract.checks import count, flag, number
 from lifelong_gym.agents.contract.environment import idle_rows
+from lifelong_gym.agents.contract.state import Parts
 from lifelong_gym.agents.equivariant.action_features import ActionFeatures, features_of
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 

@@ -227,7 +227,7 @@ class Portfolio(KernelFamily):
         self.actions = replace(self.actions, m=self.m)
         self.horizon = self.days or self.data.n_days - self.window
         # What is best over a period may be worse than equal shares in the episodes that happen to be evaluated.
-        self.reference = None if self.days else "lifelong_gym.references.constant:ConstantShares"
+        self.reference = None if self.days else "lifelong_gym.references.constant_shares:ConstantShares"
         self.n_noise = 2 * self.m
         has_range = self.data.high is not None
         seen = channels(self.window, has_range)
@@ -285,21 +285,22 @@ class Portfolio(KernelFamily):
             "cost": (parameters["cost"],),
         }
 
-    def best_constant_shares(self, parameters: Columns) -> FloatArray:
-        """Of each task, those that would have grown most over its period if restored every day at no cost (best CRP).
+    def constant_shares(self, parameters: Columns) -> FloatArray:
+        """Equal shares, and those that would have grown most over a task's period restored daily at no cost (best CRP).
 
         Args:
             parameters: arrays of shape (n_tasks,).
 
         Returns:
-            Shape (n_tasks, m).
+            Shape (n_tasks, 2, m).
         """
         instruments = np.stack([parameters[f"instrument_{i + 1}"] for i in range(self.m)], axis=1).astype(int)
         first, last = parameters["first_day"].astype(int), parameters["last_day"].astype(int)
-        found = np.zeros(instruments.shape)
+        found = np.zeros((len(instruments), 2, self.m))
         for task, (columns, start, end) in enumerate(zip(instruments, first, last, strict=True)):
             there = columns != ABSENT
-            found[task, there] = best_constant_shares(self.data.relatives[start : end + 1, columns[there]])
+            found[task, 0, there] = 1.0 / there.sum()
+            found[task, 1, there] = best_constant_shares(self.data.relatives[start : end + 1, columns[there]])
         return found
 
     def check_state(self, state: FloatArray) -> None:
