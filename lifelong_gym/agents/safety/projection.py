@@ -21,6 +21,7 @@ from lifelong_gym.agents.safety.constraints import PolicyConstraints, rounding
 from lifelong_gym.agents.safety.nearest import nearest, times
 from lifelong_gym.errors import ProjectionError, integer
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.numerics.directions import SAME, completed
 
 ALL = slice(None)
 WITHIN = 1e-12  # by which singular values may miss their bounds, relatively, as those of a clipped basis do
@@ -51,6 +52,9 @@ class SpectralBounds:
     def clip(self, basis: FloatArray) -> FloatArray:
         """The nearest basis within the bounds in the Frobenius norm; the same one if it is within.
 
+        Where L is of lower rank, several are as near: the axes in order, as far as they add any, fill up its columns'
+        span and that of its rows.
+
         Args:
             basis: L, shape (d, k), with k at most d.
         """
@@ -58,6 +62,9 @@ class SpectralBounds:
         clipped = np.clip(size, np.sqrt(self.p), np.sqrt(self.q))
         if np.allclose(clipped, size, rtol=WITHIN, atol=0.0):
             return basis.copy()
+        rank = np.count_nonzero(size > SAME * size.max())
+        if rank < len(size):
+            left, right = completed(left[:, :rank], len(size)), completed(right[:rank].T, len(size)).T
         return np.asarray((left * clipped) @ right, np.float64)
 
 

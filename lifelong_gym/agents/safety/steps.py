@@ -26,6 +26,7 @@ from lifelong_gym.agents.contract.checks import number
 from lifelong_gym.agents.safety.projection import Projection, SafeSets, SpectralBounds
 from lifelong_gym.errors import integer
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.numerics.directions import completed, leading_directions
 
 MOST_COMPENSATION = 50.0
 
@@ -268,7 +269,7 @@ def first_basis(d: int, k: int, bounds: SpectralBounds, directions: FloatArray |
         k: number of columns, at most d.
         bounds: on the basis.
         directions: policies relative to their anchors, shape (n, d), whose leading directions are to be the basis's;
-            default: the first k axes. Where there are fewer than k, others follow.
+            default: the first k axes. Where there are fewer than k, the axes follow, as far as they add any.
 
     Returns:
         L, shape (d, k).
@@ -278,5 +279,6 @@ def first_basis(d: int, k: int, bounds: SpectralBounds, directions: FloatArray |
     if directions is None:
         return scale * np.eye(d, k)
     size = np.linalg.norm(directions, axis=0).max(initial=1.0)
-    columns = np.concatenate([directions.T, 1e-9 * size * np.eye(d)], axis=1)  # the axes where directions end
-    return np.asarray(scale * np.linalg.svd(columns, full_matrices=False)[0][:, :k], np.float64)
+    # The axes beside them turn no direction, but for its last digits, which runs that are known to the bit have so.
+    columns = np.concatenate([directions.T, 1e-9 * size * np.eye(d)], axis=1)
+    return np.asarray(scale * completed(leading_directions(columns, k), k), np.float64)

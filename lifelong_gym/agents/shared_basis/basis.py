@@ -12,7 +12,8 @@ import torch as th
 from scipy.sparse import linalg
 
 from lifelong_gym.agents.linear.operating_point import OperatingPoint
-from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.numerics.directions import TIED, leading_directions
 
 MOST_DIRECT = 400  # numbers in L up to which its system is formed and solved; beyond, conjugate gradients are faster
 CG_TOLERANCE = 1e-10
@@ -177,11 +178,13 @@ class SharedBasis(th.nn.Module):
         fixed, basis = self._n_fixed, self.array("basis")
         mean = targets.mean(axis=0) if fixed else np.zeros(len(basis))
         basis[:, :fixed] = mean[:, None]
-        left, size, _ = np.linalg.svd((targets - mean).T, full_matrices=False)
-        # Fewer tasks than columns leave directions that say nothing of any task; `_redraw` fills those.
-        n = min(np.count_nonzero(size > ROUNDING * size.max(initial=0.0)), basis.shape[1] - fixed)
-        basis[:, fixed : fixed + n] = left[:, :n]
-        self._redraw(rng)
+        n_columns = basis.shape[1]
+        scale = float(np.sqrt(len(targets)) * np.linalg.norm(mean))  # differences from the mean may be its rounding
+        leading = leading_directions((targets - mean).T, n_columns - fixed, scale)
+        n_known = fixed + leading.shape[1]
+        basis[:, fixed:n_known] = leading
+        # Fewer tasks than columns leave some that no task says anything of.
+        basis[:, n_known:] = drawn(len(basis), n_columns - n_known, rng)
 
     def encode(self, tasks: IntArray, point: OperatingPoint) -> None:
         """New codes for these tasks, and their terms in the sums."""
@@ -227,7 +230,8 @@ class SharedBasis(th.nn.Module):
             basis[:] = columns(np.asarray(np.linalg.solve(system, self.array("moment") / n)), basis.shape)
         else:
             basis[:] = conjugate_gradients(self._product, self._right_side(), basis)
-        self._redraw(rng)
+        unused = ~used(self.array("codes")[self.observed]).any(axis=0)
+        basis[:, unused] = drawn(len(basis), np.count_nonzero(unused), rng)
 
     def _product(self, basis: FloatArray) -> FloatArray:
         """``1/T sum_j H_j L s_j s_j' + ridge L``; tasks not observed add nothing."""
@@ -239,13 +243,18 @@ class SharedBasis(th.nn.Module):
         pulled = (self.array("curvatures") @ self.array("targets")[:, :, None])[:, :, 0]
         return pulled.T @ self.array("codes") / np.count_nonzero(self.observed)
 
-    def _redraw(self, rng: np.random.Generator) -> None:
-        """Draw unit columns in place of those that are zero, or else they would stay so."""
-        basis = self.array("basis")
-        zero = np.asarray(~basis.any(axis=0))
-        zero[: self._n_fixed] = False
-        fresh = rng.standard_normal((len(basis), np.count_nonzero(zero)))
-        basis[:, zero] = fresh / np.linalg.norm(fresh, axis=0)
+
+def used(codes: FloatArray) -> BoolArray:
+    """Which columns codes, (n, k), really use; what is nothing beside a task's largest coefficient is rounding."""
+    size = np.abs(codes)
+    return np.asarray(size > TIED * size.max(axis=1, keepdims=True, initial=0.0))
+
+
+def drawn(d: int, n: int, rng: np.random.Generator) -> FloatArray:
+    """Unit columns, (d, n), for what nothing uses: it would be zero, and stay so."""
+    fresh = rng.standard_normal((d, n))
+    columns: FloatArray = fresh / np.linalg.norm(fresh, axis=0)
+    return columns
 
 
 def sums(codes: FloatArray, point: OperatingPoint) -> tuple[FloatArray, FloatArray]:

@@ -7,14 +7,21 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch as th
 
 from lifelong_gym.agents.contract.arguments import check_fields
 from lifelong_gym.agents.contract.checks import choice, count, positive
 from lifelong_gym.agents.linear.operating_point import OperatingPoint, regularised
 from lifelong_gym.agents.shared_basis.admm import Consensus, agreement_error, distance
-from lifelong_gym.agents.shared_basis.basis import MOST_DIRECT, SharedBasis, columns, conjugate_gradients, sums
+from lifelong_gym.agents.shared_basis.basis import (
+    MOST_DIRECT,
+    SharedBasis,
+    columns,
+    conjugate_gradients,
+    drawn,
+    sums,
+    used,
+)
 from lifelong_gym.agents.shared_basis.shards import Shards, counts
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
@@ -155,23 +162,24 @@ class DistributedBasis(SharedBasis):
         """The best basis for all nodes' codes as they are; columns that nobody uses are drawn anew."""
         owned = self.owned()
         if self.array("basis").size > MOST_DIRECT:
-            used = self._by_conjugate_gradients(shards, owned)
+            n_users = self._by_conjugate_gradients(shards, owned)
         else:
-            used = self._by_systems(shards, settings, owned)
-        self._redraw_unused(used == 0.0, rng)
+            n_users = self._by_systems(shards, settings, owned)
+        unused = n_users == 0.0
+        self.array("bases")[:, :, unused] = drawn(len(self.array("basis")), np.count_nonzero(unused), rng)
         self.array("basis")[:] = self.array("bases").mean(axis=0)
 
     def _known(self, shards: Shards, owned: list[IntArray]) -> tuple[float, FloatArray]:
         """Number of tasks observed so far, and how many of them use each column."""
         codes = self.array("codes")
-        parts = [np.append(np.count_nonzero(codes[tasks], axis=0), len(tasks)) for tasks in owned]
-        *used, n = shards.reduced(np.array(parts, np.float64))
-        return float(counts(n, least=1.0)), counts(np.array(used))
+        parts = [np.append(np.count_nonzero(used(codes[tasks]), axis=0), len(tasks)) for tasks in owned]
+        *n_users, n = shards.reduced(np.array(parts, np.float64))
+        return float(counts(n, least=1.0)), counts(np.array(n_users))
 
     def _by_systems(self, shards: Shards, settings: ConsensusSettings, owned: list[IntArray]) -> FloatArray:
         """Each node forms its own part of the system."""
         bases = self.array("bases")
-        n, used = self._known(shards, owned)
+        n, n_users = self._known(shards, owned)
         parts = [sums(self.array("codes")[tasks], self.points(tasks)) for tasks in owned]
         matrix, vector = np.array([part[0] for part in parts])[:, None] / n, np.array([part[1] for part in parts]) / n
         matrix += self._ridge / shards.n_nodes * np.eye(matrix.shape[-1])
@@ -184,11 +192,11 @@ class DistributedBasis(SharedBasis):
             "distance_to_central": distance(x, np.linalg.solve(total[0], right)),
         }
         bases[:] = [columns(row[0], bases.shape[1:]) for row in x]
-        return used
+        return n_users
 
     def _by_conjugate_gradients(self, shards: Shards, owned: list[IntArray]) -> FloatArray:
         """Nodes add up what an iteration needs; nobody forms the system."""
-        n, used = self._known(shards, owned)
+        n, n_users = self._known(shards, owned)
         codes, curvatures = self.array("codes"), self.array("curvatures")
 
         def product(basis: FloatArray) -> FloatArray:
@@ -202,8 +210,4 @@ class DistributedBasis(SharedBasis):
         noise = shards.noise * np.sqrt(2 * shards.n_nodes * right.size) / n  # a sum's, one message an edge and way
         self.array("bases")[:] = conjugate_gradients(product, right, self.array("basis"), noise)
         self.errors = {"agreement_error": 0.0}
-        return used
-
-    def _redraw_unused(self, unused: npt.NDArray[np.bool_], rng: np.random.Generator) -> None:
-        fresh = rng.standard_normal((len(self.array("basis")), np.count_nonzero(unused)))
-        self.array("bases")[:, :, unused] = fresh / np.linalg.norm(fresh, axis=0)
+        return n_users
