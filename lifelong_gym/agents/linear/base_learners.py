@@ -97,7 +97,10 @@ def advantage_to_go(rewards: FloatArray, alive: BoolArray, pool: Pool = ONE_PLAC
         pool: where the trajectories are.
     """
     to_go = rewards_to_go(rewards)
-    return (to_go - pool.total(to_go) / to_go.shape[1]) * alive
+    mean = pool.total(to_go) / to_go.shape[1]
+    advantage = to_go - mean
+    # A step of fixed length would make much of the rounding that equal trajectories differ by from their mean.
+    return advantage * (np.abs(advantage) > ROUNDING * np.abs(mean)) * alive
 
 
 def rewards_to_go(rewards: FloatArray) -> FloatArray:

@@ -12,9 +12,11 @@ import numpy as np
 
 from lifelong_gym.agents.linear.sampling import STATISTICS
 from lifelong_gym.envs.rollout import RolloutStatistics
-from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.numerics.directions import SAME
 
 RIDGE = 1e-12  # relative to the mean diagonal: what no trajectory says anything about stays as it is
+SILENT = SAME**2  # an eigenvalue of sums of squares
 ROUNDING = 1e-10  # relative to the largest eigenvalue: by which one may be too small without more than rounding
 
 
@@ -81,9 +83,53 @@ def fisher_information(statistics: RolloutStatistics, share: FloatArray | None) 
     return information
 
 
+class Silence(NamedTuple):
+    """What positive semidefinite matrices A say nothing about.
+
+    That is told by eigenvalues, each unknown in such units that A's diagonal is 1: smaller than `SILENT`.
+
+    Attributes:
+        at: indices of the matrices that say nothing about some directions, shape (n_silent,).
+        unit: of the unknowns of these, shape (n_silent, k).
+        heard: projector on the other directions, in these units, shape (n_silent, k, k).
+    """
+
+    at: IntArray
+    unit: FloatArray
+    heard: FloatArray
+
+    @classmethod
+    def of(cls, matrix: FloatArray) -> Silence:
+        """That of matrices (n, k, k)."""
+        diagonal = np.einsum("nkk->nk", matrix)
+        unit = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        scaled = matrix / (unit[:, :, None] * unit[:, None, :])
+        scaled += (diagonal <= 0)[:, :, None] * np.eye(matrix.shape[-1])  # alone, and 0 without rounding
+        at = np.flatnonzero(np.linalg.eigvalsh(scaled)[:, 0] < SILENT)
+        values, vectors = np.linalg.eigh(scaled[at])
+        return cls(at, unit[at], (vectors * (values >= SILENT)[:, None]) @ vectors.transpose(0, 2, 1))
+
+    def taken_from(self, solution: FloatArray) -> FloatArray:
+        """Solutions of ``A x = b``, (..., n, k), without what rounding has put into those directions."""
+        if len(self.at) == 0:
+            return solution
+        clean = solution.copy()
+        own = self.unit * solution[..., self.at, :]
+        clean[..., self.at, :] = (self.heard @ own[..., None])[..., 0] / self.unit
+        return clean
+
+    def filled(self, matrix: FloatArray) -> FloatArray:
+        """The matrices, (n, k, k), as stiff in those directions as in others."""
+        filled = matrix.copy()
+        between = self.unit[:, :, None] * self.unit[:, None, :]
+        filled[self.at] += between * (np.eye(matrix.shape[-1]) - self.heard)
+        return filled
+
+
 def solved(matrix: FloatArray, vector: FloatArray) -> FloatArray:
     """Solutions of ``A x = b``, shape (n, k); 0 in directions that A says nothing about."""
-    return np.asarray(np.linalg.solve(regularised(matrix), vector[..., None])[..., 0], np.float64)
+    solution = np.linalg.solve(regularised(matrix), vector[..., None])[..., 0]
+    return Silence.of(matrix).taken_from(np.asarray(solution, np.float64))
 
 
 def regularised(matrix: FloatArray, ridge: float = RIDGE) -> FloatArray:

@@ -13,7 +13,7 @@ from scipy.sparse import linalg
 
 from lifelong_gym.agents.linear.operating_point import OperatingPoint
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
-from lifelong_gym.numerics.directions import TIED, leading_directions
+from lifelong_gym.numerics.directions import SAME, TIED, leading_directions
 
 MOST_DIRECT = 400  # numbers in L up to which its system is formed and solved; beyond, conjugate gradients are faster
 CG_TOLERANCE = 1e-10
@@ -42,6 +42,10 @@ def lasso(basis: FloatArray, point: OperatingPoint, penalty: float, start: Float
     # Descent alone only nears the minimum, and slowly where columns of L are alike. But once it has the right signs,
     # the rest is a linear system, whose solution a test can recognise as the minimum: tasks leave the loop one by one.
     unsolved = np.arange(len(codes))
+    if penalty == 0.0:
+        undecided, shortest = _shortest(quadratic, linear)
+        codes[undecided] = shortest
+        unsolved = np.delete(unsolved, undecided)
     for _ in range(MOST_PASSES):
         q, c = quadratic[unsolved], linear[unsolved]
         descended = _descend(q, c, penalty, codes[unsolved])
@@ -51,6 +55,17 @@ def lasso(basis: FloatArray, point: OperatingPoint, penalty: float, start: Float
         if len(unsolved) == 0:
             break
     return codes
+
+
+def _shortest(quadratic: FloatArray, linear: FloatArray) -> tuple[IntArray, FloatArray]:
+    """The tasks for which columns say the same, so that many codes are as good without a penalty; their shortest."""
+    values = np.linalg.eigvalsh(quadratic)
+    undecided = np.flatnonzero(values[:, 0] <= SAME**2 * values[:, -1])
+    values, vectors = np.linalg.eigh(quadratic[undecided])
+    real = values > SAME**2 * values[:, -1:]
+    along = (vectors.transpose(0, 2, 1) @ linear[undecided, :, None])[:, :, 0]
+    parts = np.divide(along, values, out=np.zeros_like(along), where=real)
+    return undecided, (vectors @ parts[:, :, None])[:, :, 0]
 
 
 def _descend(quadratic: FloatArray, linear: FloatArray, penalty: float, codes: FloatArray) -> FloatArray:

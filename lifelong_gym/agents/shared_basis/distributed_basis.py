@@ -11,7 +11,7 @@ import torch as th
 
 from lifelong_gym.agents.contract.arguments import check_fields
 from lifelong_gym.agents.contract.checks import choice, count, positive
-from lifelong_gym.agents.linear.operating_point import OperatingPoint, regularised
+from lifelong_gym.agents.linear.operating_point import OperatingPoint, Silence, regularised
 from lifelong_gym.agents.shared_basis.admm import Consensus, agreement_error, distance
 from lifelong_gym.agents.shared_basis.basis import (
     MOST_DIRECT,
@@ -68,7 +68,7 @@ class ConsensusSettings:
             right = shards.reduced(vector)
             solution = np.linalg.solve(regularised(total), right[..., None])[..., 0]
             return np.broadcast_to(solution, (shards.n_nodes, *solution.shape))
-        metric = regularised(total / shards.n_nodes, SAFETY)
+        metric = regularised(Silence.of(total).filled(total) / shards.n_nodes, SAFETY)
         return Consensus(shards.channel, matrix, vector, metric, self.penalty, start).iterate(self.admm_iterations)
 
 

@@ -8,7 +8,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from lifelong_gym.agents.contract.environment import sharing_of
 from lifelong_gym.agents.contract.roster import Roster
 from lifelong_gym.agents.linear.base_learners import BaseLearner
-from lifelong_gym.agents.linear.operating_point import OperatingPoint, solved
+from lifelong_gym.agents.linear.operating_point import OperatingPoint, Silence, solved
 from lifelong_gym.agents.linear.policies import LinearGaussianPolicy
 from lifelong_gym.agents.linear.sharers import Record, Sweep
 from lifelong_gym.agents.shared_basis.admm import agreement_error, distance
@@ -104,7 +104,7 @@ class NodesSharer(BasisSharer):
         parts = [improver.equations(statistics, share) for share in shards.shares(*statistics.returns.shape)]
         matrix, vector, curvature, weight = (np.array(part) for part in zip(*parts, strict=True))
         total = shards.reduced_symmetric(matrix)
-        x = self._agreement.solve(shards, matrix, vector, total)
+        x = Silence.of(total).taken_from(self._agreement.solve(shards, matrix, vector, total))
         self._errors = {
             "agreement_error": agreement_error(x),
             "distance_to_central": distance(x, solved(total, vector.sum(axis=0))),
