@@ -44,7 +44,7 @@ def situation(study: str, system: str) -> science.Situation:
 
 
 @pytest.mark.parametrize(
-    "title", ["bound/SM/projected PG/seed1", "until 35% full/SM/PG (eNAC)/seed0", "games/adaptive, L fixed/C/seed0"]
+    "title", ["bound/SM/projected PG/seed1", "until 35% full/SM/PG (eNAC)/seed0", "games/iid, L fixed/C/seed0"]
 )
 def test_single_cells_give_the_published_digits(tmp_path: Path, title: str) -> None:
     """As anybody can run them."""
@@ -53,7 +53,7 @@ def test_single_cells_give_the_published_digits(tmp_path: Path, title: str) -> N
     figures, published = cell.figures(tmp_path), json.loads(PUBLISHED.read_text())["figures"]
     assert figures is not None
     if title.startswith("games"):
-        assert [float(f"{x:.4g}") for x in figures["regret"]] == published["games"]["C adaptive fixed"]["regret"][0]
+        assert [float(f"{x:.4g}") for x in figures["regret"]] == published["games"]["C iid fixed"]["regret"][0]
         return
     seed = cell.settings["seed"]
     name = {"bound": "bound-SM", "until 35% full": "until-SM, ±35%, full step"}[cell.place[0]]

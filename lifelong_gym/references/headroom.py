@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.numerics.directions import completed, first_best, leading_directions
 from lifelong_gym.references.linear import (
     NEAR,
     REGULARISATION,
@@ -29,7 +30,6 @@ from lifelong_gym.registry import FAMILIES, family
 RANKS = (1, 2, 3)
 ROUNDS = 8
 BASIS_GENERATIONS, COEFFICIENT_GENERATIONS = 100, 60
-NEGLIGIBLE = 1e-9
 WORTHWHILE = 1e-3  # share of the cost below which another round isn't worth its time
 
 
@@ -123,7 +123,7 @@ def _spanned(trial: Trial, own: FloatArray, common: FloatArray) -> list[FloatArr
             if best - before < WORTHWHILE * np.abs(best):
                 break
             fits = [_coefficients(trial, each, np.stack([own, policies]), curvature) for each in bases]
-            chosen = int(np.argmax([rewards.mean() for _, rewards in fits]))
+            chosen = int(first_best(np.array([rewards.mean() for _, rewards in fits])))
             coefficients, values = fits[chosen]
             if done > 0 and values.mean() - before < WORTHWHILE * np.abs(before):
                 break
@@ -139,7 +139,7 @@ def _main_directions(policies: FloatArray, metric: FloatArray, n: int, beside: F
     Args:
         policies: shape (n_policies, d).
         metric: ``|metric c|`` measures a change c.
-        n: how many; where the policies extend no further, any others.
+        n: how many; where the policies extend no further, the axes in order, as far as they add any.
         beside: directions that are taken, (d, n_taken).
 
     Returns:
@@ -147,9 +147,11 @@ def _main_directions(policies: FloatArray, metric: FloatArray, n: int, beside: F
     """
     taken = np.linalg.qr(metric @ beside)[0]
     free = np.eye(len(metric)) - taken @ taken.T
-    lengths = np.concatenate([policies @ metric.T, NEGLIGIBLE * np.eye(len(metric))]) @ free
-    directions: FloatArray = np.linalg.solve(metric, np.linalg.svd(lengths)[2][:n].T)
-    return directions
+    whitened = policies @ metric.T
+    found = leading_directions((whitened @ free).T, n, float(np.linalg.norm(whitened)))
+    n_taken = taken.shape[1]
+    more = completed(np.column_stack([taken, found]), n_taken + n)[:, n_taken:]
+    return np.asarray(np.linalg.solve(metric, more), np.float64)
 
 
 def _coefficients(
@@ -168,7 +170,7 @@ def _coefficients(
     """
     inner = basis.T @ curvature @ basis
     nearest = np.linalg.solve(inner, basis.T @ curvature @ guesses[..., None]).reshape(-1, basis.shape[1])
-    start = nearest[trial.crossed(nearest @ basis.T).argmax(axis=1)]
+    start: FloatArray = nearest[first_best(trial.crossed(nearest @ basis.T))]
 
     def objective(coefficients: FloatArray, at: IntArray) -> FloatArray:
         return trial.mean_rewards(coefficients @ basis.T, at)

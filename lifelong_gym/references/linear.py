@@ -16,6 +16,7 @@ from lifelong_gym.envs.family import Constants, Family, kernel_of, reward_of
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.numerics import numpy_math, philox
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.numerics.directions import first_best
 from lifelong_gym.references.lqr import continuous, lqr_policies
 from lifelong_gym.references.reference import Reference
 from lifelong_gym.references.search import maximise
@@ -187,7 +188,7 @@ def shared_policy(
     curvatures = [trial.curvature(np.broadcast_to(start, trial.zero.shape)).mean(axis=0) for start in starts]
     first = [spread(c, FAR if i < 2 else NEAR) for i, c in enumerate(curvatures)]
     theta, value = maximise(average, starts, np.stack(first), generations=GENERATIONS // 3)
-    best: FloatArray = theta[value.argmax()]
+    best: FloatArray = theta[first_best(value)]
     return best
 
 

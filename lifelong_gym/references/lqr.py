@@ -19,6 +19,7 @@ from lifelong_gym.tasks.task_set import TaskSet
 
 EFFORT_WEIGHT = 0.1  # of the families' quadratic reward
 DIFFERENCE = 1e-5
+UNSEEN = 1e-8  # relative: sensors that differences of one step, right to 1e-11, can't tell from none
 
 
 def continuous(family: Family) -> ActionCodec:
@@ -114,7 +115,7 @@ def lqr_policies(family: Family, tasks: TaskSet, *, time: str = "discrete", bias
     tangent = Linearised.of(family, tasks)
     systems = zip(tangent.transition, tangent.actuation, tangent.drift, strict=True)
     gains, biases = (np.stack(part) for part in zip(*[_solved(regulators[time], *s) for s in systems], strict=True))
-    by_sensor = gains @ np.linalg.pinv(tangent.sensors)  # x - x* from y - y*
+    by_sensor = gains @ np.linalg.pinv(tangent.sensors, rcond=UNSEEN)  # x - x* from y - y*
     biases += (by_sensor @ tangent.level[..., None])[..., 0]
     weights = [-by_sensor * scale_of(family), biases[..., None]]
     return np.concatenate(weights if bias else weights[:1], axis=-1).reshape(len(tasks), -1)

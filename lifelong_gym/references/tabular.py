@@ -15,6 +15,7 @@ from lifelong_gym.envs.family import Family, reward_of
 from lifelong_gym.envs.spaces import Discrete
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.numerics.directions import first_best
 from lifelong_gym.references.reference import Measure, Reference
 from lifelong_gym.tasks.task_set import TaskSet
 
@@ -67,8 +68,7 @@ def optimal_actions(model: TabularModel, gamma: float = 0.99) -> IntArray:
         Shape (n_states,); of equally good actions the first.
     """
     values = optimal_values(model, gamma)
-    best: IntArray = model.expected(model.reward + np.where(model.ends, 0.0, gamma * values)).argmax(axis=0)
-    return best
+    return first_best(model.expected(model.reward + np.where(model.ends, 0.0, gamma * values)), axis=0)
 
 
 def optimal_return(model: TabularModel, horizon: int) -> float:

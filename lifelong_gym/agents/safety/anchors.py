@@ -19,12 +19,14 @@ from lifelong_gym.agents.safety.nearest import nearest
 from lifelong_gym.envs.family import Constants, Family
 from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.numerics.directions import first_best
 from lifelong_gym.references.lqr import Linearised, scale_of
 from lifelong_gym.tasks.task_set import TaskSet
 
 MIXES = (0.02, 0.1, 0.3, 0.6)  # shares of the centre in mixtures with policies on the boundary
 N_STARTS = 8
 EXTENSION = 2  # horizons that a stable policy has to last
+CONTRACTION = 1e-5  # by which a step shrinks deviations at least; rounding tells no less from none, in double modes
 
 
 class Verdict(NamedTuple):
@@ -77,7 +79,7 @@ class RolloutTrial:
             return np.ones(thetas.shape[:2], bool)
         tangent, scale = Linearised.of(self.family, self.tasks), scale_of(self.family)
         loops = [tangent.closed_loop(thetas[:, j], scale) for j in range(thetas.shape[1])]
-        return np.stack([np.abs(np.linalg.eigvals(loop)).max(axis=1) < 1.0 for loop in loops], axis=1)
+        return np.stack([np.abs(np.linalg.eigvals(loop)).max(axis=1) < 1.0 - CONTRACTION for loop in loops], axis=1)
 
     def _ran(self, thetas: FloatArray, horizon: int) -> Verdict:
         """Costs of the whole, and which policies' trajectories all lived that long; all have the same starts."""
@@ -158,9 +160,11 @@ def choose_anchors(
     if verdict.costs.shape != thetas.shape[:2] or verdict.stable.shape != thetas.shape[:2]:
         raise ValueError(f"`trial` must give verdicts of shape {thetas.shape[:2]}. Received {verdict.costs.shape}")
     inside = [[c.holds_strictly(theta) for theta in row] for c, row in zip(constraints, thetas, strict=True)]
-    costs = np.where(np.isfinite(verdict.costs), verdict.costs, np.finfo(np.float64).max)  # a diverged one comes last
-    # By strict safety first, which the centre has, then by stability, then by cost.
-    best = np.lexsort((costs, ~verdict.stable, ~np.array(inside)), axis=1)[:, 0]
+    # By strict safety first, which the centre has, then by stability, then by cost: the first of those that cost the
+    # same. A diverged one comes last.
+    rank = 2 * np.array(inside) + verdict.stable
+    costs = np.where(np.isfinite(verdict.costs), verdict.costs, np.finfo(np.float64).max / 2)
+    best = first_best(np.where(rank == rank.max(axis=1, keepdims=True), -costs, -np.inf))
     tasks = np.arange(len(best))
     chosen = Anchors(
         thetas[tasks, best], verdict.stable[tasks, best], verdict.costs[tasks, best], tuple(names[i] for i in best)

@@ -69,12 +69,14 @@ def _shortest(quadratic: FloatArray, linear: FloatArray) -> tuple[IntArray, Floa
 
 
 def _descend(quadratic: FloatArray, linear: FloatArray, penalty: float, codes: FloatArray) -> FloatArray:
-    """One pass over the coordinates."""
+    """One pass over the coordinates; of columns that say the same, the first takes it all."""
+    rounding = ROUNDING * np.abs(linear).max(axis=1, initial=1.0)
     for k in range(codes.shape[1]):
         scale = quadratic[:, k, k]
         # What is left for this coordinate by the others: its own term is taken out of the sum again.
         residual = linear[:, k] - np.einsum("nl,nl->n", quadratic[:, k], codes) + scale * codes[:, k]
-        shrunk = np.sign(residual) * np.maximum(np.abs(residual) - 0.5 * penalty, 0.0)
+        beyond = np.abs(residual) - 0.5 * penalty
+        shrunk = np.sign(residual) * np.where(beyond > rounding, beyond, 0.0)
         # A column along which a task's curvature is 0, such as one of zeros, does nothing for it: code 0.
         codes[:, k] = np.divide(shrunk, scale, out=np.zeros_like(shrunk), where=scale > 0)
     return codes
@@ -95,7 +97,8 @@ def _with_signs(
     # Minimal are codes that have the signs they were found for, and whose unused columns the data pull at less than the
     # penalty holds them back.
     pull = linear - (quadratic @ codes[:, :, None])[:, :, 0]
-    allowed = 0.5 * penalty + ROUNDING * np.abs(linear).max(axis=1, keepdims=True, initial=1.0)
+    # Where they are equal, what was added to the system is in the pull, as much as rounding.
+    allowed = 0.5 * penalty + 4 * ROUNDING * np.abs(linear).max(axis=1, keepdims=True, initial=1.0)
     fits = np.where(used, (np.sign(codes) == signs) | (penalty == 0.0), np.abs(pull) <= allowed)
     return codes, fits.all(axis=1)
 
@@ -246,7 +249,7 @@ class SharedBasis(th.nn.Module):
         else:
             basis[:] = conjugate_gradients(self._product, self._right_side(), basis)
         unused = ~used(self.array("codes")[self.observed]).any(axis=0)
-        basis[:, unused] = drawn(len(basis), np.count_nonzero(unused), rng)
+        basis[:, unused] = drawn(len(basis), int(unused.sum()), rng)
 
     def _product(self, basis: FloatArray) -> FloatArray:
         """``1/T sum_j H_j L s_j s_j' + ridge L``; tasks not observed add nothing."""

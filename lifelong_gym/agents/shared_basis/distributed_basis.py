@@ -166,7 +166,7 @@ class DistributedBasis(SharedBasis):
         else:
             n_users = self._by_systems(shards, settings, owned)
         unused = n_users == 0.0
-        self.array("bases")[:, :, unused] = drawn(len(self.array("basis")), np.count_nonzero(unused), rng)
+        self.array("bases")[:, :, unused] = drawn(len(self.array("basis")), int(unused.sum()), rng)
         self.array("basis")[:] = self.array("bases").mean(axis=0)
 
     def _known(self, shards: Shards, owned: list[IntArray]) -> tuple[float, FloatArray]:

@@ -23,6 +23,7 @@ from lifelong_gym.agents.safety.projection import Projection, SafeSets, Spectral
 from lifelong_gym.agents.safety.steps import LinearisedStep, Losses, Regulariser, SafeStep, first_basis
 from lifelong_gym.errors import one_of
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.numerics.directions import first_best
 
 BOUNDS = SpectralBounds()
 MU = Regulariser(0.5, 0.5)
@@ -151,7 +152,7 @@ def play(game: Game, settings: Mapping[str, Any], n_rounds: int, one_by_one: boo
     for rounds in batches(tasks, not player.fixed if one_by_one is None else one_by_one):
         at = tasks[rounds]
         both = game.losses(at, player.now.policies[at])
-        which[rounds] = both.argmax(axis=1) if drawn is None else drawn[rounds]
+        which[rounds] = first_best(both) if drawn is None else drawn[rounds]
         losses[rounds] = both[np.arange(len(at)), which[rounds]]
         player.observe(at, game.targets[at, which[rounds]], game.curvature[at])
         safe.append(game.sets.holds(player.now.policies))
