@@ -169,8 +169,9 @@ def _coefficients(
         Coefficients, (n_tasks, k), and the tasks' mean rewards per step, (n_tasks,).
     """
     inner = basis.T @ curvature @ basis
-    nearest = np.linalg.solve(inner, basis.T @ curvature @ guesses[..., None]).reshape(-1, basis.shape[1])
-    start: FloatArray = nearest[first_best(trial.crossed(nearest @ basis.T))]
+    solutions = np.linalg.solve(inner, basis.T @ curvature @ guesses[..., None])
+    nearest = np.asarray(solutions.reshape(-1, basis.shape[1]), np.float64)
+    start = nearest[first_best(trial.crossed(nearest @ basis.T))]
 
     def objective(coefficients: FloatArray, at: IntArray) -> FloatArray:
         return trial.mean_rewards(coefficients @ basis.T, at)
