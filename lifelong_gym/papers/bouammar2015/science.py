@@ -95,9 +95,8 @@ class Situation:
 def make(run: SweepRun) -> agents.PolicySearch:
     """A run's learner: those that know the sets start at anchors in them, the others at the same place if they can."""
     situation, wanted = Situation(run.settings, run.tasks), run.settings["learner"]
-    learner: agents.PolicySearch = situation.made(
-        learner_class(run.code.qualified(wanted["class"])), wanted["arguments"]
-    )
+    kind = learner_class(run.code.qualified(wanted["class"]))
+    learner: agents.PolicySearch = situation.made(kind, wanted["arguments"])
     start = np.broadcast_to(situation.start, situation.optimal.shape).copy()
     if situation.sets is not None and isinstance(learner, agents.SafeSearch):
         return learner
