@@ -27,6 +27,8 @@ from lifelong_gym.errors import LifelongGymError
 
 # Linear algebra of small systems takes ten times as long where processes side by side each use all cores.
 BLAS_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# A process that begins mustn't import a file of the current folder in a library's place.
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 TRACE = ".traceback.txt"  # beside what wasn't done
 PATIENCE = 5.0  # seconds for a process that is told to end
 READY = "ready"
@@ -161,7 +163,7 @@ class _Worker:
         context = _context()
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, registry.registered_here(), dict(os.environ)))
-        with _inherited(BLAS_THREADS):
+        with _inherited({**BLAS_THREADS, **SAFE_PATH}):
             self._process.start()
         theirs.close()
         self.number: int | None = None

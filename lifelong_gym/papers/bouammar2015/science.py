@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.integrate import trapezoid
 from stable_baselines3.common.utils import LinearSchedule
 
 from lifelong_gym import agents, registry
@@ -194,9 +195,9 @@ def begun(figures: Settings) -> float:
 
 def early(figures: Settings, of: str = "costs") -> float:
     """Mean cost over the first third of the rounds, of which not all are evaluated."""
-    rounds, costs = np.array(figures["rounds"]), np.array(figures[of])
-    third = rounds <= max(1, rounds[-1] // 3)
-    return float(np.trapezoid(costs[third], rounds[third]) / (rounds[third][-1] - rounds[0]))
+    third = np.array(figures["rounds"]) <= max(1, figures["rounds"][-1] // 3)
+    rounds, costs = np.array(figures["rounds"])[third], np.array(figures[of])[third]
+    return float(trapezoid(costs, rounds) / (rounds[-1] - rounds[0]))
 
 
 def typical(figures: Settings) -> float:
@@ -216,8 +217,7 @@ def spread(numbers: Numbers, study: str, systems: tuple[str, ...]) -> Mapping[st
     for system in systems:
         of = numbers.content["quantities"][study][system]
         means = [np.mean(each["science:final"]) for name, each in of.items() if name.startswith("ours, 10 inner")]
-        most = float(max(means) / min(means))
-        found[system] = Interval(most, most, most)
+        found[system] = Interval(*[float(max(means) / min(means))] * 3)
     return found
 
 
