@@ -115,7 +115,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def shortened(text: str) -> str:
     """An experiment's file, out of the page that shows it, with the least budget."""
-    block = re.search(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    block = re.search(r"```toml\n(seeds.*?)```", text, flags=re.DOTALL)
     text = block[1] if block else text
     for key, value in {"seeds": 1, "episodes_per_task": N_EPISODES, "n_evaluations": 1, "n_tasks": 2}.items():
         text = re.sub(rf"^{key} = .*", f"{key} = {value}", text, flags=re.MULTILINE)

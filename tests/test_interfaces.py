@@ -51,7 +51,7 @@ def test_gymnasiums_checker(id: str) -> None:
 def test_stable_baselines_checker(id: str) -> None:
     """Single env and VecEnv have the spaces and types that SB3 asks for; of shares it recommends logits."""
     chosen: dict[str, Any] = {"actions": "logits"} if isinstance(lifelong_gym.family(id).actions, Simplex) else {}
-    sb3_checker.check_env(gym.make(id, **sizes(id), **chosen))
+    sb3_checker.check_env(gym.make(id, **{**sizes(id), **chosen}))
     env = rows_for_sb3(id, n_tasks=2)
     assert env.reset().shape == (2, *(env.observation_space.shape or ()))
 
