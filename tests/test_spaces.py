@@ -15,7 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 import lifelong_gym
 from lifelong_gym.agents.contract.checkpoint import decode_space, encode_space
 from lifelong_gym.envs.backends.numba_math import binder as numba_binder
-from lifelong_gym.envs.spaces import ActionCodec, Bounded, Entities, Image, MultiDiscrete, Quantity, Simplex
+from lifelong_gym.envs.spaces import ActionCodec, Bounded, Continuous, Entities, Image, MultiDiscrete, Quantity, Simplex
 from lifelong_gym.errors import CheckpointError, FamilyError, UnexpectedArgumentError
 from lifelong_gym.numerics import numpy_math, scalar
 from lifelong_gym.testing import check_family
@@ -157,6 +157,19 @@ def test_an_action_off_its_space_changes_nothing(id: str, action: Any, message: 
     (seen, reward, *_), (expected, other, *_) = (env.step(good) for env in envs)
     assert np.array_equal(seen, expected)
     assert reward == other
+
+
+@pytest.mark.parametrize("n", [1, 3, 20_000])
+def test_actions_as_large_as_a_float_holds_are_finite(n: int) -> None:
+    """Without a warning; a single number that isn't finite is found among them, and named."""
+    codec, largest = Continuous((X,), (2.0,)), np.finfo(np.float64).max
+    actions = np.full((n, 1), largest)
+    actions[::2] *= -1.0
+    np.testing.assert_array_equal(codec.check(actions, n), actions)
+    for bad in (np.nan, np.inf, -np.inf):
+        actions[n // 2] = bad
+        with pytest.raises(ValueError, match=f"actions must be finite. Received {bad}"):
+            codec.check(actions, n)
 
 
 def test_weights_may_miss_their_bounds_by_rounding() -> None:

@@ -316,11 +316,13 @@ class Constants:
         """Evaluate ``family.constants`` on a task table of shape (n_tasks, n_parameters)."""
         derived = kernel_of(family, "a table of constants").constants(family.parameters.columns(values))
         groups: dict[str, slice] = {}
-        columns: list[FloatArray] = []
+        columns: list[Any] = []
         for name, group in derived.items():
             groups[name] = slice(len(columns), len(columns) + len(group))
-            columns += [np.broadcast_to(np.asarray(column, np.float64), len(values)) for column in group]
-        table = np.ascontiguousarray(np.stack(columns, axis=1)) if columns else np.zeros((len(values), 0))
+            columns += group
+        table = np.empty((len(values), len(columns)))
+        for i, column in enumerate(columns):
+            table[:, i] = column
         if not np.isfinite(table).all():
             task = int(np.argwhere(~np.isfinite(table))[0, 0])
             raise FamilyError(f"{type(family).__name__}: constants of task {task} are not finite")

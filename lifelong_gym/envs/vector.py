@@ -216,7 +216,8 @@ class LifelongVectorEnv(OverCore, NativeSpec, VectorEnv[Any, Any, Any]):
         elif n_ended or self._n_ended:
             self._active = ~(results.terminated | results.truncated)
             self._n_ended = n_ended
-        self._renderer.collect(range(self.num_envs))
+        if self.render_mode is not None:
+            self._renderer.collect(range(self.num_envs))
         if self.render_mode == "human":
             self.render()
         return self._public(results.observations), results.rewards, results.terminated, results.truncated, infos
@@ -249,6 +250,7 @@ class LifelongVectorEnv(OverCore, NativeSpec, VectorEnv[Any, Any, Any]):
         }
 
     def _infos(self, failed: BoolArray, present: BoolArray | None = None) -> dict[str, Any]:
+        tasks = self.core.task_of_row.copy() if present is None else self.core.task_of_row * present
         present = self._all if present is None else present
         infos: dict[str, Any] = {"failed": failed, "_failed": present.copy()}
         if self.core.safety is not None:
@@ -257,7 +259,7 @@ class LifelongVectorEnv(OverCore, NativeSpec, VectorEnv[Any, Any, Any]):
             infos |= {"round": self.core.walk.rounds * present, "_round": present.copy()}
         if self.core.settings.hide_task_id:
             return infos
-        return {"task_id": self.core.task_of_row * present, "_task_id": present.copy(), **infos}
+        return {"task_id": tasks, "_task_id": present.copy(), **infos}
 
     def _own_state(self) -> State:
         state = {"seeded": self._seeded, "active": self._active.copy(), "seed": self._np_random_seed}

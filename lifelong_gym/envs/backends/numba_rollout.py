@@ -34,7 +34,7 @@ from lifelong_gym.envs.backends.threads import in_chunks
 from lifelong_gym.envs.family import never
 from lifelong_gym.numerics.philox import uniform_pair
 
-LANES = 64
+LANES = 56  # an odd number of cache lines a field: of a power of two, many fields would fall on the same few lines
 LANES_OF_TABLES = 16  # a block goes on until its last episode ends, and looking up tables isn't vectorised anyway
 MIN_LANES_A_THREAD = 256
 
