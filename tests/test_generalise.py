@@ -102,6 +102,8 @@ def test_sets_on_the_command_line() -> None:
     }
     with pytest.raises(ValueError, match=r"a set of tasks must be `NAME:key=value`\. Received 'preset=wide'"):
         sets_of(["preset=wide"])
+    with pytest.raises(ValueError, match=r"a setting of 'wide' must be given once\. Received 'preset' twice"):
+        sets_of(["wide:preset=wide", "big:preset=wide", "wide:preset=hetero"])
 
 
 def test_sets_have_references_of_their_own(tmp_path: Path) -> None:

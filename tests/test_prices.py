@@ -246,7 +246,8 @@ def test_bad_files(text: str, message: str, tmp_path: Path) -> None:
     ("given", "kind", "message"),
     [
         ("skfolo", UnknownNameError, "unknown source of prices 'skfolo'. Did you mean 'skfolio'"),
-        ("nowhere.csv", FileNotFoundError, r"`prices`: there is no file nowhere\.csv"),
+        ("nowhere.csv", FileNotFoundError, r"`prices`: there is no file nowhere\.csv in /.*: a relative path is from"),
+        ("/nowhere.csv", FileNotFoundError, r"`prices`: there is no file /nowhere\.csv$"),
         ({"days": 9}, UnknownNameError, "unknown source of prices None"),
         ({"source": "planted", "sed": 1}, UnexpectedArgumentError, "'sed'. Did you mean 'seed'"),
         ({"source": "planted", "seed": -1}, ValueError, "`seed` of planted prices must be an integer of at least 0"),

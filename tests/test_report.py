@@ -332,6 +332,15 @@ def test_a_budget_that_is_too_small_is_told(tmp_path: Path) -> None:
     assert "The budget was too small for **A**" not in text
 
 
+def test_what_may_not_learn_at_all_is_not_told_that_its_budget_was_too_small(tmp_path: Path) -> None:
+    """A class of somebody's may be a fixed policy."""
+    for seed in range(2):
+        write(tmp_path, settings("mine:Fixed", seed=seed), np.full((11, 4), 0.1 * seed))
+    text = " ".join(verdict(study_of(tmp_path)))
+    assert "**mine:Fixed** did the same at every evaluation: it doesn't learn, or the budget was too small" in text
+    assert "The budget was too small for" not in text
+
+
 def test_what_does_not_learn_is_not_ranked(tmp_path: Path) -> None:
     """The reference is best and random worst, in a sentence of their own, and neither is bold."""
     multi_task(tmp_path, "A", SEEDS, top=0.8)

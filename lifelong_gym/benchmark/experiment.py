@@ -80,9 +80,7 @@ class Experiment:
     def __post_init__(self) -> None:
         labels, families = [spec.label for spec in self.learners], [spec.name for spec in self.families]
         for key, names in {"learners": labels, "families": families}.items():
-            for name in names:
-                if names.count(name) > 1:
-                    raise ExperimentError(f"{key}.{name}: named twice; give one another label")
+            _check_once(key, names)
         for family in self.families:
             if bool(family.sets) != (self.protocol.name == GENERALISE):
                 must = "must name at least one set" if self.protocol.name == GENERALISE else "belongs to `generalise`"
@@ -211,11 +209,18 @@ def _check_keys(table: Mapping[str, Any], known: Sequence[str]) -> None:
             raise unknown("key", key, known)
 
 
+def _check_once(key: str, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ExperimentError(f"{key}.{name}: named twice; give one another label")
+
+
 def _each(
     key: str, content: Mapping[str, Any], known: Sequence[str], make: Callable[[str, dict[str, Any]], Any]
 ) -> tuple[Any, ...]:
     given = content.get(key)
     if isinstance(given, list | tuple) and all(isinstance(name, str) for name in given):
+        _check_once(key, given)
         given = {name: {} for name in given}
     if not isinstance(given, Mapping) or not given:
         raise ExperimentError(f"{key}: must name at least one. Received {given!r}")

@@ -40,7 +40,7 @@ from lifelong_gym.cli.options import (
     Seeds,
     Sets,
     arguments_of,
-    labelled,
+    families_of,
     sets_of,
 )
 from lifelong_gym.cli.training import MODEL, RESULT, check_saving, write_trained
@@ -281,7 +281,7 @@ def benchmark(
     family = {**drawn, **made_with, **{key: table for key, table in tables.items() if table}}
     typed = {
         "learners": agents.split(","),
-        "families": dict(labelled(text, family) for text in envs.split(",")),
+        "families": families_of(envs, family),
         "protocol": {"name": protocol, **budget, **_given(n_agents=n_agents, rounds=rounds)},
         "quick": quick,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,7 +63,17 @@ Only = Annotated[
 
 def arguments_of(texts: list[str] | None) -> dict[str, Any]:
     """Values by name, from ``name=value``."""
-    return dict(_argument(text) for text in texts or [])
+    return once("an argument", (_argument(text) for text in texts or []))
+
+
+def once(what: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A dict of these; raises `ValueError` on a name that is given twice, as one of them would be lost."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{what} must be given once. Received {name!r} twice")
+        found[name] = value
+    return found
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -87,11 +98,11 @@ def sets_of(texts: list[str] | None) -> dict[str, dict[str, Any]]:
         *tables, last = key.split(".", 1)
         for within in tables:
             table = table.setdefault(within, {})
-        table[last] = value
+        table |= once(f"a setting of {name!r}", [*table.items(), (last, value)])
     return sets
 
 
-def labelled(text: str, family: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A family's name, and its table, from ``ID`` or ``LABEL=ID``."""
-    name, is_labelled, id = text.partition("=")
-    return name, {"id": id, **family} if is_labelled else family
+def families_of(text: str, family: dict[str, Any]) -> dict[str, Any]:
+    """Tables by family's name, from ``ID`` or ``LABEL=ID``, separated by commas."""
+    names = [one.partition("=") for one in text.split(",")]
+    return once("a family", ((name, {"id": id, **family} if equals else family) for name, equals, id in names))

@@ -109,7 +109,11 @@ class Study:
 
     def fixed(self, name: str) -> bool:
         """Whether it doesn't learn: the random and the zero policy, and the reference."""
-        return self.runs[name][0].settings["learner"].get("class") in FIXED
+        return self.kind(name) in FIXED
+
+    def kind(self, name: str) -> str:
+        """Its name in experiments, or ``module:Class``."""
+        return _kind(self.runs[name][0])
 
     def alone(self, learner: str) -> bool:
         """Whether it learned every task with a fresh learner."""
@@ -117,9 +121,8 @@ class Study:
 
     def baseline(self, learner: str) -> str | None:
         """The learner from scratch that another one is compared with: of its own class if there is one."""
-        kind = self.runs[learner][0].settings["learner"].get("class")
         scratch = [name for name in self.runs if self.alone(name) and name != learner]
-        alike = [name for name in scratch if self.runs[name][0].settings["learner"].get("class") == kind]
+        alike = [name for name in scratch if self.kind(name) == self.kind(learner)]
         return None if self.alone(learner) or self.fixed(learner) else next(iter([*alike, *scratch]), None)
 
     def scores(self, learner: str) -> FloatArray:

@@ -182,11 +182,16 @@ def _forgetting(study: Study) -> list[str]:
 
 
 def unmoved(study: Study) -> list[str]:
-    """Who did the same at every evaluation: its first update needs more than the budget."""
+    """Who did the same at every evaluation: its first update needs more than the budget, or it doesn't learn at all.
+
+    What is named `module:Class` may be a fixed policy; what has a name of its own is a learner.
+    """
     names = [name for name in study.learners if all(map(_is_unmoved, study.runs[name]))]
+    help = "(a larger budget or smaller batches may help)"
     return [
-        f"The budget was too small for {bold(name)}: its policy never changed (a larger budget or smaller batches may "
-        "help)."
+        f"{bold(name)} did the same at every evaluation: it doesn't learn, or the budget was too small {help}."
+        if ":" in study.kind(name)
+        else f"The budget was too small for {bold(name)}: its policy never changed {help}."
         for name in names
     ]
 

@@ -26,6 +26,7 @@ from lifelong_gym.envs.allocation.federated_training import (
     n_positions,
     unfold,
 )
+from lifelong_gym.envs.allocation.files import from_here
 from lifelong_gym.errors import FamilyError, MissingExtraError
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
@@ -143,7 +144,7 @@ def _find(data: str, homes: list[Path], name: str) -> Path:
                     return path
     known = ", ".join(map(repr, DIGESTS))
     must = f"`data` must be one of {known}, or a folder with IDX files"
-    what = f"{name}-idx{rank}-ubyte" if Path(data).is_dir() else "it"
+    what = f"{name}-idx{rank}-ubyte in it" if Path(data).is_dir() else f"such folder{from_here(Path(data))}"
     raise ValueError(f"{must}. Received {data!r}: there is no {what}. {FETCH}")
 
 

@@ -116,11 +116,16 @@ def read(path: Path) -> Prices:
         MissingLibraryError: a Parquet file, and no pandas or pyarrow.
     """
     if not path.exists():
-        raise FileNotFoundError(f"`prices`: there is no file {path}")
+        raise FileNotFoundError(f"`prices`: there is no file {path}{from_here(path)}")
     try:
         return read_csv(path) if path.name.endswith(CSV) else _read_parquet(path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def from_here(path: Path) -> str:
+    """For an error about a missing file: where a relative path begins, which specs and run files don't say."""
+    return "" if path.is_absolute() else f" in {Path.cwd()}: a relative path is from the current folder"
 
 
 def _read_parquet(path: Path) -> Prices:

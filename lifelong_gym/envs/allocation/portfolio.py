@@ -126,9 +126,10 @@ class Portfolio(KernelFamily):
       all of which have survived; extra ``portfolio``); ``"planted"``, prices that revert, whose settings a dict may
       give, as in ``{"source": "planted", "seed": 7}``; ``"nyse_o"``, ``"nyse_n"``, ``"tse"``, ``"sp500"``, ``"djia"``,
       ``"msci"``, the sets of universal-portfolios, which have neither dates nor names (extra ``olps``); a CSV or
-      Parquet file; a pandas DataFrame, which is kept in the folder that ``LIFELONG_GYM_CACHE`` names and known by its
-      hash; or ``{"source": "yfinance", "tickers": [...], "start": ..., "end": ...}``, downloaded once. High and low
-      prices are seen where there are any.
+      Parquet file, whose path begins in the current folder wherever an env is made, unless it is absolute; a pandas
+      DataFrame, which is kept in the folder that ``LIFELONG_GYM_CACHE`` names and known by its hash; or
+      ``{"source": "yfinance", "tickers": [...], "start": ..., "end": ...}``, downloaded once. High and low prices are
+      seen where there are any.
     - ``m``: instruments of a task at most; ``window``: days that are seen.
     - ``days``: of an episode, which starts on any day from which it fits into the task's period; 0: the whole period,
       and the reference is then the best constant portfolio in hindsight (best CRP).
