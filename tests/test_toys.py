@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,15 @@ import pytest
 from gymnasium.utils import env_checker
 from pettingzoo.test import api_test, parallel_api_test
 from stable_baselines3.common import env_checker as sb3_checker
+from stable_baselines3.common.torch_layers import NatureCNN
 from typer.testing import CliRunner
 
 import lifelong_gym
-from lifelong_gym.benchmark.records import read_runs
+from lifelong_gym.benchmark.experiment import Experiment
+from lifelong_gym.benchmark.models import Kept, evaluate
+from lifelong_gym.benchmark.outputs import Outputs
+from lifelong_gym.benchmark.records import read_run, read_runs
+from lifelong_gym.benchmark.run import execute
 from lifelong_gym.cli.main import app
 from lifelong_gym.references.closed_form import ClosedForm
 from lifelong_gym.testing import check_family
@@ -101,6 +108,14 @@ PPO = {arguments = {n_steps = 8, batch_size = 24, n_epochs = 1}}
 """
 
 
+IMAGES = """
+seeds = 1
+protocol = {name = "multi_task", episodes_per_task = 2, n_evaluations = 2, n_eval_episodes = 4}
+learners.cnn = {class = "PPO", arguments = {policy = "CnnPolicy", n_steps = 16, batch_size = 16, n_epochs = 1}}
+families."tests.camera:Camera" = {n_tasks = 2}
+"""
+
+
 def test_they_are_benchmarked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the command: on a scale where there is a reference, and by raw returns where there is none."""
     monkeypatch.chdir(tmp_path)
@@ -125,6 +140,17 @@ def test_they_are_benchmarked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         pytest.approx(best_return(LinearMDP().model(task))) for task in tasks
     ]
     assert (runs[market, "random"].reference("best") > runs[market, "random"].reference("zero")).all()
+
+
+def test_a_policy_for_images_is_benchmarked(tmp_path: Path) -> None:
+    """From a file that asks for `CnnPolicy`: it is what has learned, and kept it is worth the same again."""
+    ((_, spec),) = Experiment.of_dict(tomllib.loads(IMAGES)).runs()
+    path = execute(replace(spec, outputs=Outputs(keep_models=True)), tmp_path)
+    run = read_run(path)
+    assert run.returns.shape == (3, 2, 4)
+    assert np.isfinite(run.returns).all()
+    assert isinstance(Kept.of_run(path).learner().policy.features_extractor, NatureCNN)
+    np.testing.assert_array_equal(evaluate(path).returns, run.returns[-1])
 
 
 def best_return(model: Process) -> float:
