@@ -174,6 +174,10 @@ def test_files_and_frames_say_the_same(tmp_path: Path) -> None:
     assert sources.load(str(tmp_path / "u.csv")).days is files.from_frame(undated).days is None
     zoned = plain.set_axis(DATES.tz_localize("UTC"))
     assert files.from_frame(zoned).hash == wanted
+    for first in (DATES, [f"{day:%Y-%m-%d}" for day in DATES]):
+        assert files.from_frame(plain.assign(day=first)[["day", *plain.columns]].reset_index(drop=True)).hash == wanted
+    with pytest.raises(ValueError, match=r"prices must be numbers\. Those of 'day' are datetime64"):
+        files.from_frame(plain.assign(day=DATES))
     pytest.importorskip("pyarrow")
     plain.to_parquet(tmp_path / "p.parquet")
     assert sources.load(str(tmp_path / "p.parquet")).hash == wanted

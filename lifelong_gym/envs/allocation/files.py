@@ -18,6 +18,7 @@ from lifelong_gym.errors import MissingExtraError, MissingLibraryError
 CACHE = "LIFELONG_GYM_CACHE"
 CSV, PARQUET = (".csv", ".csv.gz"), (".parquet", ".pq")
 FRAME = "frame:"
+NUMBERS, DATES = "iufb", "mM"  # kinds of dtypes
 
 
 def cache_folder() -> Path:
@@ -82,12 +83,15 @@ def from_frame(frame: Any) -> Prices:
     """Prices of a pandas DataFrame: a row a day, a column an instrument.
 
     Columns of two levels are (field, instrument), as yfinance has them: ``Close``, and where there are any ``High``
-    and ``Low``. The index holds the days, in ISO 8601 or as timestamps; one of integers says that they are unknown.
+    and ``Low``. The index holds the days, in ISO 8601 or as timestamps; where it is one of integers, the first column
+    does if it isn't numbers, and else they are unknown.
 
     Raises:
         ValueError: columns that aren't numbers, or see `Prices`.
     """
     two_levels = getattr(frame.columns, "nlevels", 1) == 2
+    if frame.shape[1] > 1 and frame.index.dtype.kind in "iu" and frame.dtypes.iloc[0].kind not in NUMBERS:
+        frame = frame.iloc[:, 1:].set_axis(frame.iloc[:, 0])
     keys = [tuple(map(str, key)) if two_levels else ("close", str(key)) for key in frame.columns]
     twice = [key for key in keys if keys.count(key) > 1]
     if twice:
@@ -95,6 +99,8 @@ def from_frame(frame: Any) -> Prices:
     columns = {}
     for i, (field, name) in enumerate(keys):
         try:
+            if frame.dtypes.iloc[i].kind in DATES:
+                raise TypeError
             columns[field, name] = frame.iloc[:, i].to_numpy(np.float64, na_value=np.nan)
         except (TypeError, ValueError):
             raise ValueError(f"prices must be numbers. Those of {name!r} are {frame.dtypes.iloc[i]}") from None
