@@ -18,13 +18,13 @@ import torch
 from torch.func import grad, vmap
 
 import lifelong_gym
+from lifelong_gym.agents.allocation.accuracy import AccuracySoftmax
 from lifelong_gym.benchmark.baselines import measured_references
 from lifelong_gym.benchmark.experiment import FamilySpec, levels_of
 from lifelong_gym.benchmark.learners import LearnerError, LearnerSpec
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.envs.allocation.federated import FederatedMNIST
 from lifelong_gym.envs.allocation.federated_data import KINDS, client_rows, label_shares, source
-from lifelong_gym.envs.allocation.federated_rules import AccuracySoftmax
 from lifelong_gym.envs.allocation.federated_training import (
     Network,
     accuracies,
@@ -283,7 +283,7 @@ def test_weights_of_fewer_or_unlike_clients_can_be_balanced() -> None:
         assert (np.diff(unevenness[:3]) < 0.0).all()
 
 
-RULE = "lifelong_gym.envs.allocation.federated_rules:AccuracySoftmax"
+RULE = "AccuracySoftmax"
 
 
 @pytest.mark.parametrize("actions", ["simplex", "logits"])
@@ -296,7 +296,7 @@ def test_a_rule_of_thumb(actions: str) -> None:
         env.seed(4)
         seen, rewards = env.reset(), []
         for _ in range(20):
-            seen, reward, *_ = env.step(rule.predict(seen))
+            seen, reward, *_ = env.step(rule.predict(seen)[0])
             rewards.append(reward)
         earned[sharpness] = np.mean(rewards)
     assert earned[5.0] > earned[0.0] + 0.04

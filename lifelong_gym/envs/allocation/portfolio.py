@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, final
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from lifelong_gym.envs.allocation import trading
 from lifelong_gym.envs.allocation.constant import best_constant_shares
 from lifelong_gym.envs.allocation.prices import Prices
+from lifelong_gym.envs.allocation.seen import Seen, seen
 from lifelong_gym.envs.allocation.sources import load, named
 from lifelong_gym.envs.arguments import Argument
 from lifelong_gym.envs.family import Columns, Groups, KernelFamily
@@ -205,6 +206,7 @@ class Portfolio(KernelFamily):
     rewards = {"excess": trading.reward_excess, "log_return": trading.reward_log_return}  # noqa: RUF012 (a ClassVar)
     viewer = "lifelong_gym.envs.viewers.portfolio:PortfolioViewer"
     render_fps = 10
+    known = ("seen",)
     n_initial_noise = 1
 
     initial = staticmethod(trading.initial)
@@ -231,10 +233,11 @@ class Portfolio(KernelFamily):
         self.reference = None if self.days else "lifelong_gym.references.constant_shares:ConstantShares"
         self.n_noise = 2 * self.m
         has_range = self.data.high is not None
-        seen = channels(self.window, has_range)
-        past = len(seen) - 2
+        shown = channels(self.window, has_range)
+        past = len(shown) - 2
         low, high = (-trading.FEATURE_SCALE,) * past, (trading.FEATURE_LIMIT,) * past
-        self.observations = Entities(self.m, seen, (*high, float(self.m), 1.0), (*low, -1.0, 0.0))
+        self.observations = Entities(self.m, shown, (*high, float(self.m), 1.0), (*low, -1.0, 0.0))
+        self.seen: Callable[[npt.ArrayLike], Seen] = partial(seen, self.observations)
         self.TABLES = tuple((name, "shared") for name in ("relatives", *self.data.fields))
         texts = {
             "transition": trading.transition_text(self.m, self.cost_model),
