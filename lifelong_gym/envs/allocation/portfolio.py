@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.envs.allocation import trading
+from lifelong_gym.envs.allocation.account import Account
 from lifelong_gym.envs.allocation.constant import best_constant_shares
 from lifelong_gym.envs.allocation.prices import Prices
 from lifelong_gym.envs.allocation.seen import Seen, seen
@@ -306,6 +307,25 @@ class Portfolio(KernelFamily):
             found[task, 0, there] = 1.0 / there.sum()
             found[task, 1, there] = best_constant_shares(self.data.relatives[start : end + 1, columns[there]])
         return found
+
+    def account(self, task: Mapping[str, float], states: FloatArray) -> Account:
+        """What was done in an episode of a task, and what it earned.
+
+        Args:
+            task: by name of its parameters.
+            states: physical ones from the start of the episode on, shape (n_days + 1, n_state).
+
+        Raises:
+            ValueError: states that aren't of days one after another.
+        """
+        days, shares = states[:, trading.DAY], states[:, trading.SHARES :]
+        if len(states) < 2 or (np.diff(days) != 1.0).any():
+            raise ValueError(f"`states` must be of days one after another, two at least. Received days {days}")
+        instruments = np.array([int(task[f"instrument_{i + 1}"]) for i in range(self.m)])
+        there = instruments != ABSENT
+        relatives = self.data.relatives[days[:-1].astype(int)][:, instruments[there]]
+        chosen = shares[1:, there] / relatives
+        return Account(relatives, chosen / chosen.sum(axis=1, keepdims=True), task["cost"], self.cost_model)
 
     def check_state(self, state: FloatArray) -> None:
         """Raise `ValueError` unless ``state`` is a day with a past, positive wealths, and shares of a whole."""
