@@ -102,7 +102,7 @@ print(f"{', '.join(names)}, {first} to {last}, after costs of {COST:.2%}")
 accounts = {"PPO": joined([account(train(fold.train), fold.test) for fold in folds])}
 period = portfolios(family, 1, (int(days[0]), int(days[-1])), names, COST)
 rows = as_vec_env(gym.make_vec(ID, num_envs=1, tasks=period, **arguments))
-for name in ("CRP", "BAH", "EG", "OLMAR", "MinimumVariance", "RiskParity"):
+for name in ("CRP", "BAH", "OLMAR", "MinimumVariance", "RiskParity"):
     accounts[name] = account(learner_class(name)(rows), period)
 
 table = {name: measures(account) for name, account in accounts.items()}

@@ -20,7 +20,7 @@ from lifelong_gym.benchmark.learners import LearnerError, LearnerSpec
 from lifelong_gym.envs.allocation import sources
 from lifelong_gym.envs.allocation.constant import bought_and_held
 from lifelong_gym.errors import MissingExtraError
-from lifelong_gym.wrappers import as_vec_env
+from lifelong_gym.wrappers import HiddenTasks, as_vec_env
 from tests.running import run_here
 
 ID = "LifelongPortfolio-v0"
@@ -218,6 +218,23 @@ def test_bad_arguments(name: str, arguments: dict[str, Any], message: str) -> No
     """Named, with what they must be."""
     with pytest.raises(LearnerError, match=message):
         LearnerSpec.of(name, arguments=arguments).make(planted(), 0)
+
+
+def test_the_best_in_hindsight() -> None:
+    """In each task its own, as the reference has it over whole periods; with short episodes too; not where hidden."""
+    env = planted(n_tasks=3)
+    rule, reference = LearnerSpec.of("BCRP").make(env, 0), LearnerSpec.of("reference").make(env, 0)
+    seen = env.reset()
+    np.testing.assert_array_equal(rule.predict(seen)[0], reference.predict(seen))
+    np.testing.assert_array_equal(rule.for_task(1).predict(seen)[0], np.tile(rule.predict(seen)[0][1], (3, 1)))
+    short = planted(n_tasks=3, days=10)
+    np.testing.assert_array_equal(
+        LearnerSpec.of("BCRP").make(short, 0).predict(short.reset())[0], rule.predict(seen)[0]
+    )
+    hidden = HiddenTasks(planted(hide_task_id=True))
+    with pytest.raises(LearnerError, match="`env` must tell its tasks"):
+        LearnerSpec.of("BCRP").make(hidden, 0)
+    assert LearnerSpec.of("EG").make(hidden, 0).predict(seen)[0].shape == (3, 3)
 
 
 def test_other_families_are_refused() -> None:

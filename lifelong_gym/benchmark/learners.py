@@ -24,7 +24,7 @@ BASELINES = {
     "random": "lifelong_gym.benchmark.baselines:Random",
     "zero": "lifelong_gym.benchmark.baselines:Zero",
     "reference": "lifelong_gym.benchmark.baselines:BestKnown",
-    **{name: f"lifelong_gym.agents.allocation.constant:{name}" for name in ("CRP", "BAH")},
+    **{name: f"lifelong_gym.agents.allocation.constant:{name}" for name in ("CRP", "BAH", "BCRP")},
     **{name: f"lifelong_gym.agents.allocation.online:{name}" for name in ("EG", "ONS", "OLMAR", "PAMR")},
     **{name: f"lifelong_gym.agents.allocation.fitted:{name}" for name in ("MinimumVariance", "RiskParity")},
     "AccuracySoftmax": "lifelong_gym.agents.allocation.accuracy:AccuracySoftmax",

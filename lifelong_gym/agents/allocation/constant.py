@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lifelong_gym.agents.allocation.rule import PriceRule, SharesRule
+from lifelong_gym.agents.contract.environment import tasks_of
 from lifelong_gym.errors import floats
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 
@@ -49,3 +50,35 @@ class BAH(PriceRule):
     def choose(self, observations: Any, state: Any, begins: BoolArray) -> tuple[FloatArray, None]:
         """See `SharesRule`."""
         return self._seen(observations).held, None
+
+
+@final
+class BCRP(PriceRule):
+    """In each task the constant shares that are best over its whole period in hindsight, at no cost (best CRP).
+
+    No rule that anybody could follow: it knows the future. With ``days=0`` it is the family's reference.
+
+    Args:
+        env: an SB3 `VecEnv` of portfolios, which tells its tasks.
+        seed: nothing is drawn.
+
+    Raises:
+        ValueError: another family, or tasks that are hidden.
+    """
+
+    def __init__(self, env: Any, seed: int = 0) -> None:
+        """See the class."""
+        super().__init__(env, seed)
+        tasks = tasks_of(env)
+        if tasks is None:
+            raise ValueError("`env` must tell its tasks: what is best in hindsight is so in a task")
+        self._env = env
+        self._shares = env.family.constant_shares(env.family.parameters.columns(tasks.values))[:, -1]
+
+    def for_task(self, task: int) -> CRP:
+        """The rule in one of the tasks."""
+        return CRP(self._env, shares=self._shares[task])
+
+    def choose(self, observations: Any, state: Any, begins: BoolArray) -> tuple[FloatArray, None]:
+        """See `SharesRule`; row i is in task ``i mod n_tasks``."""
+        return self._shares[np.arange(len(observations)) % len(self._shares)], None
