@@ -81,7 +81,8 @@ def account(policy: Any, tasks: lifelong_gym.TaskSet) -> Account:
 
 def joined(accounts: list[Account]) -> Account:
     """One after another: what was held yesterday is what there is to trade today."""
-    return Account(*[np.concatenate([getattr(a, name) for a in accounts]) for name in ("relatives", "shares")], COST)
+    relatives, shares = (np.concatenate([getattr(a, name) for a in accounts]) for name in ("relatives", "shares"))
+    return Account(relatives, shares, COST)
 
 
 def measures(account: Account) -> dict[str, float]:

@@ -20,6 +20,7 @@ from lifelong_gym.benchmark.learners import LearnerError, LearnerSpec
 from lifelong_gym.envs.allocation import sources
 from lifelong_gym.envs.allocation.constant import bought_and_held
 from lifelong_gym.errors import MissingExtraError
+from lifelong_gym.reports.study import studies
 from lifelong_gym.wrappers import HiddenTasks, as_vec_env
 from tests.running import run_here
 
@@ -244,7 +245,7 @@ def test_other_families_are_refused() -> None:
         ("BAH", "LifelongAllocation-v0", "`env` must show past prices"),
         ("AccuracySoftmax", ID, "`env` must show accuracies, and weigh whose they are. It shows close_8"),
     ):
-        env = planted() if id == ID else as_vec_env(id, n_tasks=2)
+        env: Any = planted() if id == ID else as_vec_env(id, n_tasks=2)
         with pytest.raises(LearnerError, match=message):
             LearnerSpec.of(name).make(env, 0)
 
@@ -266,6 +267,7 @@ def test_in_a_benchmark(tmp_path: Any) -> None:
     runs = run_here(Experiment.of_dict(experiment), tmp_path)
     returns = {run.learner: run.returns[-1].mean() for run in runs}
     assert returns.keys() == set(learners)
+    assert studies(runs)[0][0].learners == []  # so that no report says that they should have learned more
     assert abs(returns["CRP"]) < 1e-4
     assert abs(returns["zero"]) < 1e-9
     assert returns["PAMR"] > returns["reference"] > 0.0

@@ -134,7 +134,7 @@ def test_the_figure_of_wealth(tmp_path: Any) -> None:
     drawn = {line.get_label(): np.asarray(line.get_ydata()) for line in top.lines}
     for name, its in returns.items():
         np.testing.assert_allclose(drawn[name], wealth(its)[1:])
-    np.testing.assert_allclose(below.lines[0].get_ydata(), -drawdowns(returns["ours"])[1:])
+    np.testing.assert_allclose(np.asarray(below.lines[0].get_ydata()), -drawdowns(returns["ours"])[1:])
     edges = np.asarray(stack.collections[1].get_paths()[0].vertices)[:, 1]
     assert edges.max() == pytest.approx(shares[:, :2].sum(axis=1).max())
     assert len(wealth_figure(returns).axes) == 2

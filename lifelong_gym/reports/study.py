@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lifelong_gym.benchmark.learners import BASELINES
 from lifelong_gym.benchmark.records import Run
 from lifelong_gym.measures import metrics
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
@@ -29,7 +30,7 @@ SCORES = {
     "generalise": "final performance in tasks not learned",
 }
 FINAL = "final performance"
-FIXED = ("random", "zero", "reference")  # classes that don't learn
+FIXED = tuple(BASELINES)  # classes that don't learn
 SAME = ("name", "total_timesteps", "n_evaluations", "n_eval_episodes", "evaluation_seed")
 
 
@@ -108,7 +109,7 @@ class Study:
         return [name for name in self.runs if not self.fixed(name)]
 
     def fixed(self, name: str) -> bool:
-        """Whether it doesn't learn: the random and the zero policy, and the reference."""
+        """Whether it doesn't learn: chance, doing nothing, the reference, and rules."""
         return self.kind(name) in FIXED
 
     def kind(self, name: str) -> str:
