@@ -30,8 +30,8 @@ from lifelong_gym.wrappers import as_vec_env
 QUICK = os.environ.get("LIFELONG_GYM_QUICK") == "1"
 ID, COST = "LifelongPortfolio-v0", 0.0025
 M, WINDOW = 5, 20  # instruments of a portfolio, days that are seen
-TRAIN_DAYS, TEST_DAYS, N_TESTS = 1000, 250, 1 if QUICK else 4
-N_ROWS, N_STEPS, N_UPDATES = 32, 64, 2 if QUICK else 20
+TRAIN_DAYS, TEST_DAYS, N_TESTS = (200, 50, 2) if QUICK else (1000, 250, 4)
+N_ROWS, N_STEPS, N_UPDATES = 32, 64, 1 if QUICK else 20
 N_DAYS = WINDOW + TRAIN_DAYS + N_TESTS * TEST_DAYS  # the last ones
 
 torch.set_num_threads(1)  # such small networks are slower on many

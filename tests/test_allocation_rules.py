@@ -245,7 +245,7 @@ def test_other_families_are_refused() -> None:
         ("BAH", "LifelongAllocation-v0", "`env` must show past prices"),
         ("AccuracySoftmax", ID, "`env` must show accuracies, and weigh whose they are. It shows close_8"),
     ):
-        env: Any = planted() if id == ID else as_vec_env(id, n_tasks=2)
+        env: Any = planted() if id == ID else as_vec_env(id, n_tasks=2, backend="numpy")
         with pytest.raises(LearnerError, match=message):
             LearnerSpec.of(name).make(env, 0)
 
@@ -258,10 +258,10 @@ def test_fits_without_skfolio_say_what_to_install(monkeypatch: pytest.MonkeyPatc
 
 
 def test_in_a_benchmark(tmp_path: Any) -> None:
-    """By name, beside doing nothing, which equal CRP is, and the best CRP in hindsight, which the scale's 1 is."""
+    """By name, beside the best CRP in hindsight, which the scale's 1 is; equal CRP is its 0."""
     prices = {**SMALL["prices"], "reversion": 0.6}
     families = {ID: {"arguments": {**SMALL, "prices": prices}, "n_tasks": 2, "preset": "test"}}
-    learners = ["CRP", "PAMR", "RiskParity", "zero", "reference"]
+    learners = ["CRP", "PAMR", "reference"]
     protocol = {"episodes_per_task": 1, "n_evaluations": 1, "n_eval_episodes": 1}
     experiment = {"learners": learners, "families": families, "seeds": 1, "protocol": protocol}
     runs = run_here(Experiment.of_dict(experiment), tmp_path)
@@ -269,5 +269,4 @@ def test_in_a_benchmark(tmp_path: Any) -> None:
     assert returns.keys() == set(learners)
     assert studies(runs)[0][0].learners == []  # so that no report says that they should have learned more
     assert abs(returns["CRP"]) < 1e-4
-    assert abs(returns["zero"]) < 1e-9
     assert returns["PAMR"] > returns["reference"] > 0.0
