@@ -3,7 +3,7 @@
 ``python examples/portfolio.py prices.csv`` takes a row a day, days in the first column, and a column an instrument.
 Without a file it writes one, of skfolio's stocks, and takes that. A policy learns by PPO from portfolios drawn among
 all instruments and is tested on the days that follow, and then the next one; what is traded costs .25%. A table and a
-figure are written into the current folder. ``LIFELONG_GYM_QUICK=1`` makes it a short demonstration.
+figure are written into ``runs/portfolio``. ``LIFELONG_GYM_QUICK=1`` makes it a short demonstration.
 """
 
 import csv
@@ -28,13 +28,14 @@ from lifelong_gym.reports.wealth import wealth_figure
 from lifelong_gym.wrappers import as_vec_env
 
 QUICK = os.environ.get("LIFELONG_GYM_QUICK") == "1"
-ID, COST = "LifelongPortfolio-v0", 0.0025
+ID, COST, FOLDER = "LifelongPortfolio-v0", 0.0025, Path("runs/portfolio")
 M, WINDOW = 5, 20  # instruments of a portfolio, days that are seen
 TRAIN_DAYS, TEST_DAYS, N_TESTS = (200, 50, 2) if QUICK else (1000, 250, 4)
 N_ROWS, N_STEPS, N_UPDATES = 32, 64, 1 if QUICK else 20
 N_DAYS = WINDOW + TRAIN_DAYS + N_TESTS * TEST_DAYS  # the last ones
 
 torch.set_num_threads(1)  # such small networks are slower on many
+FOLDER.mkdir(parents=True, exist_ok=True)
 
 
 def made(**arguments: Any) -> Portfolio:
@@ -49,7 +50,7 @@ def prices_file() -> Path:
     if len(sys.argv) > 1:
         return Path(sys.argv[1])
     data = made(prices="skfolio").data
-    path = Path("prices.csv")
+    path = FOLDER / "prices.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["Date", *data.names])
@@ -111,11 +112,11 @@ columns = list(next(iter(table.values())))
 print(f"{'':<16}" + "".join(f"{column.replace('_', ' '):>16}" for column in columns))
 for name, row in table.items():
     print(f"{name:<16}" + "".join(f"{row[column]:>16.4f}" for column in columns))
-with Path("portfolio.csv").open("w", newline="") as file:
+with (FOLDER / "table.csv").open("w", newline="") as file:
     csv.writer(file).writerows([["", *columns], *[[name, *row.values()] for name, row in table.items()]])
 
 when = None if family.data.days is None else family.data.days[days]
 returns = {name: account.returns for name, account in accounts.items()}
 figure = wealth_figure(returns, when, accounts["PPO"].shares, names, grey=("CRP", "BAH"))
-figure.savefig("portfolio.png")
-print("Written: portfolio.csv, portfolio.png")
+figure.savefig(FOLDER / "wealth.png")
+print(f"Written: table.csv and wealth.png in {FOLDER}")
