@@ -29,15 +29,13 @@ def test_means_are_students() -> None:
 
 
 def test_ratios_are_students_on_logarithms() -> None:
-    """Paired by run, or Welch's; A over B is one over B over A."""
+    """Run by run; A over B is one over B over A."""
     found = stats.ttest_rel(np.log(A), np.log(B)).confidence_interval()
     assert ratio_interval(A, B) == pytest.approx((stats.gmean(A / B), np.exp(found.low), np.exp(found.high)))
-    other = stats.ttest_ind(np.log(A), np.log(B[:3]), equal_var=False).confidence_interval()
-    assert ratio_interval(A, B[:3], paired=False)[1:] == pytest.approx((np.exp(other.low), np.exp(other.high)))
     turned = ratio_interval(B, A)
     assert ratio_interval(A, B) == pytest.approx((1 / turned.estimate, 1 / turned.high, 1 / turned.low))
     assert ratio_interval(2 * B, B) == pytest.approx((2.0, 2.0, 2.0))
-    assert difference_interval([1.0, 1.0], [3.0, 3.0], paired=False) == (-2.0, -2.0, -2.0)
+    assert difference_interval([1.0, 1.0], [3.0, 3.0]) == (-2.0, -2.0, -2.0)
     assert ratio_interval([1.0], [2.0]) == (0.5, 0.0, np.inf)
 
 

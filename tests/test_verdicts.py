@@ -46,9 +46,8 @@ def test_the_six_words(ranges: list[tuple[float, float] | None], word: str) -> N
 
 
 def test_systems_are_named() -> None:
-    """Those with the opposite, and those in which it is seen."""
-    verdict = judged([ratio(WORSE, system="SM"), ratio(SEEN, system="CP"), ratio(TIE, system="HC")])
-    assert (verdict.opposite, verdict.seen) == (("SM",), ("CP",))
+    """Those with the opposite."""
+    assert judged([ratio(WORSE, system="SM"), ratio(SEEN, system="CP"), ratio(TIE, system="HC")]).opposite == ("SM",)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@
 quantity                                  interval
 ========================================  ==============================================================================
 mean of a few runs                        Student's t
-ratio of two methods' positive numbers    Student's t on the logarithms; paired by run where runs share tasks and seed
-difference of two methods                 Student's t, paired or Welch's
+ratio of two methods' positive numbers    Student's t on the logarithms of the same runs' ratios
+difference of two methods                 Student's t on the same runs' differences
 any other statistic                       bootstrap, bias-corrected and accelerated (BCa)
 count that may never come                 Kaplan and Meier's median
 ========================================  ==============================================================================
@@ -31,12 +31,11 @@ from lifelong_gym.numerics.arrays import FloatArray
 CONFIDENCE = 0.95
 
 
-def mean_band(values: npt.ArrayLike, confidence_level: float = CONFIDENCE) -> FloatArray:
+def mean_band(values: npt.ArrayLike) -> FloatArray:
     """Mean over runs and its limits by Student's t, of each of many quantities on its own.
 
     Args:
         values: shape (n_runs, ...); they must be finite.
-        confidence_level: of the intervals.
 
     Returns:
         Shape (3, ...): mean, low and high; with one run the limits are infinite.
@@ -44,63 +43,47 @@ def mean_band(values: npt.ArrayLike, confidence_level: float = CONFIDENCE) -> Fl
     Raises:
         ValueError: no run, or a number that isn't finite.
     """
-    runs = _runs("values", values)
+    runs = floats("values", values)
+    if runs.ndim < 1 or not len(runs) or not np.isfinite(runs).all():
+        raise ValueError(f"`values` must be finite numbers of at least one run. Received {runs}")
     mean, n = runs.mean(axis=0), len(runs)
     if n == 1:
         return np.stack([mean, np.full_like(mean, -np.inf), np.full_like(mean, np.inf)])
-    half = _quantile(n - 1, confidence_level) * runs.std(axis=0, ddof=1) / np.sqrt(n)
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * runs.std(axis=0, ddof=1) / np.sqrt(n)
     return np.stack([mean, mean - half, mean + half])
 
 
-def mean_interval(values: npt.ArrayLike, confidence_level: float = CONFIDENCE) -> Interval:
+def mean_interval(values: npt.ArrayLike) -> Interval:
     """Mean of one number a run, by Student's t.
 
     >>> mean_interval([1.0, 2.0, 3.0])
     Interval(estimate=2.0, low=-0.484..., high=4.484...)
     """
-    return _interval(mean_band(_flat("values", values), confidence_level))
+    return Interval(*mean_band(_flat("values", values)).tolist())
 
 
-def difference_interval(
-    a: npt.ArrayLike, b: npt.ArrayLike, paired: bool = True, confidence_level: float = CONFIDENCE
-) -> Interval:
-    """Mean of a less mean of b.
+def difference_interval(a: npt.ArrayLike, b: npt.ArrayLike) -> Interval:
+    """Mean of a less b.
 
     Args:
         a: one number a run, shape (n_runs,).
-        b: the same; where paired, of the same runs.
-        paired: whether run i of both has the same tasks and seed; else by Welch's t.
-        confidence_level: of the interval.
+        b: the same; run i of both has the same tasks and seed.
 
     Raises:
-        ValueError: numbers that aren't finite, or as many runs of one as of the other are missing where paired.
+        ValueError: numbers that aren't finite, or not as many runs of one as of the other.
     """
     first, second = _flat("a", a), _flat("b", b)
-    if paired:
-        if first.shape != second.shape:
-            raise ValueError(f"`a` and `b` must be of the same runs. Received {len(first)} and {len(second)} runs")
-        return mean_interval(first - second, confidence_level)
-    estimate = float(first.mean() - second.mean())
-    if min(len(first), len(second)) < 2:
-        return Interval(estimate, -np.inf, np.inf)
-    parts = np.array([first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)])
-    if parts.sum() == 0:
-        return Interval(estimate, estimate, estimate)
-    freedom = parts.sum() ** 2 / (parts**2 / np.array([len(first) - 1, len(second) - 1])).sum()
-    half = _quantile(float(freedom), confidence_level) * float(np.sqrt(parts.sum()))
-    return Interval(estimate, estimate - half, estimate + half)
+    if first.shape != second.shape:
+        raise ValueError(f"`a` and `b` must be of the same runs. Received {len(first)} and {len(second)} runs")
+    return mean_interval(first - second)
 
 
-def ratio_interval(
-    a: npt.ArrayLike, b: npt.ArrayLike, paired: bool = True, confidence_level: float = CONFIDENCE
-) -> Interval:
-    """Typical ratio of a to b: geometric means, and limits by Student's t on the logarithms.
+def ratio_interval(a: npt.ArrayLike, b: npt.ArrayLike) -> Interval:
+    """Typical ratio of a to b: geometric mean, and limits by Student's t on the logarithms.
 
     Args:
         a: one positive number a run, shape (n_runs,).
-        b: the same; where paired, of the same runs.
-        paired: whether run i of both has the same tasks and seed; else by Welch's t.
-        confidence_level: of the interval.
+        b: the same; run i of both has the same tasks and seed.
 
     Raises:
         ValueError: numbers that aren't positive, for which a difference has meaning and a ratio hasn't.
@@ -108,22 +91,21 @@ def ratio_interval(
     >>> ratio_interval([1.0, 2.0], [2.0, 4.0])
     Interval(estimate=0.5, low=0.5, high=0.5)
     """
-    return _interval(np.exp(difference_interval(_logs("a", a), _logs("b", b), paired, confidence_level)))
+    runs = {name: _flat(name, values) for name, values in (("a", a), ("b", b))}
+    for name, numbers in runs.items():
+        if (numbers <= 0).any():
+            raise ValueError(f"`{name}` must be positive for a ratio; take a difference instead. Received {numbers}")
+    return Interval(*np.exp(difference_interval(np.log(runs["a"]), np.log(runs["b"]))).tolist())
 
 
 def bca_interval(
-    values: npt.ArrayLike,
-    statistic: Callable[..., Any] = np.mean,
-    confidence_level: float = CONFIDENCE,
-    seed: int = 0,
-    n_resamples: int = N_RESAMPLES,
+    values: npt.ArrayLike, statistic: Callable[..., Any] = np.mean, seed: int = 0, n_resamples: int = N_RESAMPLES
 ) -> Interval:
     """Bootstrap over runs, bias-corrected and accelerated.
 
     Args:
         values: one number a run, shape (n_runs,), finite.
         statistic: reduces them over ``axis``.
-        confidence_level: of the interval.
         seed: of the resampling.
         n_resamples: how many.
     """
@@ -133,14 +115,12 @@ def bca_interval(
         return Interval(estimate, -np.inf, np.inf)
     if np.ptp(runs) == 0:
         return Interval(estimate, estimate, estimate)
-    options: dict[str, Any] = {"method": "BCa", "rng": np.random.default_rng(seed)}
-    found = stats.bootstrap(
-        (runs,), statistic, confidence_level=confidence_level, n_resamples=n_resamples, **options
-    ).confidence_interval
+    options: dict[str, Any] = {"method": "BCa", "rng": np.random.default_rng(seed), "n_resamples": n_resamples}
+    found = stats.bootstrap((runs,), statistic, confidence_level=CONFIDENCE, **options).confidence_interval
     return Interval(estimate, float(found.low), float(found.high))
 
 
-def median_time(times: npt.ArrayLike, lasted: npt.ArrayLike, confidence_level: float = CONFIDENCE) -> Interval:
+def median_time(times: npt.ArrayLike, lasted: npt.ArrayLike) -> Interval:
     """Median of times, or counts, until something came that may not have come while it was waited for.
 
     By Kaplan and Meier, with limits from the log-log transform of the survival curve, which can be infinite, as the
@@ -149,7 +129,6 @@ def median_time(times: npt.ArrayLike, lasted: npt.ArrayLike, confidence_level: f
     Args:
         times: one a run, shape (n_runs,); infinite where it hasn't come.
         lasted: for how long it was waited, one number or one a run.
-        confidence_level: of the interval.
 
     Raises:
         ValueError: no run, a time that is NaN or negative, or a time after the end of the wait.
@@ -162,17 +141,17 @@ def median_time(times: npt.ArrayLike, lasted: npt.ArrayLike, confidence_level: f
     if not np.isfinite(waited).all() or (came_at[came] > waited[came]).any():
         raise ValueError(f"`lasted` must be finite and not before any of `times`. Received {waited}")
     # Fewer runs may all lie on one side of the median: nothing is known of it.
-    is_known = 0.5 ** len(came) <= 1 - confidence_level
+    is_known = 0.5 ** len(came) <= 1 - CONFIDENCE
     if not came.any():
         return Interval(np.inf, float(waited.max()) if is_known else 0.0, np.inf)
     survival = stats.ecdf(stats.CensoredData(came_at[came], right=waited[~came])).sf
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.filterwarnings("ignore", "The confidence interval is undefined")  # where the curve is 0 or 1
-        limits: Any = survival.confidence_interval(confidence_level, method="log-log")
+        limits: Any = survival.confidence_interval(CONFIDENCE, method="log-log")
     at, share = survival.quantiles, survival.probabilities
     low = np.where(share == 0, 0.0, limits.low.probabilities)
     # Where all have come, so many would have with a share still waiting (Clopper and Pearson's limit).
-    waiting = 1 - ((1 - confidence_level) / 2) ** (1 / came.sum())
+    waiting = stats.binomtest(0, int(came.sum())).proportion_ci(CONFIDENCE).high
     high = np.where(share == 0, waiting, limits.high.probabilities)
     return Interval(_halved(at, share), _halved(at, low) if is_known else 0.0, _halved(at, high))
 
@@ -183,33 +162,8 @@ def _halved(at: FloatArray, curve: FloatArray) -> float:
     return float(at[below.argmax()]) if below.any() else float(np.inf)
 
 
-def _quantile(freedom: float, confidence_level: float) -> float:
-    if not 0 < confidence_level < 1:
-        raise ValueError(f"`confidence_level` must lie between 0 and 1. Received {confidence_level}")
-    return float(stats.t.ppf((1 + confidence_level) / 2, freedom))
-
-
-def _runs(name: str, values: npt.ArrayLike) -> FloatArray:
-    runs = floats(name, values)
-    if runs.ndim < 1 or not len(runs) or not np.isfinite(runs).all():
-        raise ValueError(f"`{name}` must be finite numbers of at least one run. Received {runs}")
-    return runs
-
-
 def _flat(name: str, values: npt.ArrayLike) -> FloatArray:
-    runs = _runs(name, values)
+    runs = floats(name, values)
     if runs.ndim != 1:
         raise ValueError(f"`{name}` must hold one number a run. Received shape {runs.shape}")
     return runs
-
-
-def _logs(name: str, values: npt.ArrayLike) -> FloatArray:
-    array = _flat(name, values)
-    if (array <= 0).any():
-        raise ValueError(f"`{name}` must be positive for a ratio; take a difference instead. Received {array}")
-    return np.asarray(np.log(array), np.float64)
-
-
-def _interval(numbers: npt.ArrayLike) -> Interval:
-    estimate, low, high = np.asarray(numbers, np.float64)
-    return Interval(float(estimate), float(low), float(high))

@@ -101,47 +101,40 @@ class Evidence:
         bound = self.bound
         if not self.is_tested:
             return "missing"
+        low, high = (self._beyond(bound.at, limit) for limit in self.interval[1:])
         if bound.side == WITHIN:
-            return self._within(self.interval, bound)
-        if bound.side == BELOW:
-            return self._below(self.interval, bound.at)
-        return self._below(Interval(-self.interval.estimate, -self.interval.high, -self.interval.low), -bound.at)
+            return self._within(low, high, *(self._beyond(bound.to, limit) for limit in self.interval[1:]))
+        return self._below(low, high) if bound.side == BELOW else self._below(-high, -low)
 
-    def _below(self, found: Interval, bound: float) -> str:
+    def _below(self, low: float, high: float) -> str:
         if self.scale == COUNT:
-            return "seen" if found.high < bound else "opposite" if found.low >= bound else "open"
-        better, worse = self._moved(bound, -BAND), self._moved(bound, BAND)
-        if found.high < better:
+            return "seen" if high < 0 else "opposite" if low >= 0 else "open"
+        tie, effect = self._size(BAND), self._size(self.effect)
+        if high < -tie:
             return "seen"
-        if found.low > worse:
+        if low > tie:
             return "opposite"
-        if better <= found.low and found.high <= worse:
+        if -tie <= low and high <= tie:
             return "tie"
-        effect = self._moved(bound, -self.effect)
-        return "excluded" if found.low > effect and self._width(found) / 2 < self._length(effect, better) else "open"
+        return "excluded" if low > -effect and (high - low) / 2 < effect - tie else "open"
 
-    def _within(self, found: Interval, bound: Bound) -> str:
-        if bound.at <= found.low and found.high <= bound.to:
+    def _within(self, low: float, high: float, low_of_upper: float, high_of_upper: float) -> str:
+        if low >= 0 and high_of_upper <= 0:
             return "seen"
-        if found.high < self._moved(bound.at, -BAND) or found.low > self._moved(bound.to, BAND):
+        if high < -self._size(BAND) or low_of_upper > self._size(BAND):
             return "opposite"
-        return "tie" if found.high < bound.at or found.low > bound.to else "open"
+        return "tie" if high < 0 or low_of_upper > 0 else "open"
 
-    def _width(self, found: Interval) -> float:
-        return self._length(found.low, found.high)
-
-    def _length(self, low: float, high: float) -> float:
-        """Of an interval; of ratios, on the logarithmic scale."""
-        if self.scale == DIFFERENCE:
-            return high - low
-        return math.log(max(low / high, high / low)) if low * high > 0 else math.inf
-
-    def _moved(self, bound: float, share: float) -> float:
-        """A bound moved down (a negative share) or up; that of A over B as that of B over A."""
+    def _beyond(self, bound: float, number: float) -> float:
+        """How far a number lies above a bound; of ratios, on the logarithmic scale, and where both are negative too."""
         if self.scale != RATIO:
-            return bound + (share * self.span if self.scale == DIFFERENCE else 0.0)
-        factor = 1 - abs(share)
-        return bound * factor if (share < 0) == (bound > 0) else bound / factor
+            return (number - bound) / self.span
+        factor = number / bound
+        return math.copysign(1.0, bound) * (math.log(factor) if factor > 0 else -math.inf)
+
+    def _size(self, share: float) -> float:
+        """Of a share, as `_beyond` has it: A over B is as far beyond a bound as B over A."""
+        return {RATIO: -math.log(1 - share), DIFFERENCE: share, COUNT: 0.0}[self.scale]
 
 
 class Judgement(NamedTuple):
@@ -150,12 +143,10 @@ class Judgement(NamedTuple):
     Attributes:
         word: one of `VERDICTS`.
         opposite: systems in which the opposite is seen.
-        seen: systems in which it is seen.
     """
 
     word: str
     opposite: tuple[str, ...] = ()
-    seen: tuple[str, ...] = ()
 
 
 def judged(evidence: Iterable[Evidence]) -> Judgement:
@@ -167,9 +158,8 @@ def judged(evidence: Iterable[Evidence]) -> Judgement:
     found = [(each.system, each.found) for each in evidence]
     if not found:
         raise ValueError("`evidence` must be of at least one system. Received none")
-    words = [word for _, word in found]
-    opposite, seen = (tuple(system for system, word in found if word == which) for which in ("opposite", "seen"))
-    return Judgement(_word(words), opposite, seen)
+    opposite = tuple(system for system, word in found if word == "opposite")
+    return Judgement(_word([word for _, word in found]), opposite)
 
 
 def _word(words: list[str]) -> str:
