@@ -73,6 +73,7 @@ AT_MODULE_LEVEL = """
     mujoco pybullet                         | envs.engines
     ale_py                                  | envs.arcade
     pygame                                  | envs.viewers
+    pydantic                                | papers
     pandas cvxpy clarabel ray wandb         |
 """
 

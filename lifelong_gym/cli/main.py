@@ -357,7 +357,7 @@ def reproduce(
     budget = "quick" if quick else "full" if full else "default"
     found = Reproduction.of(source, budget, folder)
     if not only:
-        claim_folder((page_folder or folder) / found.paper.name)
+        claim_folder((page_folder or folder) / found.code.name)
     cells = found.measure(console, processes, only)
     if only:
         for cell in cells:

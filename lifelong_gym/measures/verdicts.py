@@ -46,17 +46,17 @@ class Bound(NamedTuple):
     to: float
 
     @classmethod
-    def of(cls, side: str, at: float, to: float | None = None) -> Bound:
-        """Checked.
+    def of(cls, side: str, *numbers: float) -> Bound:
+        """From one number, of ``within`` two.
 
         Raises:
-            ValueError: no such side, or bounds that aren't finite and rising.
+            ValueError: no such side, or other numbers, or these aren't finite and rising.
         """
-        upper = at if to is None else to
         one_of("side", side, (BELOW, ABOVE, WITHIN))
-        if not (math.isfinite(at) and math.isfinite(upper)) or (side == WITHIN) != (upper > at):
-            raise ValueError(f"`{side}` must be finite, and `within` two rising numbers. Received {at}, {to}")
-        return cls(side, at, upper)
+        n = 2 if side == WITHIN else 1
+        if len(numbers) != n or not all(map(math.isfinite, numbers)) or numbers != tuple(sorted({*numbers})):
+            raise ValueError(f"`{side}` must be a finite number, and `within` two rising numbers. Received {numbers}")
+        return cls(side, numbers[0], numbers[-1])
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.schema import PaperError
-from lifelong_gym.papers.specs import LEARNING, PaperSpec, StudySpec, Values
-from lifelong_gym.papers.sweeps import Progress
+from lifelong_gym.papers.specs import LEARNING, PaperSpec, StudySpec
+from lifelong_gym.papers.sweeps import Progress, Values
 
 SUFFIX = ".json"
 
@@ -43,15 +44,12 @@ class PaperCell:
         """Study, system and method."""
         return self.settings["study"], self.settings["system"], self.settings["method"]
 
+    kind = place  # cells of one place take about as long
+
     @property
     def name(self) -> str:
         """Of the file, without its ending, below the folder of all cells."""
         return "/".join(map(file_name, self.title.split("/")))
-
-    @property
-    def kind(self) -> tuple[str, str, str]:
-        """Cells that take about as long."""
-        return self.place
 
     def check(self) -> None:
         """Make the learner, if it is one that learns, without learning.
@@ -70,11 +68,10 @@ class PaperCell:
         """Measure and write the file, all of it or nothing."""
         path = folder / f"{self.name}{SUFFIX}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        measure = self.settings["measure"]
-        if measure == LEARNING:
+        if self.settings["measure"] == LEARNING:
             figures = sweeps.learn(self.code, self.settings, progress)
         else:
-            figures = self.code.load(measure)(self.settings, progress)
+            figures = self.code.load(self.settings["measure"])(self.settings, progress)
         write_result(path, self.settings, figures)
         return path
 
@@ -97,22 +94,16 @@ def cells_of(paper: PaperSpec, code: Code, budget: str) -> list[PaperCell]:
     Raises:
         PaperError: two of them would share a file.
     """
-    cells = [cell for study in paper.studies.values() for cell in _of_study(paper, code, study, budget)]
-    by_name: dict[str, PaperCell] = {}
-    for cell in cells:
-        other = by_name.setdefault(cell.name.lower(), cell)
-        if other is not cell:
-            raise PaperError(f"methods: {cell.title!r} and {other.title!r} would share a file: name one otherwise")
-    return cells
-
-
-def _of_study(paper: PaperSpec, code: Code, study: StudySpec, budget: str) -> Iterator[PaperCell]:
-    for system in study.systems:
-        for method in study.methods:
+    by_file: dict[str, PaperCell] = {}
+    for study in paper.studies.values():
+        for system, method in product(study.systems, study.methods):
             settings = settings_of(paper, study, system, method, budget)
-            n_seeds = settings.pop("seeds")
-            for seed in range(n_seeds):
-                yield PaperCell(code, {**settings, "seed": seed})
+            for seed in range(settings.pop("seeds")):
+                cell = PaperCell(code, {**settings, "seed": seed})
+                other = by_file.setdefault(cell.name.lower(), cell)
+                if other is not cell:
+                    raise PaperError(f"methods: {cell.title!r} and {other.title!r} would share a file: rename one")
+    return list(by_file.values())
 
 
 def settings_of(paper: PaperSpec, study: StudySpec, system: str, method: str, budget: str) -> dict[str, Any]:
@@ -120,29 +111,24 @@ def settings_of(paper: PaperSpec, study: StudySpec, system: str, method: str, bu
     values = paper.resolved(study, system, method, budget)
     where, who = paper.systems[system], paper.methods[method]
     arguments = {**(paper.arguments if who.kind else {}), **who.arguments}
+    learner = {"class": who.kind, "arguments": _put_in(arguments, values)}
     settings = {
         **values,
-        "study": study.name,
-        "system": system,
-        "method": method,
-        "measure": study.measure,
-        "env": where.env,
-        "env_arguments": where.arguments,
-        "learner": {"class": who.kind, "arguments": {name: _value(of, values) for name, of in arguments.items()}},
-        "maker": study.maker,
-        "watch": study.watch,
+        **{"study": study.name, "system": system, "method": method, "measure": study.measure},
+        **{"env": where.env, "env_arguments": where.arguments, "learner": learner},
+        **{"maker": study.maker, "watch": study.watch},
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings, default=native))
     return plain
 
 
-def _value(argument: Any, values: Values) -> Any:
+def _put_in(given: Any, values: Values) -> Any:
     """``"$name"`` stands for a value; within tables too."""
-    if isinstance(argument, str) and argument.startswith("$"):
-        return values[argument[1:]]
-    if isinstance(argument, Mapping):
-        return {name: _value(within, values) for name, within in argument.items()}
-    return [_value(within, values) for within in argument] if isinstance(argument, list) else argument
+    if isinstance(given, str) and given.startswith("$"):
+        return values[given[1:]]
+    if isinstance(given, Mapping):
+        return {name: _put_in(within, values) for name, within in given.items()}
+    return [_put_in(within, values) for within in given] if isinstance(given, list) else given
 
 
 def only(cells: Sequence[PaperCell], wanted: str) -> list[PaperCell]:
@@ -153,8 +139,7 @@ def only(cells: Sequence[PaperCell], wanted: str) -> list[PaperCell]:
     """
     found = [cell for cell in cells if cell.title == wanted or cell.title.startswith(f"{wanted.rstrip('/')}/")]
     if not found:
-        titles = [cell.title for cell in cells]
         depth = wanted.count("/") + 1
-        near = list(dict.fromkeys("/".join(title.split("/")[:depth]) for title in titles))
+        near = dict.fromkeys("/".join(cell.title.split("/")[:depth]) for cell in cells)
         raise PaperError(f"only: {unknown('cell', wanted, near)}")
     return found

@@ -31,6 +31,11 @@ class Code:
     folder: str
 
     @property
+    def name(self) -> str:
+        """The paper's, as of its page."""
+        return Path(self.folder).name
+
+    @property
     def package(self) -> str:
         """The package's name, under which its modules can be imported from now on, in this process."""
         folder = Path(self.folder)
@@ -64,17 +69,8 @@ class Code:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise
-            own = sorted(path.stem for path in Path(self.folder).glob("*.py"))
-            raise ValueError(str(unknown("module", module, own))) from None
+            raise unknown("module", module, sorted(path.stem for path in Path(self.folder).glob("*.py"))) from None
         if not hasattr(found, attribute.partition(".")[0]):
-            raise ValueError(str(unknown(f"name in {module}", attribute, _public(found))))
+            own = [each for each, of in vars(found).items() if getattr(of, "__module__", None) == found.__name__]
+            raise unknown(f"name in {module}", attribute, own)
         return load(full)
-
-
-def _public(module: ModuleType) -> list[str]:
-    own = module.__name__
-    return sorted(
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == own
-    )

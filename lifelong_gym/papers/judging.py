@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from itertools import product
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,74 +25,62 @@ from lifelong_gym.papers.specs import (
     ExpectationSpec,
 )
 
+Said = TypeVar("Said", ClaimSpec, ExpectationSpec)
 
-class Judged(NamedTuple):
-    """A claim with what was measured.
+
+class Judged(NamedTuple, Generic[Said]):
+    """A claim or an expectation with what was measured.
 
     Attributes:
-        claim: what is claimed.
+        said: what is claimed or was expected.
         evidence: of every system, pair and part.
-        verdict: on all of it.
+        verdict: on all of it; of an expectation, whether it is met.
     """
 
-    claim: ClaimSpec
+    said: Said
     evidence: tuple[Evidence, ...]
     verdict: Judgement
 
 
-class Checked(NamedTuple):
-    """An expectation with what was measured.
-
-    Attributes:
-        expectation: what was expected.
-        evidence: of every system, pair and part.
-        word: whether it is met.
-    """
-
-    expectation: ExpectationSpec
-    evidence: tuple[Evidence, ...]
-    word: str
-
-
-def judge(claim: ClaimSpec, numbers: Numbers, code: Code) -> Judged:
-    """Hold a claim against the numbers."""
-    evidence = tuple(each for part in claim.parts for each in compared(part, numbers, code))
-    return Judged(claim, evidence, verdicts.judged(evidence))
-
-
-def check(expectation: ExpectationSpec, numbers: Numbers, code: Code) -> Checked:
-    """Hold an expectation against the numbers."""
-    evidence = tuple(each for part in expectation.parts for each in compared(part, numbers, code))
-    return Checked(expectation, evidence, verdicts.worst(verdicts.met(each.interval, each.bound) for each in evidence))
+def judge(said: Said, numbers: Numbers, code: Code) -> Judged[Said]:
+    """Hold a claim or an expectation against the numbers."""
+    evidence = tuple(each for part in said.parts for each in compared(part, numbers, code))
+    if isinstance(said, ClaimSpec):
+        return Judged(said, evidence, verdicts.judged(evidence))
+    return Judged(said, evidence, Judgement(verdicts.worst(verdicts.met(e.interval, e.bound) for e in evidence)))
 
 
 def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evidence]:
     """What each system, and each pair of methods, says."""
     if part.kind == FUNCTION:
-        bound = next(iter(part.bounds.values()))
-        for name, interval in code.load(part.first[0])(numbers, part.study, tuple(part.bounds)).items():
-            yield Evidence(name, interval, bound, part.scale, effect=part.effect)
+        found = code.load(part.first[0])(numbers, part.study, tuple(part.bounds))
+        yield from (part.evidence(next(iter(part.bounds)), *each) for each in found.items())
         return
-    for system, bound in part.bounds.items():
-        span = part.spans.get(system, 1.0)
-        tested = all(_is_tested(part, numbers, system, method) for method in (*part.first, *part.second))
+    for system in part.bounds:
+        runs = [numbers.values(part.study, system, method) for method in (*part.first, *part.second)]
+        tested = all(_reaches(values[name], least) for values in runs for name, least in part.needs.items())
         for name, interval in _intervals(part, numbers, system).items():
-            yield Evidence(name, interval, bound, part.scale, span, part.effect, tested)
+            yield part.evidence(system, name, interval, tested)
+
+
+def _reaches(value: Any, least: Any) -> bool:
+    """Whether runs are as long or as large; what is no number must be the same."""
+    is_number = isinstance(least, int | float) and not isinstance(least, bool)
+    return bool(value >= least if is_number else value == least)
 
 
 def _intervals(part: ComparisonSpec, numbers: Numbers, system: str) -> Mapping[str, Interval]:
     if part.kind == COUNT:
         total = float(sum(np.sum(numbers.by_seed(part.study, system, method, part.of[0])) for method in part.first))
         return {system: Interval(total, total, total)}
-    pairs = [(a, b) for a in part.first for b in part.second or ("",)]
+    pairs = product(part.first, part.second or ("",))
     return {_name(part, system, a, b): _interval(part, numbers, system, a, b) for a, b in pairs}
 
 
 def _name(part: ComparisonSpec, system: str, a: str, b: str) -> str:
     """The system, and what tells pairs apart."""
-    methods = [a] * (len(part.first) > 1) + [f"over {b}" if part.kind == RATIO else f"less {b}"] * (
-        len(part.second) > 1
-    )
+    over = f"over {b}" if part.kind == RATIO else f"less {b}"
+    methods = [a] * (len(part.first) > 1) + [over] * (len(part.second) > 1)
     return " ".join((f"{system}:", *methods)) if methods else system
 
 
@@ -103,14 +92,3 @@ def _interval(part: ComparisonSpec, numbers: Numbers, system: str, a: str, b: st
         return median_time(flat_times(first), float(numbers.values(part.study, system, a)[part.lasted]))
     second = numbers.by_seed(part.study, system, b, part.of[-1])
     return ratio_interval(first, second) if part.kind == RATIO else difference_interval(first, second)
-
-
-def _is_tested(part: ComparisonSpec, numbers: Numbers, system: str, method: str) -> bool:
-    """Whether the runs are as long and as large as the claim needs; what is no number must be the same."""
-    values = numbers.values(part.study, system, method)
-    return all(
-        values[name] >= least
-        if isinstance(least, int | float) and not isinstance(least, bool)
-        else values[name] == least
-        for name, least in part.needs.items()
-    )

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lifelong_gym.papers.cells import PaperCell
-from lifelong_gym.papers.code import Code
+from lifelong_gym.papers.cells import Figures, PaperCell
 from lifelong_gym.papers.quantities import quantity, sweeps_to
-from lifelong_gym.papers.specs import LEARNING, PaperSpec, Values
+from lifelong_gym.papers.specs import LEARNING, PaperSpec
+from lifelong_gym.papers.sweeps import Values
 
 SHOWN = ("n_tasks", "sweeps", "preset")  # values of every study of learning, which the page states
-
-Content = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,61 +49,56 @@ def flat_times(by_seed: Sequence[Any]) -> list[float]:
     return [np.inf if each is None else float(each) for each in flat]
 
 
-def collected(paper: PaperSpec, code: Code, cells: Sequence[PaperCell], folder: Path) -> Numbers:
+def collected(paper: PaperSpec, cells: Sequence[PaperCell], folder: Path) -> Numbers:
     """The quantities that the page shows, from the cells' files.
 
     Raises:
         ValueError: a cell without a file, or a quantity that its figures don't have; the message names the cell.
     """
-    needed = paper.needed()
-    quantities: Content = {}
-    values: Content = {}
-    for place, group in _grouped(cells).items():
-        found = {method: _figures(one, folder) for method, one in group.items()}
-        study, system = place
-        kinds = {method: sorted(needed.get((study, method), ())) for method in group}
-        quantities.setdefault(study, {})[system] = _quantities(kinds, group, found, code)
-        values.setdefault(study, {})[system] = {method: _shown(paper, one) for method, one in group.items()}
-    return Numbers({"quantities": quantities, "values": values})
-
-
-def _grouped(cells: Sequence[PaperCell]) -> dict[tuple[str, str], dict[str, list[PaperCell]]]:
     groups: dict[tuple[str, str], dict[str, list[PaperCell]]] = {}
     for cell in cells:
         study, system, method = cell.place
         groups.setdefault((study, system), {}).setdefault(method, []).append(cell)
-    return groups
+    needed = paper.needed()
+    quantities: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    for (study, system), group in groups.items():
+        found = {method: [figures_of(cell, folder) for cell in of_method] for method, of_method in group.items()}
+        quantities.setdefault(study, {})[system] = {
+            method: {of: _by_seed(of, method, group, found) for of in sorted(needed.get((study, method), ()))}
+            for method in group
+        }
+        values.setdefault(study, {})[system] = {method: _shown(paper, of_method) for method, of_method in group.items()}
+    return Numbers({"quantities": quantities, "values": values})
 
 
-def _figures(cells: Sequence[PaperCell], folder: Path) -> list[Mapping[str, Any]]:
-    found = []
-    for cell in cells:
-        figures = cell.figures(folder)
-        if figures is None:
-            raise ValueError(f"{folder} has no numbers of {cell.title}")
-        found.append(figures)
-    return found
+def figures_of(cell: PaperCell, folder: Path) -> Figures:
+    """What its file holds.
+
+    Raises:
+        ValueError: there is none.
+    """
+    figures = cell.figures(folder)
+    if figures is None:
+        raise ValueError(f"{folder} has no numbers of {cell.title}")
+    return figures
 
 
-def _quantities(
-    kinds: Mapping[str, Sequence[str]],
-    group: Mapping[str, list[PaperCell]],
-    found: Mapping[str, list[Mapping[str, Any]]],
-    code: Code,
-) -> Content:
-    result: Content = {method: {} for method in group}
-    for method, cells in group.items():
-        for of in kinds[method]:
-            together = sweeps_to(of, found)
-            result[method][of] = together[method] if together else [
-                _one(of, cell, figures, code) for cell, figures in zip(cells, found[method], strict=True)
-            ]  # fmt: skip
-    return result
+def _by_seed(
+    of: str, method: str, group: Mapping[str, Sequence[PaperCell]], found: Mapping[str, Sequence[Figures]]
+) -> list[Any]:
+    together = sweeps_to(of, found)
+    return together[method] if together else list(map(partial(one, of), group[method], found[method]))
 
 
-def _one(of: str, cell: PaperCell, figures: Mapping[str, Any], code: Code) -> Any:
+def one(of: str, cell: PaperCell, figures: Figures) -> Any:
+    """A quantity of one cell.
+
+    Raises:
+        ValueError: its figures don't have it.
+    """
     try:
-        return quantity(of, figures, code)
+        return quantity(of, figures, cell.code)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError(f"{cell.title}: {of!r} can't be had: {error}") from error
 

@@ -17,7 +17,7 @@ from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers
 from lifelong_gym.papers.specs import FigureSpec, PaperSpec
-from lifelong_gym.reports.plots import Style, line, new_figure, styles, tidy
+from lifelong_gym.reports.plots import line, new_figure, styles, tidy
 
 SMALL_DPI = 80
 COLUMNS = 3
@@ -35,11 +35,6 @@ def draw(spec: FigureSpec, paper: PaperSpec, numbers: Numbers, code: Code, path:
     replace_file(path, lambda part: FigureCanvasAgg(figure).print_png(str(part)))
 
 
-def looks(paper: PaperSpec) -> dict[str, Style]:
-    """How methods are drawn, in every figure."""
-    return styles(list(paper.methods))
-
-
 def _panels(n: int) -> tuple[Figure, list[Axes]]:
     columns = min(n, COLUMNS)
     rows = -(-n // columns)
@@ -50,25 +45,32 @@ def _panels(n: int) -> tuple[Figure, list[Axes]]:
     return figure, panels[:n]
 
 
+def _finish(figure: Figure, panels: Sequence[Axes], label: str) -> Figure:
+    for axes in panels:
+        tidy(axes)
+    panels[0].set_ylabel(label)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
 def curves(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
     """Means over seeds with 95% intervals against sweeps, a panel a system, a line a method."""
     figure, panels = _panels(len(spec.systems))
-    look = looks(paper)
+    look = styles(list(paper.methods))
     for axes, system in zip(panels, spec.systems, strict=True):
-        bands = {}
+        means = []
         for method in spec.methods:
             runs = numbers.by_seed(spec.study, system, method, spec.of[0])
-            mean, low, high = bands[method] = mean_band([run["values"] for run in runs])
+            mean, low, high = mean_band([run["values"] for run in runs])
             line(axes, runs[0]["at"], mean, None if len(runs) == 1 else (low, high), look[method], method)
-        name = paper.systems[system].name
+            means.append(mean)
+        name = paper.systems[system].name or system
         axes.set(title=system if name == system else f"{system}: {name}", xlabel=spec.across)
         if spec.log and runs[0]["at"][0] > 0:
             axes.set(xscale="log")
-        _limit(axes, [band[0] for band in bands.values()], spec.log)
-        tidy(axes)
-    panels[0].set_ylabel(spec.label or "cost per step")
-    _legend(figure, panels[0])
-    return figure
+        _limit(axes, means, spec.log)
+    return _finish(figure, panels, spec.label or "cost per step")
 
 
 def _limit(axes: Axes, means: Sequence[FloatArray], log: bool) -> None:
@@ -85,26 +87,19 @@ def _limit(axes: Axes, means: Sequence[FloatArray], log: bool) -> None:
 def bars(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
     """Means over seeds with 95% intervals, a panel a quantity, a group a system, a bar a method."""
     figure, panels = _panels(len(spec.of))
-    look, width = looks(paper), 0.8 / len(spec.methods)
+    look, width, groups = styles(list(paper.methods)), 0.8 / len(spec.methods), np.arange(len(spec.systems))
     for axes, of in zip(panels, spec.of, strict=True):
         for i, method in enumerate(spec.methods):
             found = np.array([mean_interval(numbers.by_seed(spec.study, s, method, of)) for s in spec.systems])
             error = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T, posinf=0.0)
-            places = np.arange(len(found)) + (i - (len(spec.methods) - 1) / 2) * width
-            inside: dict[str, Any] = {
-                "color": look[method].colour,
-                "hatch": HATCHES[look[method].line],
-                "edgecolor": "white",
-            }
-            axes.bar(places, found[:, 0], 0.9 * width, yerr=error, label=method, capsize=1, **inside)
-        axes.set_xticks(range(len(spec.systems)), list(spec.systems))
+            style: dict[str, Any] = {"color": look[method].colour, "hatch": HATCHES[look[method].line]}
+            places = groups + (i - (len(spec.methods) - 1) / 2) * width
+            axes.bar(places, found[:, 0], 0.9 * width, yerr=error, label=method, capsize=1, edgecolor="white", **style)
+        axes.set_xticks(groups, list(spec.systems))
         axes.set_title(of, fontsize=10)
         if spec.log:
             axes.set_yscale("log")
-        tidy(axes)
-    panels[0].set_ylabel(spec.label)
-    _legend(figure, panels[0])
-    return figure
+    return _finish(figure, panels, spec.label)
 
 
 def matrix(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
@@ -121,11 +116,6 @@ def matrix(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
     axes.invert_yaxis()
     figure.colorbar(tiles, ax=axes, label=spec.label or spec.of[0])
     return figure
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
 
 
 KINDS: Mapping[str, Callable[[FigureSpec, PaperSpec, Numbers], Figure]] = {

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from lifelong_gym.benchmark.results import short
-from lifelong_gym.errors import unknown
+from lifelong_gym.errors import one_of, unknown
 from lifelong_gym.measures import metrics
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.code import Code
@@ -40,76 +41,6 @@ PATH = re.compile(r"(?:(\w+) )?([A-Za-z_][\w.]*)")
 
 Figures = Mapping[str, Any]
 
-OF_VALUES: Mapping[str, Callable[[FloatArray], Any]] = {
-    "start": lambda values: values[0].mean(),
-    "first": lambda values: values[1].mean(),
-    "end": lambda values: values[-1].mean(),
-    "final": lambda values: metrics.asymptote(values.mean(axis=1), LAST),
-    "early": lambda values: metrics.area_under_curve(values.mean(axis=1), max(2, len(values) // 5)),
-    "worst tenth": lambda values: np.percentile(values[-LAST:].mean(axis=0), 90),
-}
-CURVE = "curve"
-REDUCTIONS: Mapping[str, Callable[[Any], Any]] = {
-    "last": lambda values: values[-1],
-    "first": lambda values: values[0],
-    "max": np.max,
-    "min": np.min,
-    "mean": np.mean,
-    "median": np.median,
-    "sum": np.sum,
-}
-
-
-def check_quantity(of: str, code: Code) -> None:
-    """See that a quantity can be asked for.
-
-    Raises:
-        ValueError: it can't.
-    """
-    for part in _parts(of):
-        if ":" in part:
-            code.load(part)
-        elif not (part in OF_VALUES or part == CURVE or SWEEP.fullmatch(part) or TO_LEVEL.fullmatch(part)):
-            found = PATH.fullmatch(part)
-            if found is None:
-                raise ValueError(f"must be a quantity. Received {part!r}")
-            if found[1] is not None and found[1] not in REDUCTIONS:
-                raise unknown("word", found[1], REDUCTIONS)
-
-
-def quantity(of: str, figures: Figures, code: Code) -> Any:
-    """What one cell's figures come to, rounded.
-
-    Raises:
-        ValueError: the figures have no such key.
-    """
-    parts = [_one(part, figures, code) for part in _parts(of)]
-    found = parts[0] if len(parts) == 1 else parts[0] / parts[1]
-    return found if ":" in of or not _is_numeric(found) else short(found, DIGITS)
-
-
-def _is_numeric(value: Any) -> bool:
-    return not isinstance(value, Mapping) and np.asarray(value).dtype.kind in "biuf"
-
-
-def _parts(of: str) -> list[str]:
-    return of.split(" / ")
-
-
-def _one(of: str, figures: Figures, code: Code) -> Any:
-    if ":" in of:
-        return code.load(of)(figures)
-    values = np.asarray(figures.get("values", []), np.float64)
-    if of in OF_VALUES and len(values):
-        return OF_VALUES[of](values)
-    if of == CURVE and len(values):
-        at = shown_sweeps(len(values) - 1)
-        return {"at": at, "values": short(values.mean(axis=1)[at], DIGITS)}
-    sweep = SWEEP.fullmatch(of)
-    if sweep is not None:
-        return values[min(int(sweep[1]), len(values) - 1)].mean()
-    return _within(of, figures)
-
 
 def shown_sweeps(n_sweeps: int) -> list[int]:
     """After which sweeps a curve has a point.
@@ -120,15 +51,79 @@ def shown_sweeps(n_sweeps: int) -> list[int]:
     return sorted({round(x) for x in np.linspace(0, n_sweeps, min(n_sweeps + 1, POINTS))})
 
 
-def _within(of: str, figures: Figures) -> Any:
-    found = PATH.fullmatch(of)
-    assert found is not None, "checked when the file was read"
+def _curve(values: FloatArray) -> dict[str, Any]:
+    at = shown_sweeps(len(values) - 1)
+    return {"at": at, "values": short(values.mean(axis=1)[at], DIGITS)}
+
+
+OF_VALUES: Mapping[str, Callable[[FloatArray], Any]] = {
+    "curve": _curve,
+    "start": lambda values: values[0].mean(),
+    "first": lambda values: values[1].mean(),
+    "end": lambda values: values[-1].mean(),
+    "final": lambda values: metrics.asymptote(values.mean(axis=1), LAST),
+    "early": lambda values: metrics.area_under_curve(values.mean(axis=1), max(2, len(values) // 5)),
+    "worst tenth": lambda values: np.percentile(values[-LAST:].mean(axis=0), 90),
+}
+REDUCTIONS: Mapping[str, Callable[[Any], Any]] = {
+    "first": itemgetter(0),
+    "last": itemgetter(-1),
+    **{"max": np.max, "min": np.min, "mean": np.mean, "median": np.median, "sum": np.sum},
+}
+
+
+def check_quantity(of: str, code: Code) -> str:
+    """Itself, where it can be asked for.
+
+    Raises:
+        ValueError: it can't.
+    """
+    for part in of.split(" / "):
+        if not TO_LEVEL.fullmatch(part):
+            _reader(part, code)
+    return of
+
+
+def quantity(of: str, figures: Figures, code: Code) -> Any:
+    """What one cell's figures come to, rounded.
+
+    Raises:
+        ValueError: the figures have no such key.
+    """
+    parts = [_reader(part, code)(figures) for part in of.split(" / ")]
+    found = parts[0] if len(parts) == 1 else parts[0] / parts[1]
+    is_numeric = not isinstance(found, Mapping) and np.asarray(found).dtype.kind in "biuf"
+    return short(found, DIGITS) if is_numeric and ":" not in of else found
+
+
+def _reader(of: str, code: Code) -> Callable[[Figures], Any]:
+    """What a name stands for, as a function of the figures."""
+    if ":" in of:
+        found: Callable[[Figures], Any] = code.load(of)
+        return found
+    if sweep := SWEEP.fullmatch(of):
+        return lambda figures: _values(figures)[: int(sweep[1]) + 1][-1].mean()
+    if of in OF_VALUES:
+        return lambda figures: OF_VALUES[of](_values(figures)) if "values" in figures else _within(of, figures)
+    path = PATH.fullmatch(of)
+    if path is None:
+        raise ValueError(f"must be a quantity. Received {of!r}")
+    word, key = path.groups()
+    reduced = REDUCTIONS[one_of("word", word, REDUCTIONS)] if word else lambda value: value
+    return lambda figures: reduced(_within(key, figures))
+
+
+def _values(figures: Figures) -> FloatArray:
+    return np.asarray(_within("values", figures), np.float64)
+
+
+def _within(path: str, figures: Figures) -> Any:
     value: Any = figures
-    for key in found[2].split("."):
+    for key in path.split("."):
         if not isinstance(value, Mapping) or key not in value:
-            raise ValueError(str(unknown("figure", found[2], figures)))
+            raise ValueError(str(unknown("figure", path, figures)))
         value = value[key]
-    return REDUCTIONS[found[1]](value) if found[1] else value
+    return value
 
 
 def sweeps_to(of: str, by_method: Mapping[str, Sequence[Figures]]) -> dict[str, list[int | None]] | None:

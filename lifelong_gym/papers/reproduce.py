@@ -18,9 +18,9 @@ from lifelong_gym.benchmark.terminal import BOLD, say, working
 from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.papers.cells import PaperCell, cells_of, only
 from lifelong_gym.papers.code import HERE, Code
-from lifelong_gym.papers.numbers import Numbers, collected
+from lifelong_gym.papers.numbers import Numbers, collected, figures_of, one
 from lifelong_gym.papers.plotting import draw
-from lifelong_gym.papers.quantities import TO_LEVEL, quantity
+from lifelong_gym.papers.quantities import TO_LEVEL
 from lifelong_gym.papers.reading import FILE, read_paper
 from lifelong_gym.papers.specs import PaperSpec
 from lifelong_gym.papers.writing import page
@@ -110,19 +110,16 @@ class Reproduction:
 
     def quantities(self, cell: PaperCell) -> dict[str, Any]:
         """What the page shows of one cell; what takes other methods' too is left out."""
-        figures = cell.figures(self.runs)
-        assert figures is not None
         study, _, method = cell.place
         wanted = sorted(self.paper.needed().get((study, method), ()))
-        return {of: quantity(of, figures, self.code) for of in wanted if not TO_LEVEL.fullmatch(of)}
+        return {of: one(of, cell, figures_of(cell, self.runs)) for of in wanted if not TO_LEVEL.fullmatch(of)}
 
     def write(self, cells: Sequence[PaperCell], folder: Path, console: Console | None = None) -> Path:
         """Write the numbers, the figures and the page into a folder; returns the page's path."""
-        place = claim_folder(folder / self.paper.name) / SUMMARY
+        place = claim_folder(folder / self.code.name) / SUMMARY
         with working(console, "writing the page") if console else nullcontext():
-            numbers = collected(self.paper, self.code, cells, self.runs)
-            settings = {"paper": self.paper.name, "budget": self.budget, "revision": revision()}
-            write_result(place, settings, numbers.content)
+            settings = {"paper": self.code.name, "budget": self.budget, "revision": revision()}
+            write_result(place, settings, collected(self.paper, cells, self.runs).content)
             return self.write_page(folder)
 
     def write_page(self, folder: Path) -> Path:
@@ -131,13 +128,12 @@ class Reproduction:
         Raises:
             ValueError: that file is missing or was edited.
         """
-        numbers = self.summary(folder)
+        numbers, path = self.summary(folder), folder / f"{self.code.name}.md"
         for spec in self.paper.figures.values():
-            draw(spec, self.paper, numbers, self.code, folder / self.paper.name / f"{spec.name}.png")
-        path = folder / f"{self.paper.name}.md"
+            draw(spec, self.paper, numbers, self.code, folder / self.code.name / f"{spec.name}.png")
         write_atomically(path, page(self.paper, numbers, self.code, self.budget))
         return path
 
     def summary(self, folder: Path) -> Numbers:
         """What ``summary.json`` says."""
-        return Numbers(read_result(folder / self.paper.name / SUMMARY)["figures"])
+        return Numbers(read_result(folder / self.code.name / SUMMARY)["figures"])

@@ -1,130 +1,206 @@
-"""Tables of a paper's file, read key by key, so that every mistake is told with its key before anything runs."""
+"""What keys of a paper's file hold, checked against what stands above them, and how a mistake is told by its key."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, TypeVar
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
-from lifelong_gym.errors import LifelongGymError, as_float, unknown
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationError
+from pydantic import ValidationInfo as Info
 
-T = TypeVar("T")
-ABSENT: Any = object()
-WORDS = {str: "text", bool: "true or false", int: "an integer", Mapping: "a table", list: "a list", object: "given"}
+from lifelong_gym import registry
+from lifelong_gym.benchmark.experiment import named
+from lifelong_gym.benchmark.learners import learner_class
+from lifelong_gym.errors import LifelongGymError, as_float, one_of
+from lifelong_gym.measures.verdicts import ABOVE, BELOW, WITHIN, Bound
+from lifelong_gym.papers.code import Code
+from lifelong_gym.papers.quantities import check_quantity
+from lifelong_gym.papers.sweeps import VALUES, WATCHERS
 
 
 class PaperError(LifelongGymError, ValueError):
     """A paper that can't be run as its folder describes it; the message begins with the key."""
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """What a file says.
+class KeyMistakeError(ValueError):
+    """Something is wrong with a key of the table that is being read, or of a table in it."""
+
+    def __init__(self, why: object, *keys: str | int) -> None:
+        super().__init__(str(why))
+        self.keys = keys
+
+
+@dataclass
+class Known:
+    """What a file has named so far; whatever is below may name it."""
+
+    code: Code
+    values: Mapping[str, Any] = field(default_factory=lambda: VALUES)
+    systems: Mapping[str, Any] = field(default_factory=dict)
+    methods: Mapping[str, Any] = field(default_factory=dict)
+    studies: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, Any] = field(default_factory=dict)
+
+
+def told(error: ValidationError, content: Mapping[str, Any]) -> PaperError:
+    """The first mistake in a file, with its key."""
+    first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    why = first["msg"].replace("Input should", "must").replace("Field required", "is missing")
+    if cause is None and first["type"] != "missing":
+        why += f". Received {first['input']!r}"
+    key = _key((*first["loc"], *getattr(cause, "keys", ())), content)
+    return PaperError(f"{key}: {why if cause is None else cause}")
+
+
+def _key(keys: tuple[str | int, ...], node: Any) -> str:
+    """As the file has it, where tables of an array are told apart by their name or text."""
+    said = ""
+    for i, key in enumerate(keys):
+        if isinstance(node, list):
+            labels = [str(_label(each) or n) for n, each in enumerate(node)]
+            at = key if isinstance(key, int) else labels.index(key)
+            said, node = f"{said}[{labels[at]}]", node[at]
+        elif isinstance(node, dict) and key != "[key]" and (key in node or i == len(keys) - 1):
+            said, node = f"{said}.{key}", node.get(key)
+    return said.removeprefix(".")
+
+
+def _label(table: Any) -> Any:
+    return table.get("name", table.get("text")) if isinstance(table, dict) else None
+
+
+def loaded(name: str, load: Callable[[str], Any]) -> str:
+    """See that a name is a function's or class's.
 
     Raises:
-        PaperError: there is no such file, or it isn't TOML.
+        ValueError: whatever goes wrong in a user's own file.
     """
-    if not path.is_file():
-        raise PaperError(f"a paper is a folder with a {path.name}. There is none at {path}")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # bytes that aren't UTF-8, too
-        raise PaperError(f"{path} is not TOML: {error}") from None
+        found = load(name)
+    except Exception as error:
+        raise ValueError(str(error)) from error
+    if not callable(found):
+        raise ValueError(f"{name!r} must be a function or class. Received {found!r}")
+    return name
 
 
-class Reader:
-    """A table: keys are taken one after another, and what is left at the end is unknown."""
+def own_or(kind: str, *known: str) -> AfterValidator:
+    """One of these, or a function or class of the folder's own."""
 
-    def __init__(self, table: Any, where: str) -> None:
-        """``where``: the table's own key, as messages begin with it; empty for the whole file."""
-        self.where = where
-        if not isinstance(table, Mapping):
-            raise PaperError(f"{where}: must be a table. Received {table!r}")
-        self._table = dict(table)
-        self._known: list[str] = []
+    def check(name: str, info: Info[Known]) -> str:
+        is_own = ":" in name or not known
+        return loaded(name, info.context.code.load) if is_own else one_of(kind, name, (*known, "module:name"))
 
-    def key(self, name: str) -> str:
-        """A key with those above it."""
-        return f"{self.where}.{name}" if self.where else name
-
-    def fail(self, name: str, why: object) -> PaperError:
-        """An error about a key."""
-        return PaperError(f"{self.key(name)}: {why}")
-
-    def take(self, name: str, kind: type[T], default: Any = ABSENT) -> T:
-        """A value of some kind; ``default`` where there is none, or else it must be there."""
-        self._known.append(name)
-        value = self._table.pop(name, default)
-        if value is ABSENT:
-            raise self.fail(name, f"is missing; it must be {WORDS[kind]}")
-        is_other = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
-        if is_other and value is not default:
-            raise self.fail(name, f"must be {WORDS[kind]}. Received {value!r}")
-        return value
-
-    def text(self, name: str, default: Any = ABSENT) -> str:
-        """Some text."""
-        return self.take(name, str, default)
-
-    def number(self, name: str, default: Any = ABSENT) -> float:
-        """A finite number."""
-        self._known.append(name)
-        value = self._table.pop(name, default)
-        number = as_float(value)
-        if isinstance(value, bool) or not abs(number) < float("inf"):
-            raise self.fail(name, f"must be a finite number. Received {'nothing' if value is ABSENT else repr(value)}")
-        return number
-
-    def texts(self, name: str, default: Any = ABSENT) -> tuple[str, ...]:
-        """One text or a list of them."""
-        self._known.append(name)
-        value = self._table.pop(name, default)
-        given = [value] if isinstance(value, str) else value
-        if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
-            raise self.fail(
-                name, f"must be text, or a list of texts. Received {'nothing' if value is ABSENT else value!r}"
-            )
-        return tuple(given)
-
-    def named(self, name: str, known: Iterable[str], default: Any = ABSENT, kind: str | None = None) -> tuple[str, ...]:
-        """Like `texts`, each of which must be known."""
-        names, found = list(known), self.texts(name, default)
-        for each in found:
-            if each not in names:
-                raise self.fail(name, unknown(kind or name, each, names))
-        return found
-
-    def table(self, name: str) -> dict[str, Any]:
-        """A table of free keys; empty where there is none."""
-        return dict(self.take(name, Mapping, {}))  # type: ignore[type-abstract]
-
-    def tables(self, name: str) -> list[Reader]:
-        """An array of tables, each with its name or number in messages."""
-        found = self.take(name, list, [])
-        return [Reader(each, f"{self.key(name)}[{_label(each, i)}]") for i, each in enumerate(found)]
-
-    def subtables(self, name: str) -> dict[str, Reader]:
-        """Tables by name."""
-        return {each: Reader(within, f"{self.key(name)}.{each}") for each, within in self.table(name).items()}
-
-    def has(self, name: str) -> bool:
-        """Whether a key is there, and wasn't taken."""
-        return name in self._table
-
-    def rest(self, known: Iterable[str]) -> dict[str, Any]:
-        """All keys that are left, each of which must be known."""
-        names, left = list(known), self._table
-        for name in left:
-            if name not in names:
-                raise self.fail(name, unknown("key", name, sorted({*self._known, *names})))
-        self._table = {}
-        return left
-
-    def done(self) -> None:
-        """There are no other keys."""
-        self.rest(())
+    return AfterValidator(check)
 
 
-def _label(table: Any, i: int) -> str:
-    name = table.get("name", table.get("text")) if isinstance(table, Mapping) else None
-    return name if isinstance(name, str) else str(i)
+def _named_above(of: str, kind: str) -> AfterValidator:
+    return AfterValidator(lambda name, info: one_of(kind, name, getattr(info.context, of)))
+
+
+def _of_study(of: str, info: Info[Known]) -> list[str]:
+    """Systems or methods of the study that the table is about; of all, where it is a study."""
+    study = info.context.studies.get(info.data.get("study", ""))
+    return list(getattr(study or info.context, of))
+
+
+def _every(of: str) -> BeforeValidator:
+    return BeforeValidator(lambda given, info: _of_study(of, info) if given is None else given)
+
+
+def _each_once(given: tuple[str, ...]) -> tuple[str, ...]:
+    if not given or len(set(given)) < len(given):
+        raise ValueError(f"must name some, each once. Received {list(given)}")
+    return given
+
+
+def _usual(given: tuple[str, ...], info: Info[Known]) -> tuple[str, ...]:
+    """Curves show curves, and all others final values, but for functions."""
+    kind = info.data.get("kind") or info.data.get("function") or ""
+    return given or (() if ":" in kind else ("curve",) if kind == "curves" else ("final",))
+
+
+def _by_system(make: Callable[..., Any]) -> PlainValidator:
+    """A number, or numbers, for all systems or by system."""
+
+    def read(given: Any, info: Info[Known]) -> dict[str, Any]:
+        systems = info.data.get("systems", ())
+        table = given if isinstance(given, dict) else dict.fromkeys(systems, given)
+        lists = {one_of("system", each, systems): of if isinstance(of, list) else [of] for each, of in table.items()}
+        return {system: make(*map(as_float, numbers)) for system, numbers in lists.items()}
+
+    return PlainValidator(read)
+
+
+def _environment(env: str, info: Info[Known]) -> str:
+    try:
+        registry.family(env, **info.data.get("arguments", {}))
+    except (TypeError, ImportError) as error:
+        raise ValueError(str(error)) from error
+    return registry.resolve(env)
+
+
+def _learner(name: str, info: Info[Known]) -> str:
+    code = info.context.code
+    if ":" in name:
+        loaded(name, code.load)
+    return loaded(name, lambda name: learner_class(code.qualified(name)))
+
+
+def _arguments(table: dict[str, Any], info: Info[Known]) -> dict[str, Any]:
+    for name in named(table):
+        if name.startswith("$"):
+            one_of("value", name[1:], info.context.values)
+    return table
+
+
+def _by_name(tables: Any) -> dict[str, Any]:
+    """An array of tables, by their ``name``."""
+    if not isinstance(tables, list):
+        raise ValueError(f"must be an array of tables. Received {tables!r}")
+    found: dict[str, Any] = {}
+    for i, table in enumerate(tables):
+        name = str(_label(table) or i)
+        if name in found:
+            raise KeyMistakeError(f"must differ from the others'. Received {name!r} twice", name, "name")
+        found[name] = table
+    return found
+
+
+T = TypeVar("T")
+EVERY: Any = None  # the default of what follows the study
+BY_NAME = BeforeValidator(_by_name)
+ALWAYS = Field(validate_default=True)
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Anything = Annotated[str, BeforeValidator(str)]
+Some = Annotated[tuple[T, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
+
+Values = Annotated[dict[str, Any], AfterValidator(lambda given: {**VALUES, **given}), ALWAYS]
+Value = Annotated[str, _named_above("values", "value")]
+SomeValues = dict[Value, Any]
+Arguments = Annotated[dict[str, Any], AfterValidator(_arguments)]
+Environment = Annotated[str, AfterValidator(_environment)]
+BySystem = dict[Annotated[str, _named_above("systems", "system")], SomeValues]
+Learner = Annotated[str, AfterValidator(_learner)]
+Watchers = Some[Annotated[str, own_or("watcher", *WATCHERS)]]
+
+Study = Annotated[str, _named_above("studies", "study")]
+System = Annotated[str, AfterValidator(lambda name, info: one_of("system", name, _of_study("systems", info)))]
+Method = Annotated[str, AfterValidator(lambda name, info: one_of("method", name, _of_study("methods", info)))]
+SomeMethods = Annotated[Some[Method], AfterValidator(_each_once)]
+Methods = Annotated[SomeMethods, _every("methods"), ALWAYS]
+Systems = Annotated[Some[System], AfterValidator(_each_once), _every("systems"), ALWAYS]
+Quantity = Annotated[str, AfterValidator(lambda of, info: check_quantity(of, info.context.code))]
+Quantities = Annotated[Some[Quantity], AfterValidator(_usual), ALWAYS]
+ByStudy = dict[Study, Some[Quantity]]
+Below = Annotated[dict[str, Bound] | None, _by_system(partial(Bound.of, BELOW))]
+Above = Annotated[dict[str, Bound] | None, _by_system(partial(Bound.of, ABOVE))]
+Within = Annotated[dict[str, Bound] | None, _by_system(partial(Bound.of, WITHIN))]
+Spans = Annotated[dict[str, float] | None, _by_system(lambda *numbers: numbers[0] if len(numbers) == 1 else math.nan)]
+Figure = Annotated[str, _named_above("figures", "figure")]
+Table = Annotated[str, _named_above("tables", "table")]

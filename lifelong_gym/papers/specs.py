@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Annotated, Any, Literal
 
-from lifelong_gym.measures.verdicts import Bound
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
+from pydantic import ValidationInfo as Info
 
-Values = Mapping[str, Any]
+from lifelong_gym import registry
+from lifelong_gym.errors import integer, one_of, unknown
+from lifelong_gym.measures import verdicts
+from lifelong_gym.measures.statistics import Interval
+from lifelong_gym.measures.verdicts import EFFECT, Bound, Evidence
+from lifelong_gym.papers import schema
+from lifelong_gym.papers.schema import KeyMistakeError, Known, own_or
+from lifelong_gym.papers.sweeps import WATCHERS, Values
 
 PAPER, US = "paper", "us"
 QUICK, DEFAULT, FULL = "quick", "default", "full"
@@ -16,166 +25,297 @@ BUDGETS = (QUICK, DEFAULT, FULL)
 LEARNING = "learning"  # the measured run, see `sweeps`
 RATIO, DIFFERENCE, MEAN, MEDIAN, COUNT, FUNCTION = "ratio", "difference", "mean", "median", "count", "function"
 COMPARISONS = (RATIO, DIFFERENCE, MEAN, MEDIAN, COUNT, FUNCTION)
+CLAIMED, EXPECTED = ("below", "above", "within"), ("at_most", "at_least", "within")
+SIDES = tuple(dict.fromkeys((*CLAIMED, *EXPECTED)))
+EVERYTHING = Interval(0.0, -math.inf, math.inf)
 
 
-@dataclass(frozen=True)
-class SettingSpec:
-    """A setting of the paper's beside ours."""
+class Spec(BaseModel):
+    """A table of the file, all of whose keys are known."""
 
-    name: str  # for people
-    theirs: str  # what the paper prints; empty: nothing
-    ours: str  # what is run
-    why: str  # where they differ
+    model_config = ConfigDict(frozen=True)
 
-
-@dataclass(frozen=True)
-class SystemSpec:
-    """What is learned in."""
-
-    key: str  # short name
-    name: str  # for people
-    env: str  # id of the environment; empty where studies have measurements of their own
-    arguments: Values  # of the family itself
-    values: Values  # what its runs differ in
+    @model_validator(mode="before")
+    @classmethod
+    def _has_known_keys(cls, table: Any, info: Info[Known]) -> Any:
+        if not isinstance(table, Mapping):
+            raise ValueError(f"must be a table. Received {table!r}")
+        own = [each.alias or name for name, each in cls.model_fields.items()]
+        values = info.context.values if cls.model_config.get("extra") == "allow" else ()
+        for key in table:
+            if key not in (*own, *values):
+                raise KeyMistakeError(unknown("key", key, [*own, *values]), key)
+        return table
 
 
-@dataclass(frozen=True)
-class MethodSpec:
-    """Who learns, or whatever else is compared."""
+class AboutSpec(Spec):
+    """What is run again."""
 
-    label: str  # for people and files
-    kind: str  # class of the learner, by name or ``module:Class``; empty where there is none
-    arguments: Values  # of its constructor; ``"$name"`` is a value's
-    values: Values  # what its runs differ in
-    only: Mapping[str, Values]  # values by system
-
-
-@dataclass(frozen=True)
-class StudySpec:
-    """Methods side by side in systems."""
-
-    name: str  # of files and pages
-    systems: tuple[str, ...]  # keys
-    methods: tuple[str, ...]  # labels
-    measure: str  # ``learning``, or ``module:function`` from settings and progress to figures
-    maker: str  # ``module:function`` from the run to its learner; empty: made as benchmarks make it
-    watch: tuple[str, ...]  # what is noted of a run after every sweep, by name or ``module:Class``
-    values: Values  # what its runs differ in
-    only: Mapping[str, Values]  # values by system
-    quick: Values  # values of the quick version
-    full: Values  # values of the full version
-
-
-@dataclass(frozen=True)
-class ComparisonSpec:
-    """A number that something is said of."""
-
-    kind: str  # one of `COMPARISONS`
-    first: tuple[str, ...]  # methods, or what ``function`` is
-    second: tuple[str, ...]  # methods that they are compared with
-    of: tuple[str, ...]  # which quantity, see `quantities`
-    study: str  # in which study
-    bounds: Mapping[str, Bound]  # what is said of it, by system
-    scale: str  # on which ties are measured: ``ratio``, ``difference`` or ``count``
-    spans: Mapping[str, float]  # of that of differences, by system: from doing nothing to the reference
-    effect: float  # that the paper prints, a share
-    needs: Values  # least values of a run; below them nothing was tested
-    lasted: str  # of a median: the value that says how long was waited
-
-
-@dataclass(frozen=True)
-class ClaimSpec:
-    """What is claimed, by the paper or by us."""
-
-    text: str  # in words
-    by: str  # ``paper``, or ``us``: a control
-    where: str  # in the paper
-    parts: tuple[ComparisonSpec, ...]  # that must all be seen
-    figure: str  # name of ours that shows it; empty: none
-    remark: str  # what belongs beside the verdict
-
-
-@dataclass(frozen=True)
-class ExpectationSpec:
-    """What was expected before the runs."""
-
-    text: str  # in words
-    parts: tuple[ComparisonSpec, ...]  # of which the worst counts
-    remark: str  # what explains the difference where it isn't met
-
-
-@dataclass(frozen=True)
-class FigureSpec:
-    """A picture."""
-
-    name: str  # of its file
-    kind: str  # ``curves``, ``bars``, ``matrix`` or ``module:function`` from the numbers to a Matplotlib figure
-    study: str  # that it shows
-    systems: tuple[str, ...]  # that it shows
-    methods: tuple[str, ...]  # that it shows
-    of: tuple[str, ...]  # quantities; those that a function asks for
-    also: Mapping[str, tuple[str, ...]]  # quantities of other studies that a function asks for
-    caption: str  # below it
-    label: str  # of the y axis
-    across: str  # label of the x axis of curves
-    log: bool  # whether axes are logarithmic, that of x only where it doesn't begin at 0
-
-
-@dataclass(frozen=True)
-class TableSpec:
-    """Numbers."""
-
-    name: str  # that sections call it
-    kind: str  # ``means``, or ``module:function`` from the numbers to a heading and rows of texts
-    study: str  # that it shows
-    systems: tuple[str, ...]  # its columns, or its rows where there are several quantities
-    methods: tuple[str, ...]  # its rows
-    of: tuple[str, ...]  # quantities: with one, systems are columns; with several, these are
-    also: Mapping[str, tuple[str, ...]]  # quantities of other studies that a function asks for
-    lasted: str  # of times that may never come: the value that says how long was waited
-    over: str  # a method whose numbers the others are divided by; empty: none
-    caption: str  # above it
-
-
-@dataclass(frozen=True)
-class SectionSpec:
-    """A part of the page."""
-
-    title: str  # its heading
-    text: str  # Markdown
-    figures: tuple[str, ...]  # names, in order
-    tables: tuple[str, ...]  # names, in order, below the figures
-
-
-@dataclass(frozen=True)
-class PaperSpec:
-    """A paper's experiments."""
-
-    name: str  # of its page, and of the folder with figures and numbers
     title: str  # the paper's
     authors: str  # its
     where: str  # it appeared
     summary: str  # what a reader remembers
-    settings: tuple[SettingSpec, ...]  # theirs and ours
-    values: Values  # what runs differ in, with what holds where nothing else is said
-    arguments: Values  # of every learner's constructor
-    systems: Mapping[str, SystemSpec]  # what is run
-    methods: Mapping[str, MethodSpec]
-    studies: Mapping[str, StudySpec]
-    claims: tuple[ClaimSpec, ...]  # what is said of it
-    expectations: tuple[ExpectationSpec, ...]
-    figures: Mapping[str, FigureSpec]  # what the page shows
-    tables: Mapping[str, TableSpec]
-    sections: tuple[SectionSpec, ...]
+
+
+class SettingSpec(Spec):
+    """A setting of the paper's beside ours."""
+
+    theirs: schema.Anything = ""  # what the paper prints; empty: nothing
+    ours: schema.Anything = ""  # what is run
+    why: schema.Anything = ""  # where they differ
+
+
+class SystemSpec(Spec, extra="allow"):
+    """What is learned in; and what its runs differ in."""
+
+    name: str = ""  # for people
+    arguments: dict[str, Any] = {}  # of the family itself
+    env: schema.Environment = ""  # its id; empty where studies have measurements of their own
+
+
+class MethodSpec(Spec, extra="allow"):
+    """Who learns, or whatever else is compared; and what its runs differ in."""
+
+    kind: schema.Learner = Field("", alias="class")  # by name or ``module:Class``; empty where nobody learns
+    arguments: schema.Arguments = {}  # of its constructor; ``"$name"`` is a value's
+    only: schema.BySystem = {}  # values by system
+
+
+class StudySpec(Spec, extra="allow"):
+    """Methods side by side in systems; and what all their runs have in common."""
+
+    name: str  # of files and pages
+    systems: schema.Systems = schema.EVERY  # by key
+    methods: schema.Methods = schema.EVERY
+    measure: Annotated[str, own_or("measure", LEARNING)] = LEARNING  # else from settings and progress to figures
+    maker: Annotated[str, own_or("maker")] = ""  # from the run to its learner; empty: made as benchmarks make it
+    watch: schema.Watchers = ()  # what is noted of a run after every sweep, by name or ``module:Class``
+    only: schema.BySystem = {}  # values by system
+    quick: schema.SomeValues = {}  # values of the quick version
+    full: schema.SomeValues = {}  # values of the full version
+
+    @model_validator(mode="after")
+    def _can_learn(self, info: Info[Known]) -> StudySpec:
+        if self.measure == LEARNING:
+            for system in self.systems:
+                if not info.context.systems[system].env:
+                    raise KeyMistakeError(f"{system} has no `env` to learn in", "systems")
+            for method in self.methods:
+                if not info.context.methods[method].kind:
+                    raise KeyMistakeError(f"{method!r} has no `class` that learns", "methods")
+            if not self.watch:
+                raise KeyMistakeError(f"must name what is noted of every run: {', '.join(WATCHERS)}", "watch")
+        return self
+
+
+class ComparisonSpec(Spec):
+    """A number that something is said of: one key of `COMPARISONS`, and one of `SIDES`."""
+
+    study: schema.Study  # in which study
+    systems: schema.Systems = schema.EVERY  # of it
+    ratio: tuple[schema.SomeMethods, schema.SomeMethods] | None = None
+    difference: tuple[schema.SomeMethods, schema.SomeMethods] | None = None
+    mean: schema.SomeMethods | None = None
+    median: schema.SomeMethods | None = None
+    count: schema.SomeMethods | None = None
+    function: Annotated[str, own_or("function")] | None = None
+    of: schema.Quantities = ()  # which quantity, see `quantities`
+    below: schema.Below = None
+    above: schema.Above = None
+    within: schema.Within = None
+    at_most: schema.Below = None
+    at_least: schema.Above = None
+    span: schema.Spans = None  # of differences: from doing nothing to the reference
+    effect: schema.Number = EFFECT  # that the paper prints, a share
+    needs: schema.SomeValues = {}  # least values of a run; below them nothing was tested
+    lasted: schema.Value = "sweeps"  # of a median: the value that says how long was waited
+
+    @property
+    def kind(self) -> str:
+        """One of `COMPARISONS`."""
+        return self._one_of(COMPARISONS)
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """Methods, or what ``function`` is."""
+        given = getattr(self, self.kind)
+        return (given,) if self.kind == FUNCTION else given[0] if self.kind in (RATIO, DIFFERENCE) else given
+
+    @property
+    def second(self) -> tuple[str, ...]:
+        """Methods that they are compared with."""
+        return getattr(self, self.kind)[1] if self.kind in (RATIO, DIFFERENCE) else ()
+
+    @property
+    def scale(self) -> str:
+        """On which ties are measured: ``ratio``, ``difference`` or ``count``."""
+        if self.kind in (COUNT, FUNCTION):
+            return verdicts.COUNT
+        return verdicts.RATIO if self.span is None else verdicts.DIFFERENCE
+
+    @property
+    def bounds(self) -> Mapping[str, Bound]:
+        """What is said of it, by system."""
+        found: Mapping[str, Bound] = getattr(self, self._one_of(SIDES))
+        return found
+
+    def checked(self, sides: Sequence[str]) -> ComparisonSpec:
+        """Itself, where it says one thing that can be told.
+
+        Raises:
+            KeyMistakeError: it doesn't.
+        """
+        self._one_of(sides)
+        if self.kind == DIFFERENCE and self.span is None:
+            raise KeyMistakeError("is missing: the way from doing nothing to the reference", "span")
+        try:
+            for system in self.bounds:
+                self.evidence(system, system, EVERYTHING)
+        except ValueError as error:
+            raise KeyMistakeError(error, self.kind) from error
+        return self
+
+    def evidence(self, system: str, name: str, interval: Interval, is_tested: bool = True) -> Evidence:
+        """What an interval says in a system.
+
+        Raises:
+            ValueError: it could say nothing, whatever it is.
+        """
+        span = 1.0 if self.span is None else self.span.get(system, math.nan)
+        return Evidence(name, interval, self.bounds[system], self.scale, span, self.effect, is_tested)
+
+    def _one_of(self, keys: Sequence[str]) -> str:
+        given = [key for key in keys if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise KeyMistakeError(f"there must be one of {', '.join(keys)}. Received {given or 'none'}", keys[0])
+        return given[0]
+
+
+Claimed = Annotated[ComparisonSpec, AfterValidator(lambda part: part.checked(CLAIMED))]
+Expected = Annotated[ComparisonSpec, AfterValidator(lambda part: part.checked(EXPECTED))]
+
+
+def _as_one_part(cls: type[Spec], table: Any) -> Any:
+    """What stands in the claim's own table is a part, too."""
+    if not isinstance(table, Mapping) or "parts" in table:
+        return table
+    part = {key: value for key, value in table.items() if key not in cls.model_fields}
+    return {**{key: value for key, value in table.items() if key not in part}, "parts": [part]}
+
+
+class ClaimSpec(Spec):
+    """What is claimed, by the paper or by us."""
+
+    text: str  # in words
+    by: Literal["paper", "us"] = "paper"  # ours are controls
+    where: str = ""  # in the paper
+    parts: Annotated[tuple[Claimed, ...], Field(min_length=1)]  # that must all be seen
+    figure: schema.Figure = ""  # name of ours that shows it; empty: none
+    remark: str = ""  # what belongs beside the verdict
+    _alone = model_validator(mode="before")(_as_one_part)
+
+    @model_validator(mode="after")
+    def _says_where(self) -> ClaimSpec:
+        if self.by == PAPER and not self.where:
+            raise KeyMistakeError("must say where the paper claims it", "where")
+        return self
+
+
+class ExpectationSpec(Spec):
+    """What was expected before the runs."""
+
+    text: str  # in words
+    parts: Annotated[tuple[Expected, ...], Field(min_length=1)]  # of which the worst counts
+    remark: str = ""  # what explains the difference where it isn't met
+    _alone = model_validator(mode="before")(_as_one_part)
+
+
+class ShownSpec(Spec):
+    """What a page shows of a study."""
+
+    name: str  # of its file, and as sections call it
+    study: schema.Study
+    systems: schema.Systems = schema.EVERY  # columns of a table; its rows where there are several quantities
+    methods: schema.Methods = schema.EVERY  # rows of a table
+    caption: str = ""  # below a figure, above a table
+    also: schema.ByStudy = {}  # quantities of other studies that a function asks for
+
+
+class FigureSpec(ShownSpec):
+    """A picture."""
+
+    kind: Annotated[str, own_or("kind", "curves", "bars", "matrix")] = "curves"  # own: from numbers to a figure
+    of: schema.Quantities = ()  # quantities; those that a function asks for
+    label: str = ""  # of the y axis
+    across: str = "sweeps"  # label of the x axis of curves
+    log: StrictBool = False  # whether axes are logarithmic, that of x only where it doesn't begin at 0
+
+
+class TableSpec(ShownSpec):
+    """Numbers."""
+
+    kind: Annotated[str, own_or("kind", "means")] = "means"  # own: from numbers to a heading and rows of texts
+    of: schema.Quantities = ()  # quantities: with one, systems are columns; with several, these are
+    lasted: schema.Value = "sweeps"  # of times that may never come: the value that says how long was waited
+    over: schema.Method = ""  # a method whose numbers the others are divided by; empty: none
+
+
+class SectionSpec(Spec):
+    """A part of the page."""
+
+    title: str  # its heading
+    text: str = ""  # Markdown
+    figures: schema.Some[schema.Figure] = ()  # names, in order
+    tables: schema.Some[schema.Table] = ()  # names, in order, below the figures
+
+
+class PaperSpec(Spec):
+    """A paper's experiments; what is below may name what is above."""
+
+    about: AboutSpec = Field(alias="paper")
+    settings: dict[str, SettingSpec] = {}  # theirs and ours
+    values: schema.Values = {}  # what runs differ in, with what holds where nothing else is said
+    arguments: schema.Arguments = {}  # of every learner's constructor
+    systems: dict[str, SystemSpec] = {}  # what is run
+    methods: dict[str, MethodSpec] = {}
+    studies: Annotated[dict[str, StudySpec], schema.BY_NAME] = {}
+    figures: Annotated[dict[str, FigureSpec], schema.BY_NAME] = {}  # what the page shows
+    tables: Annotated[dict[str, TableSpec], schema.BY_NAME] = {}
+    claims: tuple[ClaimSpec, ...] = ()  # what is said of it
+    expectations: tuple[ExpectationSpec, ...] = ()
+    sections: tuple[SectionSpec, ...] = ()
+
+    @field_validator("values", "systems", "methods", "studies", "figures", "tables")
+    @classmethod
+    def _is_known_below(cls, named: Mapping[str, Any], info: Info[Known]) -> Mapping[str, Any]:
+        setattr(info.context, str(info.field_name), named)
+        return named
+
+    @model_validator(mode="after")
+    def _can_run(self) -> PaperSpec:
+        """Numbers of runs, tasks and sweeps, and presets, of every run in every version."""
+        for name, study in self.studies.items():
+            for budget, system, method in product(BUDGETS, study.systems, study.methods):
+                try:
+                    self._check_run(self.systems[system], self.resolved(study, system, method, budget))
+                except ValueError as error:
+                    raise KeyMistakeError(error, "studies", name) from None
+        return self
+
+    def _check_run(self, system: SystemSpec, values: Values) -> None:
+        for name in ("seeds", "n_tasks", "sweeps", "n_starts"):
+            integer(name, values[name])
+        integer("task_seed", values["task_seed"], least=0)
+        if system.env:
+            one_of("preset", values["preset"], registry.family(system.env, **system.arguments).parameters.presets)
 
     def resolved(self, study: StudySpec, system: str, method: str, budget: str) -> dict[str, Any]:
         """The values of a run: the paper's, the system's, the study's, the method's and the budget's; the last wins."""
         who, where = self.methods[method], self.systems[system]
         small = {QUICK: study.quick, DEFAULT: {}, FULL: study.full}[budget]
-        own = (study.only.get(system, {}), who.values, who.only.get(system, {}), small)
-        return {
-            name: value for level in (self.values, where.values, study.values, *own) for name, value in level.items()
-        }
+        own = (study.only.get(system), who.model_extra, who.only.get(system), small)
+        levels = (self.values, where.model_extra, study.model_extra, *own)
+        return {name: value for level in levels for name, value in (level or {}).items()}
 
     def needed(self) -> dict[tuple[str, str], set[str]]:
         """Quantities that the page shows, by study and method."""
@@ -202,7 +342,5 @@ class PaperSpec:
 
     def comparisons(self) -> Iterator[ComparisonSpec]:
         """All that is compared, of claims and of expectations."""
-        for claim in self.claims:
-            yield from claim.parts
-        for expectation in self.expectations:
-            yield from expectation.parts
+        said: Sequence[ClaimSpec | ExpectationSpec] = (*self.claims, *self.expectations)
+        return (part for each in said for part in each.parts)

@@ -22,9 +22,10 @@ from lifelong_gym.envs.rollout import rollout
 from lifelong_gym.errors import one_of
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.code import Code
-from lifelong_gym.papers.specs import Values
 from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import CoreVecEnv, Faults, ParameterSharing, as_vec_env
+
+Values = Mapping[str, Any]
 
 EVERYBODY, RANDOM, ONE = "all", "random", "one"  # tasks that come up in a sweep
 VALUES: Values = {
@@ -85,6 +86,13 @@ class SweepRun:
         """Of the mean policies now, shape (n_tasks, d), or (1, d) where all share one."""
         return np.asarray(self.learner.policy.thetas)[self.rows]
 
+    @property
+    def env(self) -> CoreVecEnv:
+        """The learner's, which has a row a task."""
+        env = self.learner.env
+        assert isinstance(env, CoreVecEnv)
+        return env
+
     def costs(self, theta: FloatArray) -> FloatArray:
         """Of mean policies, per step, on the same starts for everybody: (n_tasks,)."""
         return mean_costs(self.settings, self.tasks, theta, self.learner.bias)
@@ -103,14 +111,20 @@ class SweepRun:
 
 
 class Watcher(ABC):
-    """Notes something of a run."""
+    """Notes something of a run.
+
+    Attributes:
+        run: that is watched.
+        noted: for what is noted, a sweep after the other.
+    """
 
     def __init__(self, run: SweepRun) -> None:
         self.run = run
+        self.noted: list[Any] = []
 
-    @abstractmethod
     def after(self, done: int) -> None:
         """So many sweeps are done; 0: learning hasn't begun."""
+        del done  # some look at the end only
 
     @abstractmethod
     def figures(self) -> Mapping[str, Any]:
@@ -120,93 +134,67 @@ class Watcher(ABC):
 class MeanCost(Watcher):
     """``values``: minus the mean reward per step, (n_sweeps + 1, n_tasks)."""
 
-    def __init__(self, run: SweepRun) -> None:
-        super().__init__(run)
-        self._values: list[FloatArray] = []
-
     def after(self, done: int) -> None:
         """Evaluate."""
-        self._values.append(self.run.costs(self.run.theta))
+        self.noted.append(self.run.costs(self.run.theta))
 
     def figures(self) -> Mapping[str, Any]:
         """See the class."""
-        return {"values": rounded(np.array(self._values))}
+        return {"values": rounded(np.array(self.noted))}
 
 
-class ProcessorTime(Watcher):
+class _ProcessorTime(Watcher):
     """``seconds`` of the processor, a sweep."""
 
-    def after(self, done: int) -> None:
-        """The run itself takes the time."""
-
     def figures(self) -> Mapping[str, Any]:
-        """See the class."""
         return {"seconds": rounded(self.run.seconds, 3)}
 
 
-class Sent(Watcher):
+class _Sent(Watcher):
     """``bytes``, ``messages`` and ``rounds`` so far after each sweep; empty where nothing is sent."""
 
-    def __init__(self, run: SweepRun) -> None:
-        super().__init__(run)
-        self._sent: list[dict[str, int]] = []
-
     def after(self, done: int) -> None:
-        """Read the channel's ledger."""
         channel = getattr(self.run.learner, "channel", None)
         if channel is not None and done:
-            self._sent.append(channel.ledger.snapshot())
+            self.noted.append(channel.ledger.snapshot())
 
     def figures(self) -> Mapping[str, Any]:
-        """See the class."""
-        return {name: [sent[name] for sent in self._sent] for name in ("bytes", "messages", "rounds")}
+        return {name: [sent[name] for sent in self.noted] for name in ("bytes", "messages", "rounds")}
 
 
-class NodeErrors(Watcher):
+class _NodeErrors(Watcher):
     """``errors`` of nodes that agree, by name, a number a sweep."""
 
-    def __init__(self, run: SweepRun) -> None:
-        super().__init__(run)
-        self._logged: list[dict[str, float]] = []
-
     def after(self, done: int) -> None:
-        """Read the learner's log."""
         if done:
             known = self.run.learner.logger.name_to_value
-            self._logged.append({name: float(known[key]) for name, key in ERRORS.items() if key in known})
+            self.noted.append({name: float(known[key]) for name, key in ERRORS.items() if key in known})
 
     def figures(self) -> Mapping[str, Any]:
-        """See the class."""
-        names = self._logged[-1]
-        return {"errors": {name: rounded([logged[name] for logged in self._logged], 3) for name in names}}
+        return {"errors": {name: rounded([each[name] for each in self.noted], 3) for name in self.noted[-1]}}
 
 
-class LastBasis(Watcher):
+class _LastBasis(Watcher):
     """``basis``: L at the end, (d, n_basis), or None."""
 
-    def after(self, done: int) -> None:
-        """It is read at the end."""
-
     def figures(self) -> Mapping[str, Any]:
-        """See the class."""
         knowledge = getattr(self.run.learner, "knowledge", None)
         return {"basis": None if knowledge is None else knowledge.array("basis").copy()}
 
 
 WATCHERS: Mapping[str, type[Watcher]] = {
     "mean_cost": MeanCost,
-    "seconds": ProcessorTime,
-    "ledger": Sent,
-    "errors": NodeErrors,
-    "basis": LastBasis,
+    "seconds": _ProcessorTime,
+    "ledger": _Sent,
+    "errors": _NodeErrors,
+    "basis": _LastBasis,
 }
 
 
-class Watching(BaseCallback):
+class _Watching(BaseCallback):
     """Tells watchers of a run's sweeps, brings each sweep's tasks, and takes the time between."""
 
     def __init__(self, run: SweepRun, watchers: Sequence[Watcher], progress: Progress) -> None:
-        """``progress`` is called with the share done."""
         super().__init__()
         self._run, self._watchers, self._progress = run, watchers, progress
         self._resumed = 0.0
@@ -224,38 +212,23 @@ class Watching(BaseCallback):
     def _note(self, done: int) -> None:
         for watcher in self._watchers:
             watcher.after(done)
-        if done < len(self._run.present):
-            self._bring(self._run.present[done])
+        if done < len(self._run.present) and self._run.settings["order"] != EVERYBODY:
+            self._run.env.core.admit(self._run.present[done])
         self._resumed = time.process_time()
-
-    def _bring(self, tasks: Sequence[int]) -> None:
-        env = self.model.env
-        assert isinstance(env, CoreVecEnv)
-        if self._run.settings["order"] != EVERYBODY:
-            env.core.admit(tasks)
 
 
 def learn(code: Code, settings: Values, progress: Progress) -> dict[str, Any]:
-    """SweepRun one learner; what its study's watchers noted."""
+    """Run one learner; what its study's watchers noted."""
     run = SweepRun(code, settings)
-    watchers = [make_watcher(run, name) for name in settings["watch"]]
+    watchers = [(code.load(name) if ":" in name else WATCHERS[name])(run) for name in settings["watch"]]
     sweep(run, watchers, progress)
     return {name: value for watcher in watchers for name, value in watcher.figures().items()}
 
 
 def sweep(run: SweepRun, watchers: Sequence[Watcher], progress: Progress) -> None:
-    """Learn for all sweeps of a run."""
-    learner = run.learner
-    env = learner.env
-    assert isinstance(env, CoreVecEnv)
-    n_steps = sum(map(len, run.present)) * learner.n_trajectories * env.core.horizon
-    learner.learn(n_steps, callback=Watching(run, watchers, progress), log_interval=None)
-
-
-def make_watcher(run: SweepRun, name: str) -> Watcher:
-    """By its name, or as ``module:Class``."""
-    watcher: Watcher = (run.code.load(name) if ":" in name else WATCHERS[name])(run)
-    return watcher
+    """Learn for all sweeps of a run; ``progress`` is called with the share done."""
+    n_steps = sum(map(len, run.present)) * run.learner.n_trajectories * run.env.core.horizon
+    run.learner.learn(n_steps, callback=_Watching(run, watchers, progress), log_interval=None)
 
 
 def make_learner(code: Code, settings: Values, env: CoreVecEnv) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -11,20 +11,7 @@ from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers, flat_times
 from lifelong_gym.papers.specs import PaperSpec, TableSpec
-
-DASH = "–"
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    r"""A table; bars in cells are escaped.
-
-    >>> print(markdown(["a", "b"], [["1", "x|y"]]))
-    | a | b |
-    | --- | --- |
-    | 1 | x\|y |
-    """
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
+from lifelong_gym.reports.markup import pipe_table
 
 
 def shown(interval: Interval) -> str:
@@ -42,20 +29,16 @@ def table(spec: TableSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> st
     if ":" in spec.kind:
         head, rows = code.load(spec.kind)(numbers, spec)
     elif len(spec.of) == 1:
-        head = ["", *(paper.systems[system].name for system in spec.systems)]
+        head = ["", *(paper.systems[system].name or system for system in spec.systems)]
         rows = [[m, *(_cell(spec, numbers, s, m, spec.of[0]) for s in spec.systems)] for m in spec.methods]
     else:
         head = ["", *spec.of]
         several = len(spec.systems) > 1
         rows = [
-            [
-                f"{system}, {method}" if several else method,
-                *(_cell(spec, numbers, system, method, of) for of in spec.of),
-            ]
-            for system in spec.systems
-            for method in spec.methods
+            [f"{s}, {m}" if several else m, *(_cell(spec, numbers, s, m, of) for of in spec.of)]
+            for s, m in product(spec.systems, spec.methods)
         ]
-    return "\n\n".join(part for part in (spec.caption, markdown(head, rows)) if part)
+    return "\n\n".join(part for part in (spec.caption, pipe_table(head, rows)) if part)
 
 
 def _cell(spec: TableSpec, numbers: Numbers, system: str, method: str, of: str) -> str:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from lifelong_gym.measures.verdicts import EXPECTATIONS, RULE, Evidence, counted
+from lifelong_gym.measures.verdicts import EXPECTATIONS, MET, RULE, Bound, Evidence, counted
 from lifelong_gym.papers.code import Code
-from lifelong_gym.papers.judging import Checked, Judged, check, judge
+from lifelong_gym.papers.judging import Judged, judge
 from lifelong_gym.papers.numbers import SHOWN, Numbers
-from lifelong_gym.papers.specs import DEFAULT, PAPER, US, FigureSpec, PaperSpec, SectionSpec
-from lifelong_gym.papers.tabulating import DASH, markdown, shown, table
+from lifelong_gym.papers.specs import (
+    DEFAULT,
+    PAPER,
+    US,
+    AboutSpec,
+    ClaimSpec,
+    ExpectationSpec,
+    FigureSpec,
+    PaperSpec,
+    SectionSpec,
+)
+from lifelong_gym.papers.tabulating import shown, table
+from lifelong_gym.reports.markup import pipe_table
+from lifelong_gym.reports.tables import DASH
 
 SILENT = "not printed"
 INTERVALS = (
@@ -22,57 +35,53 @@ WARNINGS = {"quick": "**This is the quick version: too few runs, and too short o
 def page(paper: PaperSpec, numbers: Numbers, code: Code, budget: str) -> str:
     """The page's Markdown."""
     judged = [judge(claim, numbers, code) for claim in paper.claims]
-    checked = [check(each, numbers, code) for each in paper.expectations]
-    parts = [
-        _opening(paper, budget),
-        _claims("What the paper claims", [each for each in judged if each.claim.by == PAPER], paper.name),
-        _claims("Controls that the paper lacks", [each for each in judged if each.claim.by == US], paper.name),
-        f"{RULE}\n\n{INTERVALS}" if judged else INTERVALS,
+    checked = [judge(each, numbers, code) for each in paper.expectations]
+    theirs_and_ours = [(name, s.theirs or SILENT, s.ours or DASH, s.why) for name, s in paper.settings.items()]
+    parts = (
+        _opening(paper.about, code.name, budget),
+        _claims("What the paper claims", [each for each in judged if each.said.by == PAPER], code.name),
+        _claims("Controls that the paper lacks", [each for each in judged if each.said.by == US], code.name),
+        RULE if judged else "",
+        INTERVALS,
         _expectations(checked),
-        _settings(paper),
-        _runs(numbers),
+        _chapter("Theirs and ours", ("", "the paper's", "ours", "why"), theirs_and_ours),
+        _chapter("What was run", ("study", "systems", "seeds", "tasks", "sweeps", "preset"), _runs(numbers)),
         *(_section(each, paper, numbers, code) for each in paper.sections or _whole(paper)),
         _details(judged, checked),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    )
+    return _joined(*parts) + "\n"
 
 
-def _opening(paper: PaperSpec, budget: str) -> str:
+def _joined(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def _chapter(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], said: str = "") -> str:
+    """A heading, what is said first, and a table; nothing where that has no rows."""
+    return _joined(f"## {title}", said, pipe_table(head, rows)) if rows else ""
+
+
+def _opening(about: AboutSpec, name: str, budget: str) -> str:
     option = "" if budget == DEFAULT else f" --{budget}"
-    return "\n\n".join(
-        part
-        for part in (
-            f"# {paper.title}, run again",
-            f"{paper.authors}, *{paper.title}*, {paper.where}. This page, its figures and "
-            f"[its numbers]({paper.name}/summary.json) are written by",
-            f"    lifelong reproduce {paper.name}{option}",
-            WARNINGS.get(budget, ""),
-            paper.summary.strip(),
-        )
-        if part
+    return _joined(
+        f"# {about.title}, run again",
+        f"{about.authors}, *{about.title}*, {about.where}. This page, its figures and "
+        f"[its numbers]({name}/summary.json) are written by",
+        f"    lifelong reproduce {name}{option}",
+        WARNINGS.get(budget, ""),
+        about.summary.strip(),
     )
 
 
-def _claims(title: str, rows: Sequence[Judged], folder: str) -> str:
-    if not rows:
-        return ""
-    found = ", ".join(f"{word} {n}" for word, n in counted(row.verdict.word for row in rows).items())
-    cells = [
-        (
-            row.claim.text,
-            row.claim.where or DASH,
-            _brief(row.evidence),
-            _word(row),
-            f"[{row.claim.figure}]({folder}/{row.claim.figure}.png)" if row.claim.figure else DASH,
-        )
-        for row in rows
-    ]
-    return f"## {title}\n\n{found}.\n\n{markdown(('claim', 'where', 'measured', 'verdict', 'figure'), cells)}"
-
-
-def _word(row: Judged) -> str:
-    where = f" ({', '.join(row.verdict.opposite)})" if row.verdict.opposite else ""
-    return f"**{row.verdict.word}**{where}{f'. {row.claim.remark}' if row.claim.remark else ''}"
+def _claims(title: str, judged: Sequence[Judged[ClaimSpec]], folder: str) -> str:
+    rows = []
+    for said, evidence, verdict in judged:
+        figure = f"[{said.figure}]({folder}/{said.figure}.png)" if said.figure else DASH
+        opposite = f" ({', '.join(verdict.opposite)})" if verdict.opposite else ""
+        word = f"**{verdict.word}**{opposite}{f'. {said.remark}' if said.remark else ''}"
+        rows.append((said.text, said.where or DASH, _brief(evidence), word, figure))
+    counts = ", ".join(f"{word} {n}" for word, n in counted(each.verdict.word for each in judged).items())
+    return _chapter(title, ("claim", "where", "measured", "verdict", "figure"), rows, f"{counts}.")
 
 
 def _brief(evidence: Iterable[Evidence]) -> str:
@@ -81,73 +90,55 @@ def _brief(evidence: Iterable[Evidence]) -> str:
     return ", ".join(dict.fromkeys(said))
 
 
-def _expectations(rows: Sequence[Checked]) -> str:
-    if not rows:
-        return ""
-    words = [row.word for row in rows]
+def _expectations(checked: Sequence[Judged[ExpectationSpec]]) -> str:
+    words = [each.verdict.word for each in checked]
     counts = ", ".join(f"{words.count(word)} {word}" for word in EXPECTATIONS)
-    cells = [
-        (row.expectation.text, _brief(row.evidence), row.word, row.expectation.remark if row.word != "met" else "")
-        for row in rows
+    rows = [
+        (said.text, _brief(evidence), word, said.remark if word != MET else "") for said, evidence, (word, _) in checked
     ]
-    table = markdown(("expected", "measured", "", "beside it"), cells)
-    return f"## What was expected\n\nWritten down before the runs: {counts}.\n\n{table}"
+    said = f"Written down before the runs: {counts}."
+    return _chapter("What was expected", ("expected", "measured", "", "beside it"), rows, said)
 
 
-def _settings(paper: PaperSpec) -> str:
-    if not paper.settings:
-        return ""
-    rows = [(each.name, each.theirs or SILENT, each.ours or DASH, each.why) for each in paper.settings]
-    return "## Theirs and ours\n\n" + markdown(("", "the paper's", "ours", "why"), rows)
-
-
-def _runs(numbers: Numbers) -> str:
+def _runs(numbers: Numbers) -> list[tuple[str, ...]]:
+    """Systems in which the same was run stand together."""
     rows: dict[tuple[str, ...], list[str]] = {}
     for study, systems in numbers.content["values"].items():
         for system, methods in systems.items():
             for values in methods.values():
                 shown = SHOWN if "preset" in values else ()  # others measure something of their own
                 rest = [str(values[name]) if name in shown else DASH for name in SHOWN]
-                key = (study, str(values["seeds"]), *rest)
-                if system not in rows.setdefault(key, []):
-                    rows[key].append(system)
-    cells = [(study, ", ".join(systems), *rest) for (study, *rest), systems in rows.items()]
-    head = ("study", "systems", "seeds", "tasks", "sweeps", "preset")
-    return "## What was run\n\n" + markdown(head, cells)
+                found = rows.setdefault((study, str(values["seeds"]), *rest), [])
+                if system not in found:
+                    found.append(system)
+    return [(study, ", ".join(systems), *rest) for (study, *rest), systems in rows.items()]
 
 
 def _whole(paper: PaperSpec) -> list[SectionSpec]:
     """Without sections: all figures, then all tables."""
-    return [SectionSpec("Figures and tables", "", tuple(paper.figures), tuple(paper.tables))]
+    shown: dict[str, Any] = {"figures": tuple(paper.figures), "tables": tuple(paper.tables)}
+    return [SectionSpec.model_construct(title="Figures and tables", **shown)] if any(shown.values()) else []
 
 
 def _section(section: SectionSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> str:
-    parts = [
-        f"## {section.title}",
-        section.text.strip(),
-        *(_picture(paper.figures[name], paper.name) for name in section.figures),
-        *(table(paper.tables[name], paper, numbers, code) for name in section.tables),
-    ]
-    return "\n\n".join(part for part in parts if part) if len(parts) > 2 or section.text else ""
+    figures = [_picture(paper.figures[name], code.name) for name in section.figures]
+    tables = [table(paper.tables[name], paper, numbers, code) for name in section.tables]
+    return _joined(f"## {section.title}", section.text.strip(), *figures, *tables)
 
 
 def _picture(figure: FigureSpec, folder: str) -> str:
-    picture = f"![{figure.caption or figure.name}]({folder}/{figure.name}.png)"
-    return f"{picture}\n\n{figure.caption}" if figure.caption else picture
+    return _joined(f"![{figure.caption or figure.name}]({folder}/{figure.name}.png)", figure.caption)
 
 
-def _details(judged: Sequence[Judged], checked: Sequence[Checked]) -> str:
+def _details(judged: Sequence[Judged[ClaimSpec]], checked: Sequence[Judged[ExpectationSpec]]) -> str:
     """Every number behind a verdict, with its interval."""
-    rows = [(row.claim.text, e.system, shown(e.interval), _bound(e), e.found) for row in judged for e in row.evidence]
-    rows += [
-        (row.expectation.text, e.system, shown(e.interval), _bound(e), DASH) for row in checked for e in row.evidence
-    ]
-    if not rows:
-        return ""
-    head = ("claim or expectation", "system", "measured", "bound", "")
-    return "## The numbers behind the verdicts\n\n" + markdown(head, rows)
+    found = [(each.said.text, e, e.found) for each in judged for e in each.evidence]
+    found += [(each.said.text, e, DASH) for each in checked for e in each.evidence]
+    rows = [(text, e.system, shown(e.interval), _bound(e.bound), word) for text, e, word in found]
+    return _chapter(
+        "The numbers behind the verdicts", ("claim or expectation", "system", "measured", "bound", ""), rows
+    )
 
 
-def _bound(evidence: Evidence) -> str:
-    bound = evidence.bound
+def _bound(bound: Bound) -> str:
     return f"{bound.side} {bound.at:g}" + (f" to {bound.to:g}" if bound.to != bound.at else "")

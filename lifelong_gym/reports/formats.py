@@ -12,7 +12,7 @@ import numpy as np
 
 from lifelong_gym.benchmark.results import write_atomically
 from lifelong_gym.reports.latex import latex
-from lifelong_gym.reports.markup import as_html, as_markdown
+from lifelong_gym.reports.markup import as_html, as_markdown, pipe_table
 from lifelong_gym.reports.tables import DASH, Cell, Column, Table, cell_text, parts
 
 FITS = 2  # columns on a narrow screen
@@ -21,11 +21,11 @@ FITS = 2  # columns on a narrow screen
 def markdown(table: Table) -> str:
     """GitHub's Markdown: title, table, explanations."""
     best = [table.best(i) for i in range(len(table.columns))]
-    lines = [["", *(_md(c.name) for c in table.columns)], ["---", *("---:" for _ in table.columns)]]
+    rows = []
     for name, row in table.rows.items():
         texts = [_md(cell_text(cell, c.unit)) for cell, c in zip(row, table.columns, strict=True)]
-        lines.append([_md(name), *(f"**{x}**" if name in b else x for x, b in zip(texts, best, strict=True))])
-    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        rows.append([_md(name), *(f"**{x}**" if name in b else x for x, b in zip(texts, best, strict=True))])
+    body = pipe_table(["", *(_md(c.name) for c in table.columns)], rows, align="---:")
     notes = "\n".join(f"- {as_markdown(note)}" for note in table.explanations())
     return f"### {_md(table.title)}\n\n{body}\n\n{notes}\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable, Sequence
 
 _SPECIAL = r"[\\`*_\[\]<>|]"
 _TOKEN = re.compile(
@@ -28,6 +29,18 @@ def bold(text: str) -> str:
 def code(text: str) -> str:
     """Some user's text, as code."""
     return f"``{plain(text)}``"
+
+
+def pipe_table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---") -> str:
+    r"""A table whose first column is flush left, the others as ``align`` says; bars in cells are escaped.
+
+    >>> print(pipe_table(["a", "b"], [["1", "x|y"]]))
+    | a | b |
+    | --- | --- |
+    | 1 | x\|y |
+    """
+    lines = [head, ["---", *[align] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(re.sub(r"(?<!\\)\|", r"\|", cell) for cell in row) + " |" for row in lines)
 
 
 def as_html(text: str) -> str:
