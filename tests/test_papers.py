@@ -22,6 +22,7 @@ from lifelong_gym.papers.quantities import shown_sweeps, sweeps_to
 from lifelong_gym.papers.reading import read_paper
 from lifelong_gym.papers.reproduce import Reproduction, folder_of
 from lifelong_gym.papers.schema import PaperError
+from lifelong_gym.papers.sweeps import MeanCost, SweepRun, sweep
 
 INVENTED = Path(__file__).parent / "papers" / "invented"
 
@@ -177,6 +178,36 @@ def test_the_last_level_that_names_a_value_wins(tmp_path: Path) -> None:
     assert cell.settings["learner"]["arguments"]["n_trajectories"] == 9
 
 
+def test_a_method_may_have_a_measure_of_its_own(tmp_path: Path) -> None:
+    """Beside learners that sweep; it needs no class."""
+    both = 'methods = ["REINFORCE", "stands still"'
+    folder = changed(
+        tmp_path, ("[methods.toss]", '[methods.toss]\nmeasure = "science:toss"'), (both, f'{both}, "toss"')
+    )
+    code = Code(str(folder))
+    (cell,) = only(cells_of(read_paper(folder), code, "default"), "main/SM/toss/seed0")
+    cell.check()
+    cell.execute(tmp_path, lambda share: None)
+    figures = cell.figures(tmp_path)
+    assert figures is not None
+    assert len(figures["tosses"]) == 12
+
+
+def test_tasks_that_come_singly_make_a_sweep_together(tmp_path: Path) -> None:
+    """Every task is visited once in each, alone, and watchers look after the sweep."""
+    folder = changed(tmp_path, ("tasks_per_seed = true", 'order = "singly"\nsweeps = 2'))
+    (cell,) = only(cells_of(read_paper(folder), Code(str(folder)), "default"), "main/SM/REINFORCE/seed0")
+    run = SweepRun(cell.code, cell.settings)
+    assert [sorted(task for (task,) in run.present[i : i + 3]) for i in (0, 3)] == [[0, 1, 2]] * 2
+    costs = MeanCost(run)
+    sweep(run, [costs], lambda done: None)
+    values = costs.figures()["values"]
+    assert values.shape == (3, 3)
+    assert (values[1:] != values[:-1]).all()
+    assert run.learner.num_timesteps == 6 * 20 * 150
+    assert len(run.seconds) == 2
+
+
 def test_files_of_two_papers_are_two(tmp_path: Path) -> None:
     """Of the same names; neither folder is searched by Python, and what a paper names is run in its own file."""
     folder = changed(tmp_path)
@@ -232,6 +263,7 @@ def test_a_folder_is_a_paper_as_a_command(tmp_path: Path, monkeypatch: pytest.Mo
         ('"$n_trajectories"', '"$n_trajectory"', r"arguments: unknown value 'n_trajectory'"),
         ('systems = "SM"', 'systems = "SN"', r"studies\[main\].systems: unknown system 'SN'. There are: SM, coin"),
         ("science:toss", "science:tos", r"studies\[coins\].measure: .*Did you mean 'toss'"),
+        ("[methods.toss]", '[methods.toss]\nmeasure = "science:tos"', r"methods.toss.measure: .*Did you mean 'toss'"),
         ("science:toss", "sciense:toss", r"studies\[coins\].measure: .*Did you mean 'science'"),
         (
             "mean_cost",

@@ -114,7 +114,7 @@ def settings_of(paper: PaperSpec, study: StudySpec, system: str, method: str, bu
     learner = {"class": who.kind, "arguments": _put_in(arguments, values)}
     settings = {
         **values,
-        **{"study": study.name, "system": system, "method": method, "measure": study.measure},
+        **{"study": study.name, "system": system, "method": method, "measure": who.measure or study.measure},
         **{"env": where.env, "env_arguments": where.arguments, "learner": learner},
         **{"maker": study.maker, "watch": study.watch},
     }

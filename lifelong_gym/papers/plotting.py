@@ -63,8 +63,11 @@ def curves(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
         for method in spec.methods:
             runs = numbers.by_seed(spec.study, system, method, spec.of[0])
             mean, low, high = mean_band([run["values"] for run in runs])
-            line(axes, runs[0]["at"], mean, None if len(runs) == 1 else (low, high), look[method], method)
             means.append(mean)
+            if len(mean) == 1:  # it doesn't learn
+                axes.axhline(mean[0], color="black", lw=0.8, ls=":", label=method)
+                continue
+            line(axes, runs[0]["at"], mean, None if len(runs) == 1 else (low, high), look[method], method)
         name = paper.systems[system].name or system
         axes.set(title=system if name == system else f"{system}: {name}", xlabel=spec.across)
         if spec.log and runs[0]["at"][0] > 0:

@@ -15,7 +15,7 @@ from lifelong_gym import registry
 from lifelong_gym.benchmark.experiment import named
 from lifelong_gym.benchmark.learners import learner_class
 from lifelong_gym.errors import LifelongGymError, as_float, one_of
-from lifelong_gym.measures.verdicts import ABOVE, BELOW, WITHIN, Bound
+from lifelong_gym.measures.verdicts import ABOVE, BELOW, COUNT, DIFFERENCE, RATIO, WITHIN, Bound
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.quantities import check_quantity
 from lifelong_gym.papers.sweeps import VALUES, WATCHERS
@@ -201,6 +201,7 @@ ByStudy = dict[Study, Some[Quantity]]
 Below = Annotated[dict[str, Bound] | None, _by_system(partial(Bound.of, BELOW))]
 Above = Annotated[dict[str, Bound] | None, _by_system(partial(Bound.of, ABOVE))]
 Within = Annotated[dict[str, Bound] | None, _by_system(partial(Bound.of, WITHIN))]
+Scale = Annotated[str, AfterValidator(lambda scale: one_of("scale", scale, (RATIO, DIFFERENCE, COUNT)))]
 Spans = Annotated[dict[str, float] | None, _by_system(lambda *numbers: numbers[0] if len(numbers) == 1 else math.nan)]
 Figure = Annotated[str, _named_above("figures", "figure")]
 Table = Annotated[str, _named_above("tables", "table")]

@@ -78,6 +78,7 @@ class MethodSpec(Spec, extra="allow"):
 
     kind: schema.Learner = Field("", alias="class")  # by name or ``module:Class``; empty where nobody learns
     arguments: schema.Arguments = {}  # of its constructor; ``"$name"`` is a value's
+    measure: Annotated[str, own_or("measure")] = ""  # in place of the study's
     only: schema.BySystem = {}  # values by system
 
 
@@ -101,8 +102,9 @@ class StudySpec(Spec, extra="allow"):
                 if not info.context.systems[system].env:
                     raise KeyMistakeError(f"{system} has no `env` to learn in", "systems")
             for method in self.methods:
-                if not info.context.methods[method].kind:
-                    raise KeyMistakeError(f"{method!r} has no `class` that learns", "methods")
+                who = info.context.methods[method]
+                if not who.kind and not who.measure:
+                    raise KeyMistakeError(f"{method!r} has no `class` that learns, and no `measure`", "methods")
             if not self.watch:
                 raise KeyMistakeError(f"must name what is noted of every run: {', '.join(WATCHERS)}", "watch")
         return self
@@ -125,6 +127,7 @@ class ComparisonSpec(Spec):
     within: schema.Within = None
     at_most: schema.Below = None
     at_least: schema.Above = None
+    scale: schema.Scale = ""  # on which ties are measured, of a ``function``: ``count``, if it doesn't say otherwise
     span: schema.Spans = None  # of differences: from doing nothing to the reference
     effect: schema.Number = EFFECT  # that the paper prints, a share
     needs: schema.SomeValues = {}  # least values of a run; below them nothing was tested
@@ -147,13 +150,6 @@ class ComparisonSpec(Spec):
         return getattr(self, self.kind)[1] if self.kind in (RATIO, DIFFERENCE) else ()
 
     @property
-    def scale(self) -> str:
-        """On which ties are measured: ``ratio``, ``difference`` or ``count``."""
-        if self.kind in (COUNT, FUNCTION):
-            return verdicts.COUNT
-        return verdicts.RATIO if self.span is None else verdicts.DIFFERENCE
-
-    @property
     def bounds(self) -> Mapping[str, Bound]:
         """What is said of it, by system."""
         found: Mapping[str, Bound] = getattr(self, self._one_of(SIDES))
@@ -168,6 +164,8 @@ class ComparisonSpec(Spec):
         self._one_of(sides)
         if self.kind == DIFFERENCE and self.span is None:
             raise KeyMistakeError("is missing: the way from doing nothing to the reference", "span")
+        if self.scale and self.kind != FUNCTION:
+            raise KeyMistakeError("is that of functions alone", "scale")
         try:
             for system in self.bounds:
                 self.evidence(system, system, EVERYTHING)
@@ -181,8 +179,10 @@ class ComparisonSpec(Spec):
         Raises:
             ValueError: it could say nothing, whatever it is.
         """
-        span = 1.0 if self.span is None else self.span.get(system, math.nan)
-        return Evidence(name, interval, self.bounds[system], self.scale, span, self.effect, is_tested)
+        is_count = self.kind in (COUNT, FUNCTION)
+        scale = self.scale or (verdicts.COUNT if is_count else verdicts.DIFFERENCE if self.span else verdicts.RATIO)
+        span = self.span.get(system, math.nan) if self.span else 1.0
+        return Evidence(name, interval, self.bounds[system], scale, span, self.effect, is_tested)
 
     def _one_of(self, keys: Sequence[str]) -> str:
         given = [key for key in keys if getattr(self, key) is not None]

@@ -28,6 +28,7 @@ from lifelong_gym.wrappers import CoreVecEnv, Faults, ParameterSharing, as_vec_e
 Values = Mapping[str, Any]
 
 EVERYBODY, RANDOM, ONE = "all", "random", "one"  # tasks that come up in a sweep
+SINGLY = "singly"  # all tasks in a sweep, but the learner learns from each before the next comes
 VALUES: Values = {
     "seeds": 5,  # runs of every method
     "n_tasks": 10,
@@ -61,7 +62,8 @@ class SweepRun:
         tasks: what is learned.
         learner: who learns.
         rows: which of the learner's policies these tasks have.
-        present: the tasks that come up, by sweep.
+        present: the tasks that come up, by visit of the learner; a sweep has one, or one a task.
+        visits: of a sweep.
         seconds: of the processor, a sweep so far; watching isn't counted.
     """
 
@@ -79,6 +81,7 @@ class SweepRun:
         self.learner = self._made() if learner is None else learner
         self.rows = slice(None) if rows is None else list(rows)  # all; a policy that is shared has one row
         self.present = tasks_of_sweeps(settings["order"], len(self.tasks), settings["sweeps"], settings["seed"])
+        self.visits = len(self.present) // settings["sweeps"]
         self.seconds: list[float] = []
 
     @property
@@ -197,24 +200,30 @@ class _Watching(BaseCallback):
     def __init__(self, run: SweepRun, watchers: Sequence[Watcher], progress: Progress) -> None:
         super().__init__()
         self._run, self._watchers, self._progress = run, watchers, progress
-        self._resumed = 0.0
+        self._resumed, self._n_visits = 0.0, 0
 
     def _on_training_start(self) -> None:
         self._note(0)
+        self._bring()
 
     def _on_step(self) -> bool:
-        self._run.seconds.append(time.process_time() - self._resumed)
-        done = len(self._run.seconds)
-        self._note(done)
-        self._progress(done / len(self._run.present))
+        self._n_visits += 1
+        if self._n_visits % self._run.visits == 0:
+            self._run.seconds.append(time.process_time() - self._resumed)
+            self._note(len(self._run.seconds))
+            self._progress(self._n_visits / len(self._run.present))
+        self._bring()
         return True
 
     def _note(self, done: int) -> None:
         for watcher in self._watchers:
             watcher.after(done)
-        if done < len(self._run.present) and self._run.settings["order"] != EVERYBODY:
-            self._run.env.core.admit(self._run.present[done])
         self._resumed = time.process_time()
+
+    def _bring(self) -> None:
+        """The next visit's tasks."""
+        if self._run.settings["order"] != EVERYBODY and self._n_visits < len(self._run.present):
+            self._run.env.core.admit(self._run.present[self._n_visits])
 
 
 def learn(code: Code, settings: Values, progress: Progress) -> dict[str, Any]:
@@ -274,12 +283,17 @@ def mean_costs(settings: Values, tasks: TaskSet, theta: FloatArray, bias: bool) 
 
 
 def tasks_of_sweeps(order: str, n_tasks: int, n_sweeps: int, seed: int) -> list[list[int]]:
-    """Which tasks come up: all of them, one drawn at random, or always the first.
+    """Which tasks come up: all of them, one drawn at random, always the first, or one after another.
 
     >>> tasks_of_sweeps("all", 2, 3, 0)
     [[0, 1], [0, 1], [0, 1]]
+    >>> tasks_of_sweeps("singly", 2, 2, 0)
+    [[0], [1], [1], [0]]
     """
-    one_of("order", order, (EVERYBODY, RANDOM, ONE))
+    one_of("order", order, (EVERYBODY, RANDOM, ONE, SINGLY))
+    rng = np.random.default_rng([seed, 1])
+    if order == SINGLY:
+        return [[task] for _ in range(n_sweeps) for task in rng.permutation(n_tasks).tolist()]
     if order == RANDOM:
-        return [[task] for task in np.random.default_rng([seed, 1]).integers(0, n_tasks, n_sweeps).tolist()]
+        return [[task] for task in rng.integers(0, n_tasks, n_sweeps).tolist()]
     return [[0] if order == ONE else list(range(n_tasks))] * n_sweeps

@@ -12,6 +12,7 @@ from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers, flat_times
 from lifelong_gym.papers.specs import PaperSpec, TableSpec
 from lifelong_gym.reports.markup import pipe_table
+from lifelong_gym.reports.tables import DASH as DASH
 
 
 def shown(interval: Interval) -> str:

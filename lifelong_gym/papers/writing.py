@@ -20,9 +20,8 @@ from lifelong_gym.papers.specs import (
     PaperSpec,
     SectionSpec,
 )
-from lifelong_gym.papers.tabulating import shown, table
+from lifelong_gym.papers.tabulating import DASH, shown, table
 from lifelong_gym.reports.markup import pipe_table
-from lifelong_gym.reports.tables import DASH
 
 SILENT = "not printed"
 INTERVALS = (
