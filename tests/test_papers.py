@@ -293,6 +293,7 @@ def test_a_folder_is_a_paper_as_a_command(tmp_path: Path, monkeypatch: pytest.Mo
         ("below = 1.0", "below = 0.0", r"claims\[learning helps\].ratio: a bound of 0 is for differences"),
         ("span = 0.5", "", r"standing still is better than learning\].span: "),
         ("below = 1.0", "below = 1.0\neffect = 0.01", r"claims\[learning helps\].ratio: .*`effect` between"),
+        ('"science:odds"', '"science:odds"\nscale = "ration"', r"claims\[odds are what they are\].scale: .*'ratio'"),
         ('figure = "learning"', 'figure = "lerning"', r"claims\[learning helps\].figure: .*'learning'"),
         ("needs = { sweeps", "needs = { sweps", r"claims\[the longer, the better\].needs.sweps: unknown value"),
         ('tables = ["own"]', 'tables = ["mine"]', r"sections\[1\].tables\[0\]: unknown table 'mine'"),

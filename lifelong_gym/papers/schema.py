@@ -62,9 +62,9 @@ def _key(keys: tuple[str | int, ...], node: Any) -> str:
     said = ""
     for i, key in enumerate(keys):
         if isinstance(node, list):
-            labels = [str(_label(each) or n) for n, each in enumerate(node)]
-            at = key if isinstance(key, int) else labels.index(key)
-            said, node = f"{said}[{labels[at]}]", node[at]
+            labels = {str(_label(each) or n): each for n, each in enumerate(node)}
+            label = list(labels)[key] if isinstance(key, int) and key < len(labels) else str(key)
+            said, node = f"{said}[{label}]", labels.get(label)
         elif isinstance(node, dict) and key != "[key]" and (key in node or i == len(keys) - 1):
             said, node = f"{said}.{key}", node.get(key)
     return said.removeprefix(".")

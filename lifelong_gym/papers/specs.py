@@ -97,16 +97,17 @@ class StudySpec(Spec, extra="allow"):
 
     @model_validator(mode="after")
     def _can_learn(self, info: Info[Known]) -> StudySpec:
-        if self.measure == LEARNING:
-            for system in self.systems:
-                if not info.context.systems[system].env:
-                    raise KeyMistakeError(f"{system} has no `env` to learn in", "systems")
-            for method in self.methods:
-                who = info.context.methods[method]
-                if not who.kind and not who.measure:
-                    raise KeyMistakeError(f"{method!r} has no `class` that learns, and no `measure`", "methods")
-            if not self.watch:
-                raise KeyMistakeError(f"must name what is noted of every run: {', '.join(WATCHERS)}", "watch")
+        if self.measure != LEARNING:
+            return self
+        systems, methods = info.context.systems, info.context.methods
+        for system in self.systems:
+            if not systems[system].env:
+                raise KeyMistakeError(f"{system} has no `env` to learn in", "systems")
+        for method in self.methods:
+            if not (methods[method].kind or methods[method].measure):
+                raise KeyMistakeError(f"{method!r} has no `class` that learns, and no `measure`", "methods")
+        if not self.watch:
+            raise KeyMistakeError(f"must name what is noted of every run: {', '.join(WATCHERS)}", "watch")
         return self
 
 

@@ -269,16 +269,8 @@ def environment(settings: Values, tasks: TaskSet) -> CoreVecEnv:
 def mean_costs(settings: Values, tasks: TaskSet, theta: FloatArray, bias: bool) -> FloatArray:
     """Minus the mean reward per step of mean policies, on the same starts for everybody: (n_tasks,)."""
     env, own = settings["env"], settings["env_arguments"]
-    run = rollout(
-        env,
-        tasks=tasks,
-        theta=theta,
-        n_trajectories=settings["n_starts"],
-        seed=EVALUATION_SEED,
-        sigma=0.0,
-        bias=bias,
-        **own,
-    )
+    starts = {"n_trajectories": settings["n_starts"], "seed": EVALUATION_SEED}
+    run = rollout(env, tasks=tasks, theta=theta, sigma=0.0, bias=bias, **starts, **own)
     return np.asarray(-run.returns.mean(axis=1) / registry.family(env, **own).horizon, np.float64)
 
 
