@@ -72,6 +72,7 @@ def test_what_is_known_gets_the_right_verdict(invented: Reproduction) -> None:
         "nothing is tossed twice": "holds",
         "learning is quick": "not shown",
         "odds are what they are": "holds",
+        "... of a fairer coin": NOT_TESTED,
     }
 
 

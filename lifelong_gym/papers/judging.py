@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -54,13 +54,19 @@ def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evi
     """What each system, and each pair of methods, says."""
     if part.kind == FUNCTION:
         found = code.load(part.first[0])(numbers, part.study, tuple(part.bounds))
-        yield from (part.evidence(next(iter(part.bounds)), *each) for each in found.items())
+        all_methods = numbers.content["values"][part.study]
+        tested = all(_is_tested(part, numbers, system, all_methods[system]) for system in part.bounds)
+        yield from (part.evidence(next(iter(part.bounds)), *each, tested) for each in found.items())
         return
     for system in part.bounds:
-        runs = [numbers.values(part.study, system, method) for method in (*part.first, *part.second)]
-        tested = all(_reaches(values[name], least) for values in runs for name, least in part.needs.items())
+        tested = _is_tested(part, numbers, system, (*part.first, *part.second))
         for name, interval in _intervals(part, numbers, system).items():
             yield part.evidence(system, name, interval, tested)
+
+
+def _is_tested(part: ComparisonSpec, numbers: Numbers, system: str, methods: Iterable[str]) -> bool:
+    runs = [numbers.values(part.study, system, method) for method in methods]
+    return all(_reaches(values[name], least) for values in runs for name, least in part.needs.items())
 
 
 def _reaches(value: Any, least: Any) -> bool:
