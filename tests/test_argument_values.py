@@ -38,6 +38,7 @@ GOOD: dict[str, Any] = {  # of every argument of any learner, but for those that
     "consensus": "all_reduce",
     "admm_iterations": 3,
     "penalty": 0.5,
+    "metric": "identity",
     "variant": "A",
     "p": 0.5,
     "q": 2.0,

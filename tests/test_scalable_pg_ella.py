@@ -101,6 +101,18 @@ def test_more_iterations_come_nearer() -> None:
     assert distances[2] < distances[1] < distances[0]
 
 
+def test_the_metric_decides_how_soon_not_what() -> None:
+    """With P = I, scaled to the trace of the whitening one, nodes are far off after 30 iterations, and near in time."""
+    expected = make(PGELLA, base="rwr").learn(1).policy.thetas
+    settings = {"whitened": ("whitened", 30), "identity": ("identity", 30), "later": ("identity", 300)}
+    off = {}
+    for name, (metric, iterations) in settings.items():
+        found = make(metric=metric, admm_iterations=iterations).learn(1).policy.thetas
+        off[name] = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+    assert off["whitened"] < 0.02 < 0.1 < off["identity"]
+    assert off["later"] < 0.7 * off["identity"]
+
+
 def test_uses_the_channel_of_its_environment() -> None:
     """Its nodes, its graph and its ledger; tasks belong to their agents' nodes, and the results hardly depend on it."""
     env = sharing("ring", nodes=3)

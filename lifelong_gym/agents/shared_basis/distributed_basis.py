@@ -26,6 +26,7 @@ from lifelong_gym.agents.shared_basis.shards import Shards, counts
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 
 CONSENSUS = ("admm", "all_reduce")
+METRICS = ("whitened", "identity")
 SAFETY = 1e-6  # added to P relative to its mean diagonal, as it must be positive definite
 
 
@@ -38,14 +39,17 @@ class ConsensusSettings:
             and rounds.
         admm_iterations: K.
         penalty: rho, in units of the nodes' mean matrix.
+        metric: P: ``"whitened"``, the nodes' mean matrix, or ``"identity"``, the paper's, of the same trace.
     """
 
     consensus: str = "admm"
     admm_iterations: int = 30
     penalty: float = 0.3
+    metric: str = "whitened"
 
     def __post_init__(self) -> None:
-        check_fields(self, consensus=partial(choice, among=CONSENSUS), admm_iterations=count, penalty=positive)
+        consensus, metric = partial(choice, among=CONSENSUS), partial(choice, among=METRICS)
+        check_fields(self, consensus=consensus, admm_iterations=count, penalty=positive, metric=metric)
 
     def solve(
         self,
@@ -69,6 +73,8 @@ class ConsensusSettings:
             solution = np.linalg.solve(regularised(total), right[..., None])[..., 0]
             return np.broadcast_to(solution, (shards.n_nodes, *solution.shape))
         metric = regularised(Silence.of(total).filled(total) / shards.n_nodes, SAFETY)
+        if self.metric == "identity":
+            metric = np.trace(metric, axis1=1, axis2=2)[:, None, None] / metric.shape[-1] * np.eye(metric.shape[-1])
         return Consensus(shards.channel, matrix, vector, metric, self.penalty, start).iterate(self.admm_iterations)
 
 

@@ -46,6 +46,8 @@ class ScalablePGELLA(PolicySearch):
             and rounds.
         admm_iterations: K.
         penalty: rho, in units of the nodes' mean matrix.
+        metric: P of the ADMM: ``"whitened"``, the nodes' mean matrix, or ``"identity"``, the paper's, scaled to the
+            same trace: with it, badly scaled problems take thousands of iterations.
         alternations: how often codes and L take turns in a sweep.
         n_basis: columns of L, at most a policy's parameters.
         base: ``"reinforce"``, ``"enac"`` or ``"rwr"``; see `REINFORCE`, `ENAC` and `RWR`.
@@ -81,6 +83,7 @@ class ScalablePGELLA(PolicySearch):
         penalty: float = 0.3,
         alternations: int = 5,
         *,
+        metric: str = "whitened",
         n_basis: int = 2,
         base: str = "rwr",
         base_settings: Mapping[str, Any] | None = None,
@@ -98,7 +101,7 @@ class ScalablePGELLA(PolicySearch):
     ) -> None:
         """See the class."""
         fit, basis = InTurns(alternations), BasisSettings(n_basis, sparsity, ridge, mean_basis)
-        agreement = ConsensusSettings(consensus, admm_iterations, penalty)
+        agreement = ConsensusSettings(consensus, admm_iterations, penalty, metric)
         chosen = BaseSettings(base, base_settings)
         sampler = Sampler(n_trajectories, sigma, bias)
         common = CommonSettings(tensorboard_log, verbose, seed, device, _init_setup_model)
