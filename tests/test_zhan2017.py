@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,6 @@ from lifelong_gym import registry
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.cells import only, settings_of
 from lifelong_gym.papers.numbers import Numbers
-from lifelong_gym.papers.quantities import quantity
 from lifelong_gym.papers.reproduce import Reproduction, folder_of
 from lifelong_gym.papers.zhan2017 import consensus, science
 from lifelong_gym.references.linear import Trial
@@ -41,14 +42,30 @@ def settings(reproduction: Reproduction, study: str, system: str, method: str, *
 
 
 def test_the_file_keeps_what_was_agreed(zhan2017: Reproduction) -> None:
-    """Fifty tasks, ten seeds, fifty trajectories, every domain and every control."""
+    """Fifty tasks, drawn anew for each of five seeds, 200 sweeps of fifty trajectories, every domain and control."""
     places = {cell.place: cell.settings for cell in zhan2017.cells}
-    for domain in DOMAINS:
+    for domain in (*DOMAINS, "CP1", "HC1"):
         for method in ("eNAC", "REINFORCE", "RWR", "PG-ELLA", "GO-MTL", "ePG-ELLA", "one policy for all"):
             given = places["main", domain, method]
-            assert given["n_tasks"] == 50
+            assert (given["n_tasks"], given["sweeps"], given["tasks_per_seed"]) == (50, 200, True)
             assert given["learner"]["arguments"]["n_trajectories"] == 50
-            assert given["seed"] == 9
+            assert given["seed"] == 4
+        assert places["main", domain, "best policies"]["measure"] == "science:best"
+
+
+def test_widths_and_steps_are_what_the_grid_chose(zhan2017: Reproduction) -> None:
+    """In other tasks than those that anything is judged by; for every method with the same base learner."""
+    published = json.loads(PUBLISHED.read_text())["figures"]["quantities"]["grid"]
+    places = {cell.place: cell.settings for cell in zhan2017.cells}
+    for domain in (*DOMAINS, "CP1", "HC1"):
+        for method, step in (("eNAC", "max_kl"), ("RWR", "max_kl"), ("REINFORCE", "learning_rate")):
+            _, *best = science.chosen(published[domain][method]["science:of_grid"])
+            arguments = places["main", domain, method]["learner"]["arguments"]
+            assert [arguments["sigma"], arguments[step]] == best
+        for method, alone in (("GO-MTL", "eNAC"), ("PG-ELLA", "eNAC"), ("ePG-ELLA", "RWR"), ("GO-MTL (RWR)", "RWR")):
+            shared, own = (places["main", domain, each]["learner"]["arguments"] for each in (method, alone))
+            assert (shared["sigma"], shared["base_settings"]["max_kl"]) == (own["sigma"], own["max_kl"])
+    assert places["grid", "CP", "RWR"]["task_seed"] - places["main", "CP", "RWR"]["task_seed"] >= 100
 
 
 @pytest.mark.parametrize("title", ["main/SM/eNAC/seed0", "channel/HC/ePG-ELLA, K=3/seed0"])
@@ -56,35 +73,47 @@ def test_single_cells_give_the_published_digits(zhan2017: Reproduction, title: s
     """As anybody can run them."""
     (cell,) = only(zhan2017.cells, title)
     cell.execute(zhan2017.runs, lambda share: None)
-    figures = cell.figures(zhan2017.runs)
-    assert figures is not None
     study, system, method = cell.place
-    published = json.loads(PUBLISHED.read_text())["figures"]["learning"][f"{study}-{system}"][method]
-    for of in ("start", "first", "end", "final"):
-        assert float(f"{quantity(of, figures, cell.code):.4g}") == -published[of][0]
-    for name, values in figures.get("errors", {}).items():
-        assert max(values) == published["errors"][name][0]
-    assert figures.get("bytes", [0])[-1] == published.get("bytes", [0])[-1]  # without loss the same for every seed
+    published = json.loads(PUBLISHED.read_text())["figures"]["quantities"][study][system][method]
+    found = zhan2017.quantities(cell)
+    assert len(found) >= 4
+    assert found == {of: published[of][0] for of in found}
 
 
 # ------------------------------------------------------------------------------------------------------- measurements
 
 
 def test_printed_weights_prefer_the_worst() -> None:
-    """In proportion to the cost, with mean 1; steps after a failure have none."""
+    """In proportion to the cost, with mean 1; steps after a failure have none. Repaired ones prefer the best."""
     rewards = -np.array([[[1.0, 1.0], [3.0, 3.0]]])
     alive = np.array([[[True, True], [True, False]]])
-    np.testing.assert_allclose(science.printed_weights(rewards, alive), [[[0.5, 0.5], [1.5, 0.0]]])
+    np.testing.assert_allclose(science.reward_weights(rewards, alive, False), [[[0.5, 0.5], [1.5, 0.0]]])
+    np.testing.assert_allclose(science.reward_weights(rewards, alive, True), [[[2.0, 2.0], [0.0, 0.0]]])
+    np.testing.assert_allclose(science.reward_weights(rewards[:, :1], alive[:, :1], True), [[[1.0, 1.0]]])
 
 
-def test_novel_tasks_are_new_in_every_seed() -> None:
-    """The known ones are always the same."""
+def test_the_best_policies_cost_least(zhan2017: Reproduction) -> None:
+    """Doing nothing costs what every learner costs before its first sweep."""
+    given = {"n_tasks": 3, "env": "LifelongSimpleMass-v0"}
+    best, nothing = (
+        science.best(settings(zhan2017, "main", "SM", method, **given), lambda share: None)["values"]
+        for method in ("best policies", "doing nothing")
+    )
+    run = settings(zhan2017, "main", "SM", "RWR", **given, sweeps=1)
+    costs = sweeps.learn(zhan2017.code, run, lambda share: None)["values"]
+    np.testing.assert_allclose(nothing, costs[:1])
+    assert (best < 0.3 * nothing).all()
+
+
+def test_novel_tasks_are_new() -> None:
+    """They aren't among the known ones, and every seed has its own."""
     given = {"env": "LifelongCH47-v0", "n_tasks": 5, "n_novel": 2, "task_seed": 0, "preset": "default"}
     known, first = science.split_tasks({**given, "seed": 0})
-    again, second = science.split_tasks({**given, "seed": 1})
-    assert known == again == registry.sample_tasks("LifelongCH47-v0", 5, 0)
-    assert not {*known.uids.tolist()} & {*first.uids.tolist(), *second.uids.tolist()}
-    assert not {*first.uids.tolist()} & {*second.uids.tolist()}
+    others, second = science.split_tasks({**given, "seed": 1})
+    assert known == registry.sample_tasks("LifelongCH47-v0", 5, 0)
+    assert not {*known.uids.tolist()} & {*first.uids.tolist()}
+    assert (known.values != others.values).any()
+    assert (first.values != second.values).any()
 
 
 def test_novel_tasks_are_learned_one_by_one(zhan2017: Reproduction) -> None:
@@ -104,8 +133,8 @@ def test_novel_tasks_are_learned_one_by_one(zhan2017: Reproduction) -> None:
 
 
 def test_the_share_of_the_way_that_costs_no_data() -> None:
-    """From doing nothing, 10, to the best final cost, 1."""
-    costs = {"eNAC": {"start": [10.0, 10.0], "end": [5.0, 5.0]}, "PG-ELLA": {"start": [4.0, 2.0], "end": [1.0, 1.0]}}
+    """From doing nothing, 10, to the best policies, 1."""
+    costs = {"eNAC": {"start": [10.0, 10.0]}, "PG-ELLA": {"start": [4.0, 2.0]}, "best policies": {"start": [1.0, 1.0]}}
     numbers = Numbers({"quantities": {"novel": {"HC": costs}}, "values": {"novel": {"HC": costs}}})
     found = science.gap_closed(numbers, "novel", ("HC",))
     assert {name: each.estimate for name, each in found.items()} == {"PG-ELLA": pytest.approx(7 / 9)}
@@ -169,3 +198,61 @@ def test_errors_after_some_iterations() -> None:
     assert science.distance(of) == pytest.approx(0.9**30)
     assert science.slope(of) == pytest.approx(-1.0)
     assert science.rate(of) == pytest.approx(0.9)
+
+
+def test_what_chance_gives() -> None:
+    """A line drawn in the plane lies at any angle; two planes in three dimensions always meet."""
+    found = science.by_chance(2, 1)
+    np.testing.assert_allclose(np.percentile(found, [5, 50, 95]), [4.5, 45.0, 85.5], atol=3.0)
+    assert np.median(science.by_chance(6, 3)) > 70
+
+
+def spec(**more: Any) -> Any:
+    """Of a table, with whatever is asked of it."""
+    return SimpleNamespace(study="study", systems=("CP",), **more)
+
+
+def numbers_of(**methods: Mapping[str, Any]) -> Numbers:
+    """In one system."""
+    return Numbers({"quantities": {"study": {"CP": methods}}, "values": {}})
+
+
+def test_the_share_of_tasks_that_sharing_makes_worse() -> None:
+    """By over 3%: one of four in one seed, two in the other."""
+    alone = {"science:by_task": [[1.0, 1.0, 1.0, 2.0], [1.0, 1.0, 1.0, 1.0]]}
+    shared = {"science:by_task": [[0.5, 1.02, 1.04, 1.0], [1.1, 1.2, 0.9, 1.0]]}
+    numbers = numbers_of(RWR=alone, **{"ePG-ELLA": shared})
+    assert science.negative_transfer(numbers, "study", ("CP",))["CP"].estimate == pytest.approx(0.375)
+    head, rows = science.worse(numbers, spec(methods=("RWR", "ePG-ELLA")))
+    assert (head, rows[0][0]) == (["", "CP"], "ePG-ELLA over RWR")
+
+
+def test_variances_of_draws_and_of_seeds() -> None:
+    """They come out as they went in."""
+    rng = np.random.default_rng(0)
+    costs = 5 + 2.0 * rng.standard_normal((400, 1)) + 0.5 * rng.standard_normal((400, 3))
+    numbers = numbers_of(**{f"draw {i}": {"final": row.tolist()} for i, row in enumerate(costs)})
+    methods = tuple(numbers.content["quantities"]["study"]["CP"])
+    _, (row,) = science.variances(numbers, spec(methods=methods))
+    np.testing.assert_allclose([float(figure) for figure in row[1:]], [5.0, 2.0, 0.5], rtol=0.1)
+
+
+def test_the_least_cost_is_chosen() -> None:
+    """Mean of the seeds; it stands in bold."""
+    found = [{"costs": [[3.0, 2.0], [1.0, 4.0]], "sigmas": [0.1, 1.0], "steps": [0.2, 2.0]}]
+    found.append({**found[0], "costs": [[3.0, 0.5], [1.2, 4.0]]})
+    assert science.chosen(found)[1:] == (1.0, 0.2)
+    _, (row,) = science.grids(numbers_of(RWR={"science:of_grid": found}), spec(methods=("RWR",)))
+    assert row == ["CP", "3", "1.25", "**1.1**", "4"]
+
+
+def test_a_grid_has_every_width_and_step(zhan2017: Reproduction) -> None:
+    """Each costs what a run with it costs."""
+    small = {"n_tasks": 2, "sweeps": 1, "sigmas": [0.1, 0.5], "steps": [0.01, 0.1]}
+    given = settings(zhan2017, "grid", "SM", "RWR", **small)
+    found = science.grid(given, lambda share: None)
+    assert found["costs"].shape == (2, 2)
+    arguments = {**given["learner"]["arguments"], "sigma": 0.5, "max_kl": 0.01}
+    run = {**given, "learner": {**given["learner"], "arguments": arguments}, "watch": ["mean_cost"]}
+    values = sweeps.learn(zhan2017.code, run, lambda share: None)["values"]
+    assert found["costs"][1, 0] == pytest.approx(values.mean(), rel=1e-5)

@@ -63,8 +63,8 @@ def problems(settings: Mapping[str, Any]) -> Problems:
     n, many = settings["n_problems"], settings["algorithm"] == "basis"
     tasks = registry.sample_tasks(settings["env"], N_TASKS if many else n, settings["task_seed"])
     env = environment(settings, tasks)
-    arguments: dict[str, Any] = {"n_policies": len(tasks), "sigma": settings["sigma"], "bias": False, **units_of(env)}
-    policy = LinearGaussianPolicy(env.observation_space, env.action_space, **arguments)
+    arguments: dict[str, Any] = {"sigma": settings["rwr_sigma"], "bias": False, **units_of(env)}
+    policy = LinearGaussianPolicy(env.observation_space, env.action_space, n_policies=len(tasks), **arguments)
     base, credit, found = base_learner("rwr"), base_learner("rwr").credit(ONE_PLACE), []
     for draw in range(n if many else 1):
         run = sample(env, policy, settings["n_trajectories"], seed=draw, first_visit=0, credit=credit).statistics

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,15 @@ from lifelong_gym.agents.linear.operating_point import ONE_PLACE, Pool
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.measures.intervals import mean_interval
 from lifelong_gym.measures.statistics import Interval
+from lifelong_gym.measures.verdicts import BAND
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers
+from lifelong_gym.papers.quantities import LAST, OF_VALUES
 from lifelong_gym.papers.specs import FigureSpec, TableSpec
 from lifelong_gym.papers.tabulating import shown
-from lifelong_gym.references.linear import best_policies
+from lifelong_gym.references.linear import Trial, best_policies
 from lifelong_gym.reports.plots import COLOURS, new_figure, tidy
 from lifelong_gym.tasks.task_set import TaskSet
 
@@ -32,41 +36,80 @@ from .consensus import best_row, typical
 Settings = Mapping[str, Any]
 Progress = Callable[[float], None]
 ITERATIONS = 30  # a sweep, of the learner here; the paper prints none
+
 TAIL = 10  # iterations before which an error's rate isn't looked at
 
 
-def printed_weights(rewards: FloatArray, alive: BoolArray, pool: Pool = ONE_PLACE) -> FloatArray:
+def reward_weights(rewards: FloatArray, alive: BoolArray, repaired: bool, pool: Pool = ONE_PLACE) -> FloatArray:
     """Each trajectory's mean reward R over all of them, with mean 1: where R < 0, the worst weigh most.
 
     The printed H = sum R F is negative definite then, and so is H / sum R positive definite; the solution of the
-    linear system is the same. Rewards and whether they count: (n_tasks, n_trajectories, horizon).
+    linear system is the same. Repaired, R less the least takes the place of R. Rewards and whether they count:
+    (n_tasks, n_trajectories, horizon).
     """
-    returns = rewards.sum(axis=2)
-    weights: FloatArray = (returns / (pool.total(returns) / returns.shape[1]))[..., None] * alive
-    return weights
+    returns = pool.gathered(rewards.sum(axis=2))
+    least = returns.min(axis=1, keepdims=True) if repaired else np.zeros((len(returns), 1))
+    total = returns.mean(axis=1, keepdims=True) - least
+    weights = np.divide(rewards.sum(axis=2) - least, total, out=np.ones(rewards.shape[:2]), where=total != 0)
+    found: FloatArray = weights[..., None] * alive
+    return found
 
 
-class _Printed(RewardWeighted):
+@dataclass(frozen=True)
+class _ByRewards(RewardWeighted):
     """Reward-weighted regression, weighted by the reward itself."""
 
+    repaired: bool = False
+
     def credit(self, pool: Pool) -> Callable[[FloatArray, BoolArray], FloatArray]:
-        """The printed weights."""
-        return lambda rewards, alive: printed_weights(rewards, alive, pool)
+        """Without an exponential."""
+        return lambda rewards, alive: reward_weights(rewards, alive, self.repaired, pool)
 
 
 class PrintedRWR(agents.PolicySearch):
-    """`RWR` with the printed weights, and the same cap on its steps. With negative rewards it gets worse."""
+    """`RWR` with the printed weights, or with repaired ones, and the same cap on its steps; may share a basis."""
 
-    def __init__(self, policy: Any, env: Any, **more: Any) -> None:
+    def __init__(
+        self, policy: Any, env: Any, repaired: bool = False, max_kl: float = 0.03, n_basis: int = 0, **more: Any
+    ) -> None:
         common = agents.CommonSettings(seed=more.pop("seed", None), device=more.pop("device", "auto"))
-        super().__init__(policy, env, None, _Printed(), agents.Taskwise(), agents.Sampler(**more), common)
+        basis = agents.BasisSettings(n_basis) if n_basis else None
+        sharer = agents.BasisSharer(basis, agents.InTurns()) if basis else agents.Taskwise()
+        base = _ByRewards(max_kl=max_kl, repaired=repaired)
+        super().__init__(policy, env, None, base, sharer, agents.Sampler(**more), common)
+
+
+def best(settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Costs of the best linear policies that search finds, or of doing nothing: ``values``, (1, n_tasks).
+
+    Of novel tasks, where there are any.
+    """
+    family = registry.family(settings["env"])
+    tasks = split_tasks(settings)[1] if settings["n_novel"] else sweeps.drawn_tasks(settings)
+    thetas = best_policies(family, tasks) if settings["searched"] else Trial.of(family, tasks).zero
+    return {"values": rounded(sweeps.mean_costs(settings, tasks, thetas, bias=True)[None])}
+
+
+def grid(settings: Settings, progress: Progress) -> dict[str, Any]:
+    """A base learner alone, with every width and step: ``costs`` in the end, (n_sigmas, n_steps)."""
+    code, learner = Code(str(Path(__file__).parent)), settings["learner"]
+    step = "max_kl" if "max_kl" in learner["arguments"] else "learning_rate"
+    costs = np.zeros((len(settings["sigmas"]), len(settings["steps"])))
+    for (i, sigma), (j, length) in itertools.product(enumerate(settings["sigmas"]), enumerate(settings["steps"])):
+        chosen = {**learner, "arguments": {**learner["arguments"], "sigma": sigma, step: length}}
+        run = {**settings, "learner": chosen, "watch": ["mean_cost"]}
+        costs[i, j] = OF_VALUES["final"](sweeps.learn(code, run, lambda done: None)["values"])
+        progress((i * costs.shape[1] + j + 1) / costs.size)
+    return {"costs": rounded(costs), "sigmas": settings["sigmas"], "steps": settings["steps"]}
 
 
 def split_tasks(settings: Settings) -> tuple[TaskSet, TaskSet]:
-    """The known tasks, and this seed's novel ones behind them in the same draw."""
-    known, n, seed = settings["n_tasks"], settings["n_novel"], settings["seed"]
-    drawn = registry.sample_tasks(settings["env"], known + n * (seed + 1), settings["task_seed"], settings["preset"])
-    return drawn[np.arange(known)], drawn[known + n * seed + np.arange(n)]
+    """This seed's known tasks, and the novel ones behind them in the same draw."""
+    known, n = settings["n_tasks"], settings["n_novel"]
+    drawn = registry.sample_tasks(
+        settings["env"], known + n, settings["task_seed"] + settings["seed"], settings["preset"]
+    )
+    return drawn[np.arange(known)], drawn[known + np.arange(n)]
 
 
 def novel(settings: Settings, progress: Progress) -> dict[str, Any]:
@@ -97,12 +140,11 @@ def novel(settings: Settings, progress: Progress) -> dict[str, Any]:
 
 
 def gap_closed(numbers: Numbers, study: str, systems: tuple[str, ...]) -> Mapping[str, Interval]:
-    """Share of the way from doing nothing to the best final cost that each basis goes without any data."""
+    """Share of the way from doing nothing to the best policies that each basis goes without any data."""
     (system,) = systems
-    zero = np.array(numbers.by_seed(study, system, "eNAC", "start"))
     methods = list(numbers.content["values"][study][system])
-    best = min(np.mean(numbers.by_seed(study, system, method, "end")) for method in methods)
     costs = {method: np.array(numbers.by_seed(study, system, method, "start")) for method in methods}
+    zero, best = costs["eNAC"], costs["best policies"]
     bases = [method for method in methods if "ELLA" in method or method.startswith("GO-MTL")]
     return {method: mean_interval((zero - costs[method]) / (zero - best)) for method in bases}
 
@@ -150,27 +192,93 @@ def largest_angle(basis: FloatArray, hidden: FloatArray) -> float:
     return float(np.degrees(subspace_angles(basis, hidden).max()))
 
 
+def by_chance(d: int, k: int, n: int = 2000) -> FloatArray:
+    """Sorted largest angles between a fixed span of k dimensions and n that are drawn, of d."""
+    rng, fixed = np.random.default_rng(0), np.eye(d)[:, :k]
+    return np.sort([largest_angle(rng.standard_normal((d, k)), fixed) for _ in range(n)])
+
+
 def angles(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[str]]]:
-    """Largest angle between learned and true basis, and costs beside those of the best policies."""
-    sharing = [method for method in spec.methods if method != "REINFORCE"]
-    rows = []
+    """Largest angle between learned and true basis, beside what chance gives, and costs beside the best policies'."""
+    sharing, rows = [method for method in spec.methods if method != "REINFORCE"], []
     for system in spec.systems:
-        (hidden,) = numbers.by_seed("truth", system, "truth", "basis")
-        row = [system, str(np.shape(hidden)[1])]
+        hidden = [np.array(basis) for basis in numbers.by_seed("truth", system, "truth", "basis")]
+        d, k = hidden[0].shape
+        chance = by_chance(d, k)
+        row = [system, f"{k} of {d}", f"{np.median(chance):.0f}, {np.percentile(chance, 5):.0f}"]
         for method in sharing:
             found = numbers.by_seed(spec.study, system, method, "basis")
-            row.append(shown(mean_interval([largest_angle(np.array(each), np.array(hidden)) for each in found])))
-        row.append(f"{numbers.by_seed('truth', system, 'truth', 'start')[0]:.3g}")
+            pairs = zip(found, hidden, strict=True)
+            row.append(shown(mean_interval([largest_angle(np.array(each), true) for each, true in pairs])))
+        row.append(shown(mean_interval(numbers.by_seed("truth", system, "truth", "start"))))
         row += [shown(mean_interval(numbers.by_seed(spec.study, system, m, "final"))) for m in spec.methods]
         rows.append(row)
-    head = [
-        "",
-        "k",
-        *(f"angle, {method}" for method in sharing),
-        "best policies",
-        *(f"cost, {m}" for m in spec.methods),
-    ]
+    learned = [f"angle, {method}" for method in sharing]
+    return ["", "k of d", "by chance: median, 5%", *learned, "best policies", *spec.methods], rows
+
+
+def by_task(figures: Settings) -> list[float]:
+    """Each task's final cost."""
+    return [float(f"{cost:.4g}") for cost in np.asarray(figures["values"])[-LAST:].mean(axis=0)]
+
+
+def share_worse(numbers: Numbers, study: str, system: str, method: str, alone: str) -> Interval:
+    """Share of the tasks whose cost is more than 3% above that of the same base learner alone."""
+    pairs = zip(*(numbers.by_seed(study, system, m, "science:by_task") for m in (method, alone)), strict=True)
+    return mean_interval([np.mean(np.array(cost) > (1 + BAND) * np.array(base)) for cost, base in pairs])
+
+
+def negative_transfer(numbers: Numbers, study: str, systems: tuple[str, ...]) -> Mapping[str, Interval]:
+    """Of ePG-ELLA, by system."""
+    return {system: share_worse(numbers, study, system, "ePG-ELLA", "RWR") for system in systems}
+
+
+def worse(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[str]]]:
+    """Share of worse tasks of each method that shares."""
+    rows = []
+    for method in spec.methods:
+        alone = "eNAC" if method in ("PG-ELLA", "GO-MTL") else "RWR"
+        if method not in ("eNAC", "RWR"):
+            found = [shown(share_worse(numbers, spec.study, system, method, alone)) for system in spec.systems]
+            rows.append([f"{method} over {alone}", *found])
+    return ["", *spec.systems], rows
+
+
+def variances(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[str]]]:
+    """Standard deviation of the final cost over draws of tasks and over seeds of the learner, a draw a method."""
+    rows = []
+    for system in spec.systems:
+        costs = np.array([numbers.by_seed(spec.study, system, draw, "final") for draw in spec.methods])
+        seeds = costs.var(axis=1, ddof=1).mean()
+        draws = max(0.0, costs.mean(axis=1).var(ddof=1) - seeds / costs.shape[1])
+        rows.append([system, *(f"{figure:.3g}" for figure in (costs.mean(), np.sqrt(draws), np.sqrt(seeds)))])
+    return ["", "mean cost", "between draws of tasks", "between seeds of the learner"], rows
+
+
+def chosen(found: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, float, float]:
+    """Mean costs of a grid, and the width and step with the least."""
+    costs = np.mean([figures["costs"] for figures in found], axis=0)
+    i, j = np.unravel_index(np.argmin(costs), costs.shape)
+    return costs, found[0]["sigmas"][i], found[0]["steps"][j]
+
+
+def grids(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[str]]]:
+    """Costs with each width and step of one base learner; those that are chosen in bold."""
+    (method,) = spec.methods
+    rows, head = [], [""]
+    for system in spec.systems:
+        found = numbers.by_seed(spec.study, system, method, "science:of_grid")
+        costs, sigma, step = chosen(found)
+        pairs = list(itertools.product(found[0]["sigmas"], found[0]["steps"]))
+        head = ["", *(f"{width}, {length}" for width, length in pairs)]
+        marks = ["**" if pair == (sigma, step) else "" for pair in pairs]
+        rows.append([system, *(f"{mark}{cost:.3g}{mark}" for mark, cost in zip(marks, costs.ravel(), strict=True))])
     return head, rows
+
+
+def of_grid(figures: Settings) -> Settings:
+    """All of it."""
+    return figures
 
 
 def to_fine(figures: Settings) -> list[float | None]:
