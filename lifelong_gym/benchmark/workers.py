@@ -160,7 +160,7 @@ class _Worker:
     """A process, as its parent sees it."""
 
     def __init__(self) -> None:
-        context = _context()
+        context = process_context()
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, registry.registered_here(), dict(os.environ)))
         with _inherited({**BLAS_THREADS, **SAFE_PATH}):
@@ -227,7 +227,7 @@ def said(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _context() -> ForkServerContext | SpawnContext:
+def process_context() -> ForkServerContext | SpawnContext:
     """Forks of one process that has imported what all need; fresh processes where forks aren't safe, or not ours."""
     server: Any = forkserver._forkserver
     is_foreign = server._forkserver_pid is not None and server._preload_modules != PRELOADED
