@@ -1,0 +1,286 @@
+"""ePG-ELLA as its nodes run it: each has its own tasks, alone in its place, and tells its neighbours about L.
+
+The same program runs on threads, where clocks tell what nodes and wires of their own would take, and in processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lifelong_gym.agents import CommonSettings, PolicySearch, ScalablePGELLA
+from lifelong_gym.agents.linear.operating_point import OperatingPoint, Silence, regularised
+from lifelong_gym.agents.linear.sharers import Record
+from lifelong_gym.agents.shared_basis.distributed_basis import SAFETY, ConsensusSettings, DistributedBasis
+from lifelong_gym.agents.shared_basis.nodes import default_channel
+from lifelong_gym.agents.shared_basis.shards import Shards
+from lifelong_gym.agents.shared_basis.sharers import BasisSettings, BasisSharer, InTurns
+from lifelong_gym.benchmark.workers import process_context
+from lifelong_gym.envs.backends.threads import set_num_threads
+from lifelong_gym.numerics.arrays import FloatArray, IntArray
+from lifelong_gym.papers import sweeps
+from lifelong_gym.papers.code import Code
+from lifelong_gym.wrappers import Channel, colouring
+
+
+class Wire(NamedTuple):
+    """Between two nodes: a message's delay in seconds, and how many bits a second a node gets onto it."""
+
+    latency: float
+    bandwidth: float
+
+
+GIGABIT = Wire(50e-6, 1e9)
+
+
+@dataclass
+class Link:
+    """A node's end of its wires, and its clock.
+
+    The clock goes with the processor time of the node's own work. It goes on while a message's bits leave, one message
+    after another; whoever receives it goes on when it has arrived. So the latest clock is the critical path.
+    """
+
+    node: int
+    channel: Channel  # for its graph: who is whose neighbour, colours, and the tree of sums
+    pipes: Mapping[int, Connection]
+    wire: Wire = GIGABIT
+    clock: float = 0.0
+    worked: float = 0.0  # seconds of the processor
+    sent: int = 0  # bytes
+    since: float = 0.0  # processor time when the node went on
+
+    def work(self) -> None:
+        """Count what was worked since the last message."""
+        done = time.thread_time() - self.since
+        self.clock, self.worked, self.since = self.clock + done, self.worked + done, self.since + done
+
+    def send(self, to: int, values: FloatArray) -> None:
+        """A message to a neighbour."""
+        self.work()
+        self.sent += values.nbytes
+        self.clock += 8 * values.nbytes / self.wire.bandwidth
+        self.pipes[to].send((self.clock + self.wire.latency, values))
+        self.since = time.thread_time()
+
+    def receive(self, sender: int) -> FloatArray:
+        """A neighbour's next message."""
+        self.work()
+        arrival, values = self.pipes[sender].recv()
+        self.clock, self.since = max(self.clock, arrival), time.thread_time()
+        found: FloatArray = values
+        return found
+
+    def close(self) -> None:
+        """Nobody hears of this node any more."""
+        for pipe in self.pipes.values():
+            pipe.close()
+
+    def sum(self, values: FloatArray) -> FloatArray:
+        """Of all nodes, up the channel's tree and down again, as `Channel.all_reduce` does it."""
+        total = values
+        for level in reversed(self.channel.tree.levels):
+            for child, parent in level:
+                if self.node == child:
+                    self.send(parent, total)
+                elif self.node == parent:
+                    total = total + self.receive(child)
+        for level in self.channel.tree.levels:
+            for child, parent in level:
+                if self.node == parent:
+                    self.send(child, total)
+                elif self.node == child:
+                    total = self.receive(parent)
+        return total
+
+
+class Row(Shards):
+    """Sums over nodes as one of them sees them: what it gives has one row, its own."""
+
+    def __init__(self, link: Link, n_tasks: int) -> None:
+        super().__init__(link.channel)
+        self.link, self._n_tasks = link, n_tasks
+
+    def reduced(self, parts: FloatArray) -> FloatArray:
+        """Known to every node."""
+        return self.link.sum(parts[0])
+
+    def told(self, owners: IntArray, values: FloatArray) -> FloatArray:
+        """Of all nodes' tasks, in their order."""
+        table = np.zeros((self._n_tasks, *values.shape[1:]))
+        table[self.link.node :: self.n_nodes] = values
+        return self.link.sum(table)
+
+
+class Turns(ConsensusSettings):
+    """One node's part in `Consensus`, without losses."""
+
+    def solve(
+        self,
+        shards: Shards,
+        matrix: FloatArray,
+        vector: FloatArray,
+        total: FloatArray,
+        start: FloatArray | None = None,
+    ) -> FloatArray:
+        """The node's own solution, (1, n, k)."""
+        assert isinstance(shards, Row)
+        if self.consensus == "all_reduce":
+            return super().solve(shards, matrix, vector, total)[:1]
+        metric = regularised(Silence.of(total).filled(total) / shards.n_nodes, SAFETY)
+        assert start is not None  # as it is for L
+        return self._iterated(shards.link, matrix[0], vector[0], metric, start[0])[None]
+
+    def _iterated(
+        self, link: Link, matrix: FloatArray, vector: FloatArray, metric: FloatArray, x: FloatArray
+    ) -> FloatArray:
+        graph, colours = link.channel.graph, colouring(link.channel.graph)
+        turn = {node: number for number, colour in enumerate(colours) for node in colour}
+        degree, near = len(link.pipes), sorted(link.pipes)
+        inverse = np.linalg.inv(matrix + self.penalty * degree * metric)
+        own, pull = (inverse @ vector[..., None])[..., 0], self.penalty * inverse @ metric
+        for other in near:
+            link.send(other, x)
+        last = {other: link.receive(other) for other in near}
+        sums, mine = {other: np.zeros_like(x) for other in near}, np.zeros_like(x)
+        for colour in colours * self.admm_iterations:
+            if link.node in colour:
+                later = (last[other] for other in near if turn[other] > turn[link.node])
+                heard = sum(later, sum(sums.values(), -degree * mine))
+                x = own + (pull @ heard[..., None])[..., 0]
+                mine = mine + x
+                for other in near:
+                    link.send(other, mine)
+            for other in (other for other in colour if graph.has_edge(other, link.node)):
+                told = link.receive(other)
+                sums[other], last[other] = told, told - sums[other]
+        return x
+
+
+class OwnTasks(BasisSharer):
+    """A basis of all nodes' tasks, as the node knows it that has these."""
+
+    knowledge: DistributedBasis
+
+    def __init__(self, basis: BasisSettings, fit: InTurns, agreement: Turns, row: Row) -> None:
+        super().__init__(basis, fit)
+        self._agreement, self._row = agreement, row
+
+    def _empty(self, n_tasks: int, d: int) -> DistributedBasis:
+        s = self._settings
+        return DistributedBasis(1, n_tasks, d, s.n_basis, s.sparsity, s.ridge, s.mean_basis)
+
+    def _learn(self, tasks: IntArray, point: OperatingPoint, rng: np.random.Generator, record: Record) -> None:
+        self.knowledge.agree_on_first(self._row, tasks, point.target, rng)
+        self._fit(self.knowledge, tasks, point, lambda: self.knowledge.agree(self._row, self._agreement, rng), record)
+
+
+class Ticks(sweeps.Watcher):
+    """``at``: the link's clock, the wall's, bytes and seconds worked after every sweep, (n_sweeps + 1, 4)."""
+
+    def __init__(self, run: sweeps.SweepRun, link: Link) -> None:
+        super().__init__(run)
+        self._link, self._at = link, list[tuple[float, ...]]()
+
+    def after(self, done: int) -> None:
+        """Read them."""
+        link = self._link
+        link.work()
+        self._at.append((link.clock, time.perf_counter(), link.sent, link.worked))
+
+    def figures(self) -> Mapping[str, Any]:
+        """See the class."""
+        return {"at": np.array(self._at)}
+
+
+def a_sweep(ticks: FloatArray) -> dict[str, float]:
+    """Medians over all sweeps but the first, in which things are compiled, of (n_nodes, n_sweeps + 1, 4) `Ticks`.
+
+    ``critical``: seconds along the critical path; ``wall``; ``busiest``: seconds that the node works that works most;
+    ``bytes`` of all nodes.
+    """
+    critical, wall = np.median(np.diff(ticks[:, 1:, :2].max(axis=0), axis=0), axis=0).tolist()
+    sent, worked = np.median(np.diff(ticks[:, 1:, 2:], axis=1), axis=1).T
+    return {"critical": critical, "wall": wall, "busiest": float(worked.max()), "bytes": float(sent.sum())}
+
+
+def made(link: Link, settings: Mapping[str, Any], own: IntArray) -> sweeps.SweepRun:
+    """The node's learner on its own tasks, with the settings of a `ScalablePGELLA`."""
+    code, tasks = Code(str(Path(__file__).parent)), sweeps.drawn_tasks(settings)
+    env = sweeps.environment({**settings, "nodes": 0}, tasks[own])
+    like = sweeps.make_learner(code, settings, env)
+    assert isinstance(like, ScalablePGELLA)
+    agreement = Turns(like.consensus, like.admm_iterations, like.penalty)
+    basis = BasisSettings(like.n_basis, like.sparsity, like.ridge, like.mean_basis)
+    sharer = OwnTasks(basis, InTurns(like.alternations), agreement, Row(link, len(tasks)))
+    common = CommonSettings(seed=settings["seed"])
+    learner = PolicySearch(
+        "LinearGaussianPolicy", env, like.learning_rate, like._improver, sharer, like._sampler, common
+    )
+    return sweeps.SweepRun(code, settings, tasks[own], learner)
+
+
+def node(link: Link, settings: Mapping[str, Any], in_process: bool) -> tuple[FloatArray, FloatArray]:
+    """One node's life: its policies, and its `Ticks`."""
+    try:
+        set_num_threads(1)
+        run = made(link, settings, np.arange(link.node, settings["n_tasks"], len(link.channel.nodes)))
+        if in_process and len(link.pipes) == 1:
+            link.wire = measured(link)
+        link.clock, link.since = 0.0, time.thread_time()
+        ticks = Ticks(run, link)
+        sweeps.sweep(run, [ticks], lambda share: None)
+        return run.theta.copy(), ticks.figures()["at"]
+    finally:  # or neighbours would wait for ever
+        link.close()
+
+
+def measured(link: Link) -> Wire:
+    """The one between two nodes, by messages that go to and fro."""
+
+    def one_way(values: FloatArray) -> float:
+        begun = []
+        for _ in range(101):
+            begun.append(time.perf_counter())
+            if link.node == 0:
+                link.send(1, values)
+            values = link.receive(1 - link.node)
+            if link.node == 1:
+                link.send(0, values)
+        return float(np.median(np.diff(begun))) / 2
+
+    few, many = np.zeros(1), np.zeros(20_000)
+    latency, longer = one_way(few), one_way(many)
+    return Wire(latency, 8 * many.nbytes / max(longer - latency, 1e-9))
+
+
+def together(settings: Mapping[str, Any], n_nodes: int, in_processes: bool = False) -> tuple[FloatArray, FloatArray]:
+    """All nodes' lives: policies, (n_tasks, d), and `Ticks` by node.
+
+    On threads, or in processes of their own, where the wire between two is measured first.
+    """
+    channel = default_channel(n_nodes)
+    pipes: list[dict[int, Connection]] = [{} for _ in range(n_nodes)]
+    for a, b in channel.graph.edges:
+        pipes[a][b], pipes[b][a] = Pipe()
+    links = [Link(i, channel, pipes[i]) for i in range(n_nodes)]
+    with ProcessPoolExecutor(n_nodes, process_context()) if in_processes else ThreadPoolExecutor(n_nodes) as pool:
+        lives = [pool.submit(node, link, settings, in_processes) for link in links]
+        over, _ = wait(lives, return_when=FIRST_EXCEPTION)
+        for link in links:
+            link.close()
+        for life in over:  # what failed, before its neighbours did for want of an answer
+            life.result()
+        found = [life.result() for life in lives]
+    thetas = np.zeros((settings["n_tasks"], found[0][0].shape[1]))
+    for i, (own, _) in enumerate(found):
+        thetas[i::n_nodes] = own
+    return thetas, np.array([ticks for _, ticks in found])
