@@ -104,7 +104,8 @@ def _runs(numbers: Numbers) -> list[tuple[str, ...]]:
     rows: dict[tuple[str, ...], list[str]] = {}
     for study, systems in numbers.content["values"].items():
         for system, methods in systems.items():
-            for values in methods.values():
+            learn = [values for values in methods.values() if "preset" in values]
+            for values in learn or methods.values():  # what is beside learners has their values
                 shown = SHOWN if "preset" in values else ()  # others measure something of their own
                 rest = [str(values[name]) if name in shown else DASH for name in SHOWN]
                 found = rows.setdefault((study, str(values["seeds"]), *rest), [])

@@ -26,7 +26,7 @@ from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers
 from lifelong_gym.papers.quantities import LAST, OF_VALUES
 from lifelong_gym.papers.specs import FigureSpec, TableSpec
-from lifelong_gym.papers.tabulating import shown
+from lifelong_gym.papers.tabulating import DASH, shown
 from lifelong_gym.references.linear import Trial, best_policies
 from lifelong_gym.reports.plots import COLOURS, new_figure, tidy
 from lifelong_gym.tasks.task_set import TaskSet
@@ -249,9 +249,12 @@ def variances(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[s
     rows = []
     for system in spec.systems:
         costs = np.array([numbers.by_seed(spec.study, system, draw, "final") for draw in spec.methods])
-        seeds = costs.var(axis=1, ddof=1).mean()
-        draws = max(0.0, costs.mean(axis=1).var(ddof=1) - seeds / costs.shape[1])
-        rows.append([system, *(f"{figure:.3g}" for figure in (costs.mean(), np.sqrt(draws), np.sqrt(seeds)))])
+        found = [DASH, DASH]  # of one seed
+        if costs.shape[1] > 1:
+            seeds = costs.var(axis=1, ddof=1).mean()
+            draws = max(0.0, costs.mean(axis=1).var(ddof=1) - seeds / costs.shape[1])
+            found = [f"{np.sqrt(variance):.3g}" for variance in (draws, seeds)]
+        rows.append([system, f"{costs.mean():.3g}", *found])
     return ["", "mean cost", "between draws of tasks", "between seeds of the learner"], rows
 
 
