@@ -59,9 +59,9 @@ def test_widths_and_steps_are_what_the_grid_chose(zhan2017: Reproduction) -> Non
     places = {cell.place: cell.settings for cell in zhan2017.cells}
     for domain in (*DOMAINS, "CP1", "HC1"):
         for method, step in (("eNAC", "max_kl"), ("RWR", "max_kl"), ("REINFORCE", "learning_rate")):
-            _, *best = science.chosen(published[domain][method]["science:of_grid"])
+            _, best = science.chosen(published[domain][method])
             arguments = places["main", domain, method]["learner"]["arguments"]
-            assert [arguments["sigma"], arguments[step]] == best
+            assert (arguments["sigma"], arguments[step]) == best
         for method, alone in (("GO-MTL", "eNAC"), ("PG-ELLA", "eNAC"), ("ePG-ELLA", "RWR"), ("GO-MTL (RWR)", "RWR")):
             shared, own = (places["main", domain, each]["learner"]["arguments"] for each in (method, alone))
             assert (shared["sigma"], shared["base_settings"]["max_kl"]) == (own["sigma"], own["max_kl"])
@@ -239,10 +239,10 @@ def test_variances_of_draws_and_of_seeds() -> None:
 
 def test_the_least_cost_is_chosen() -> None:
     """Mean of the seeds; it stands in bold."""
-    found = [{"costs": [[3.0, 2.0], [1.0, 4.0]], "sigmas": [0.1, 1.0], "steps": [0.2, 2.0]}]
-    found.append({**found[0], "costs": [[3.0, 0.5], [1.2, 4.0]]})
-    assert science.chosen(found)[1:] == (1.0, 0.2)
-    _, (row,) = science.grids(numbers_of(RWR={"science:of_grid": found}), spec(methods=("RWR",)))
+    costs = [[[3.0, 2.0], [1.0, 4.0]], [[3.0, 0.5], [1.2, 4.0]]]
+    found = {"costs": costs, "sigmas": [[0.1, 1.0]] * 2, "steps": [[0.2, 2.0]] * 2}
+    assert science.chosen(found)[1] == (1.0, 0.2)
+    _, (row,) = science.grids(numbers_of(RWR=found), spec(methods=("RWR",)))
     assert row == ["CP", "3", "1.25", "**1.1**", "4"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -258,30 +258,24 @@ def variances(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[s
     return ["", "mean cost", "between draws of tasks", "between seeds of the learner"], rows
 
 
-def chosen(found: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, float, float]:
-    """Mean costs of a grid, and the width and step with the least."""
-    costs = np.mean([figures["costs"] for figures in found], axis=0)
+def chosen(quantities: Mapping[str, Any]) -> tuple[FloatArray, tuple[float, float]]:
+    """Mean costs of a grid whose ``costs``, ``sigmas`` and ``steps`` are given by seed; width and step of the least."""
+    costs = np.mean(quantities["costs"], axis=0)
     i, j = np.unravel_index(np.argmin(costs), costs.shape)
-    return costs, found[0]["sigmas"][i], found[0]["steps"][j]
+    return costs, (quantities["sigmas"][0][i], quantities["steps"][0][j])
 
 
 def grids(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[str]]]:
     """Costs with each width and step of one base learner; those that are chosen in bold."""
     (method,) = spec.methods
-    rows, head = [], [""]
-    for system in spec.systems:
-        found = numbers.by_seed(spec.study, system, method, "science:of_grid")
-        costs, sigma, step = chosen(found)
-        pairs = list(itertools.product(found[0]["sigmas"], found[0]["steps"]))
-        head = ["", *(f"{width}, {length}" for width, length in pairs)]
-        marks = ["**" if pair == (sigma, step) else "" for pair in pairs]
-        rows.append([system, *(f"{mark}{cost:.3g}{mark}" for mark, cost in zip(marks, costs.ravel(), strict=True))])
-    return head, rows
-
-
-def of_grid(figures: Settings) -> Settings:
-    """All of it."""
-    return figures
+    found = {system: numbers.content["quantities"][spec.study][system][method] for system in spec.systems}
+    first = found[spec.systems[0]]
+    pairs, rows = list(itertools.product(first["sigmas"][0], first["steps"][0])), []
+    for system, quantities in found.items():
+        costs, best = chosen(quantities)
+        cells = zip(costs.ravel(), pairs, strict=True)
+        rows.append([system, *(f"**{cost:.3g}**" if pair == best else f"{cost:.3g}" for cost, pair in cells)])
+    return ["", *(f"{sigma}, {step}" for sigma, step in pairs)], rows
 
 
 def to_fine(figures: Settings) -> list[float | None]:
