@@ -174,21 +174,25 @@ def test_observations_are_the_window(tmp_path: Any, monkeypatch: pytest.MonkeyPa
     frame = own_frame(tmp_path, monkeypatch, ranged=True)
     task = {"instrument_1": 4, "instrument_2": -1, "instrument_3": 1, "first_day": 9, "last_day": 9}
     env = gym.make(ID, prices=frame, tasks=[task], backend="python", **SMALL)
-    seen = env.reset(seed=0)[0].reshape(3, 3 * 4 + 1)
+    seen = env.reset(seed=0)[0].reshape(3, 3 * 4 + 2)
     close, high, low = (frame[field].to_numpy() for field in ("Close", "High", "Low"))
     for row, column in ((0, 4), (2, 1)):
         last = close[8, column]
-        past = [close[5:8, column], high[5:9, column], low[5:9, column]]
+        past = [close[5:9, column], high[5:9, column], low[5:9, column]]
         np.testing.assert_allclose(seen[row, :-2], 20 * (np.concatenate(past) / last - 1), atol=1e-5)
         np.testing.assert_array_equal(seen[row, -2:], [0.0, 1.0])
     np.testing.assert_array_equal(seen[1], 0.0)
     names = [channel.name for channel in env.unwrapped.core.family.observations.channels]  # type: ignore[attr-defined]
     assert names == [
-        *["close_4", "close_3", "close_2", "high_4", "high_3", "high_2", "high_1"],
+        *["close_4", "close_3", "close_2", "close_1", "high_4", "high_3", "high_2", "high_1"],
         *["low_4", "low_3", "low_2", "low_1", "share", "present"],
     ]
-    after = env.step(np.array([1.0, 1.0, 0.0], np.float32))[0].reshape(3, 13)
+    after = env.step(np.array([1.0, 1.0, 0.0], np.float32))[0].reshape(3, 14)
     np.testing.assert_allclose(after[:, -2], [1.0, 0.0, -1.0])
+    space: Any = env.observation_space
+    assert (space.window, space.n_series) == (4, 3)
+    alone: Any = planted().observations.space
+    assert (alone.window, alone.n_series) == (3, 1)
 
 
 def test_the_future_is_not_seen(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FunctionType, MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -289,6 +289,27 @@ class Simulation(Protocol):
 
     def restore(self, snapshot: Any) -> None:
         """Go on where ``snapshot`` was taken."""
+        ...
+
+
+@runtime_checkable
+class Historic(Protocol):
+    """A kernel family whose noise has happened, as prices have: a learner may look back at every step of a task.
+
+    What its roles do with a state and an action is then all that is left to know, and can be differentiated.
+
+    Attributes:
+        clock: name of the channel of the state that goes up by 1 at each step and tells when it is.
+    """
+
+    clock: str
+
+    def history(self, parameters: Columns) -> list[FloatArray]:
+        """Of each task the states at all its steps, in order, as they are while nobody has acted, (n_steps, n_state).
+
+        Args:
+            parameters: arrays of shape (n_tasks,).
+        """
         ...
 
 

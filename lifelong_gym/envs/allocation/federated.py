@@ -191,7 +191,7 @@ def _balanced(known: FloatArray) -> FloatArray:
 def _seen(n_clients: int, history: int) -> Entities:
     accuracies = [Quantity(f"accuracy_{i + 1}", "1", "of the client's network, oldest first") for i in range(history)]
     there = Quantity("present", "1", "whether the client is there")
-    return Entities(n_clients, (*accuracies, there), (1.0,) * (history + 1), (0.0,) * (history + 1))
+    return Entities(n_clients, (*accuracies, there), (1.0,) * (history + 1), (0.0,) * (history + 1), history)
 
 
 def _state(n_clients: int, rounds: int) -> tuple[Quantity, ...]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lifelong_gym.envs.allocation import trading
 from lifelong_gym.envs.allocation.account import Account
 from lifelong_gym.envs.allocation.constant import best_constant_shares
-from lifelong_gym.envs.allocation.prices import Prices
+from lifelong_gym.envs.allocation.prices import FIELDS, Prices
 from lifelong_gym.envs.allocation.seen import Seen, seen
 from lifelong_gym.envs.allocation.sources import load, named
 from lifelong_gym.envs.arguments import Argument
@@ -101,14 +101,11 @@ def _presets(names: tuple[str, ...], window: int, columns: int, n_days: int) -> 
 
 def channels(window: int, has_range: bool) -> tuple[Quantity, ...]:
     """What is seen of an instrument."""
-    lags = {
-        "close": range(window, 1, -1),
-        **({"high": range(window, 0, -1), "low": range(window, 0, -1)} if has_range else {}),
-    }
+    last = 0 if has_range else 1  # series are of equal length; the last close over itself tells nothing alone
     past = [
         Quantity(f"{field}_{lag}", "1", f"20 times the {field} price {lag} days ago over the last close, less 1")
-        for field, its in lags.items()
-        for lag in its
+        for field in (FIELDS if has_range else FIELDS[:1])
+        for lag in range(window, last, -1)
     ]
     return (*past, SHARE, PRESENT)
 
@@ -142,8 +139,8 @@ class Portfolio(KernelFamily):
     ``actions="logits"`` ``Box(-1, 1, (m,))``, whose softmax at a bound of 3 they are.
 
     ## Observation Space
-    Instruments side by side; of each one, where v are prices, n is the day to come and h counts down to the last day
-    that is seen, ``window ... 2`` (of high and low prices, which follow where there are any, ``window ... 1``):
+    Instruments side by side; of each one, where v are prices, n is the day to come and h counts down, ``window ... 2``.
+    Where there are high and low prices, h goes down to 1, and those follow, as two further series of the same length:
 
     | Num | Observation | Min | Max | Unit |
     |---|---|---|---|---|
@@ -209,6 +206,7 @@ class Portfolio(KernelFamily):
     render_fps = 10
     known = ("seen",)
     n_initial_noise = 1
+    clock = "day"
 
     initial = staticmethod(trading.initial)
     exogenous = staticmethod(trading.exogenous)
@@ -237,7 +235,9 @@ class Portfolio(KernelFamily):
         shown = channels(self.window, has_range)
         past = len(shown) - 2
         low, high = (-trading.FEATURE_SCALE,) * past, (trading.FEATURE_LIMIT,) * past
-        self.observations = Entities(self.m, shown, (*high, float(self.m), 1.0), (*low, -1.0, 0.0))
+        n_series = len(self.data.fields)
+        bounds = (*high, float(self.m), 1.0), (*low, -1.0, 0.0)
+        self.observations = Entities(self.m, shown, *bounds, past // n_series, n_series)
         self.seen: Callable[[npt.ArrayLike], Seen] = partial(seen, self.observations)
         self.TABLES = tuple((name, "shared") for name in ("relatives", *self.data.fields))
         texts = {
@@ -326,6 +326,16 @@ class Portfolio(KernelFamily):
         relatives = self.data.relatives[days[:-1].astype(int)][:, instruments[there]]
         chosen = shares[1:, there] / relatives
         return Account(relatives, chosen / chosen.sum(axis=1, keepdims=True), task["cost"], self.cost_model)
+
+    def history(self, parameters: Columns) -> list[FloatArray]:
+        """See `Historic`: equal shares and a wealth of 1 on every day of each task's period."""
+        equal = np.stack(self.constants(parameters)["equal"], axis=1)
+        found = []
+        for shares, first, last in zip(equal, parameters["first_day"], parameters["last_day"], strict=True):
+            days = np.arange(first, last + 1.0)
+            wealths = np.ones((len(days), trading.SHARES - trading.WEALTH))
+            found.append(np.column_stack([days, days - first, wealths, np.broadcast_to(shares, (len(days), self.m))]))
+        return found
 
     def check_state(self, state: FloatArray) -> None:
         """Raise `ValueError` unless ``state`` is a day with a past, positive wealths, and shares of a whole."""

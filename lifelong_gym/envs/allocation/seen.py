@@ -31,7 +31,8 @@ def seen(codec: Entities, observations: npt.ArrayLike) -> Seen:
     """What observations say, shape (n_rows, n), task features behind them left out."""
     rows = np.asarray(observations, np.float64)
     columns = {channel.name: i for i, channel in enumerate(codec.channels)}
-    closing = [i for name, i in columns.items() if name.startswith("close_")]
+    # The last close over itself is a channel only where highs and lows stand beside it.
+    closing = [i for name, i in columns.items() if name.startswith("close_") and name != "close_1"]
     blocks, present = codec.blocks(rows), codec.present(rows)
     before = 1.0 + blocks[..., closing] / FEATURE_SCALE
     past = np.concatenate([before, np.ones_like(before[..., :1])], axis=-1)

@@ -109,7 +109,7 @@ def observation_text(window: int, has_range: bool, clips: bool) -> Callable[...,
         has_range: whether there are tables of high and low prices too.
         clips: whether there are prices that would leave the space; to look at each costs half as much again.
     """
-    width = (3 * window if has_range else window) + 1
+    width = 3 * window + 2 if has_range else window + 1
     before = window - 1  # closing prices besides yesterday's
     days, closing = tuple(map(float, range(window))), tuple(map(float, range(before)))
     low, high = (-FEATURE_SCALE,) * window, (FEATURE_LIMIT,) * window
@@ -140,7 +140,8 @@ def observation_text(window: int, has_range: bool, clips: bool) -> Callable[...,
             factor = FEATURE_SCALE * there[i] / tables[1][int(first) + before]
             highs = features(tables[2], days, first, factor, there[i])
             lows = features(tables[3], days, first, factor, there[i])
-            fill(out, i * width + before, limit(highs, low, high))
-            fill(out, i * width + before + window, limit(lows, low, high))
+            out[i * width + before] = 0.0
+            fill(out, i * width + window, limit(highs, low, high))
+            fill(out, i * width + 2 * window, limit(lows, low, high))
 
     return ranges if has_range else closes
