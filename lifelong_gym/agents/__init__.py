@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
     from lifelong_gym.agents.equivariant.lspi import LSPI
     from lifelong_gym.agents.equivariant.policies import EquivariantPolicy, FlatSimplexPolicy
+    from lifelong_gym.agents.equivariant.prioritized_mtl import PrioritizedMTL
     from lifelong_gym.agents.equivariant.soft_policies import EquivariantSACPolicy
     from lifelong_gym.agents.equivariant.task_buffers import TaskReplayBuffer
     from lifelong_gym.agents.equivariant.task_sampling import TaskSampling
@@ -52,6 +53,7 @@ __all__ = [
     "MultiTaskAlgorithm",
     "PolicyConstraints",
     "PolicySearch",
+    "PrioritizedMTL",
     "ProjectedPG",
     "SafeLifelongPG",
     "SafeSearch",
@@ -72,6 +74,7 @@ __getattr__ = lazy(
         "linear.base_learners": ["BaseSettings"],
         "equivariant.lspi": ["LSPI"],
         "equivariant.policies": ["EquivariantPolicy", "FlatSimplexPolicy"],
+        "equivariant.prioritized_mtl": ["PrioritizedMTL"],
         "equivariant.soft_policies": ["EquivariantSACPolicy"],
         "equivariant.task_buffers": ["TaskReplayBuffer"],
         "equivariant.task_sampling": ["TaskSampling"],

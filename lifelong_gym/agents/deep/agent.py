@@ -59,6 +59,15 @@ class Tally(BaseCallback):
         return True
 
 
+def copy_of_policy(policy: BasePolicy) -> BasePolicy:
+    """One that can act by itself, with parameters as they are now; no global generator is drawn from."""
+    with RandomStreams(policy.device):  # whose first parameters are thrown away
+        made = type(policy)(**policy._get_constructor_parameters()).to(policy.device)
+    made.load_state_dict(policy.state_dict())
+    made.set_training_mode(False)
+    return made
+
+
 class Agent:
     """An on-policy or off-policy algorithm of SB3's over the rows of one node, with random streams of its own.
 
@@ -113,12 +122,7 @@ class Agent:
 
     def copy_of_policy(self) -> BasePolicy:
         """A policy of one's own, with parameters as they are now."""
-        policy = self.policy
-        with RandomStreams(self.algorithm.device):  # whose first parameters are thrown away
-            made = type(policy)(**policy._get_constructor_parameters()).to(policy.device)
-        made.load_state_dict(policy.state_dict())
-        made.set_training_mode(False)
-        return made
+        return copy_of_policy(self.policy)
 
     def seed(self, seed: int) -> None:
         """Begin all random streams anew; the rows' are those of their next reset."""

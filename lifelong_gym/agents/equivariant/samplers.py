@@ -43,6 +43,10 @@ class TaskSampler(ABC):
     def _arrays(self) -> dict[str, FloatArray]:
         """What it has learned, shapes (n_tasks,), not copied."""
 
+    def parts(self) -> dict[str, FloatArray]:
+        """What it has learned, as parts of a learner's state, not copied."""
+        return self._arrays()
+
     def state_dict(self) -> State:
         """What it has learned, as arrays; see `states`."""
         return {name: array.copy() for name, array in self._arrays().items()}
