@@ -177,6 +177,8 @@ def test_a_client_may_be_absent() -> None:
     assert env.unwrapped.core.family.observations.present(seen).tolist() == [False, True, True]
     env.step(np.ones(3, np.float32))
     assert env.unwrapped.state[1:4].tolist() == [0.0, 0.5, 0.5]
+    space = env.observation_space
+    assert space.window == space.n_channels - 1  # accuracies are a series, which recurrent encoders read
 
 
 def test_a_task_set_knows_its_images() -> None:

@@ -291,7 +291,7 @@ class PrioritizedMTL(MultiTaskAlgorithm):
         loss = -weight * rewards.mean()
         finite("a batch's states and loss", np.append(after.detach().numpy(), loss.item()))
         self.policy.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = self._gradient_norm() / weight if self.scorer == "gradient_norm" else 0.0
         self.policy.optimizer.step()
         self.memory.write(task, after.detach().numpy())

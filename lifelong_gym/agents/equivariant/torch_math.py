@@ -6,10 +6,11 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch as th
 
 from lifelong_gym.numerics import scalar
-from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.bind import Binder
 
 Number = Any  # a tensor of one number a row, or a Python number
@@ -48,9 +49,9 @@ class Stack:
 class TorchTable:
     """A table of one task, read by tensors of indices of any shape."""
 
-    def __init__(self, numbers: FloatArray) -> None:
+    def __init__(self, numbers: npt.ArrayLike) -> None:
         """Of flat numbers."""
-        self._numbers = th.tensor(numbers, dtype=th.float64)
+        self._numbers = th.from_numpy(np.array(numbers, np.float64))
 
     def __getitem__(self, index: Any) -> th.Tensor:
         return self._numbers[index]

@@ -144,7 +144,7 @@ class Portfolio(KernelFamily):
 
     | Num | Observation | Min | Max | Unit |
     |---|---|---|---|---|
-    | 0 ... window - 2 | ``20 (v[n - h] / v[n - 1] - 1)``, clipped | -20 | 100 | 1 |
+    | 0 ... | ``20 (v[n - h] / v[n - 1] - 1)``, clipped | -20 | 100 | 1 |
     | -2 | share times the number of instruments, less 1 | -1 | m | 1 |
     | -1 | whether it is there; if not, all else is 0 | 0 | 1 | 1 |
 
