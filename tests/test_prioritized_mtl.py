@@ -27,7 +27,7 @@ from lifelong_gym.benchmark.run import RunSpec, execute
 from lifelong_gym.cli.main import app
 from lifelong_gym.errors import CheckpointError, FamilyError
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.wrappers import as_vec_env
+from lifelong_gym.wrappers import Budget, Stage, as_vec_env
 from tests.market import DAYS, EQUAL, HORIZON, WINDOW, Market
 from tests.test_going_on import gone_on, killed
 
@@ -258,6 +258,19 @@ def test_only_tasks_that_have_come_up_are_learned_from() -> None:
     model = learner(rows(schedule=[1])).learn(5)
     assert model.memory.tasks == [1]
     assert model.sampler.scores[0] == model.sampler.scores[2] == 1.0
+
+
+def test_a_stages_tasks_are_met_in_it() -> None:
+    """Not before a step is taken in them; of earlier ones it goes on learning, and all get their steps."""
+    env = rows()
+    env.budget = Budget(env.core, [Stage((1,), 15), Stage((0, 2), 10)])
+    model = learner(env, n_steps=2).learn(15)
+    assert model.memory.tasks == [1]
+    assert model.num_timesteps == 15
+    model.learn(1000, reset_num_timesteps=False)
+    assert model.memory.tasks == [0, 1, 2]
+    np.testing.assert_array_equal(env.budget.taken, [10, 15, 10])
+    assert model.num_timesteps == 35
 
 
 # --------------------------------------------------------------------------------------------------------- it learns

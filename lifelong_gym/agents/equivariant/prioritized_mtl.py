@@ -229,7 +229,7 @@ class PrioritizedMTL(MultiTaskAlgorithm):
         ended: list[tuple[float, int]] = []
         n_taken = 0
         for _ in range(n):
-            for task in self._places[env.core.task_of_row[rows]].tolist():
+            for task in self._places[env.core.task_of_row[rows[~env.idle[rows]]]].tolist():
                 self.memory.meet(task)
             actions, _ = self.policy.predict(self._observed(rows), deterministic=True)
             infos = env.step_rows(rows, actions)[3]
