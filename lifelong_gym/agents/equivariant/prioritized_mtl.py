@@ -119,10 +119,8 @@ class PrioritizedMTL(MultiTaskAlgorithm):
         self.alpha, self.beta = within("alpha", alpha, 0.0, 100.0), within("beta", beta, 0.0, 1.0)
         self.smoothing = within("smoothing", smoothing, 0.0, 1.0, below=True)
         self.scorer, self.by_max = choice("scorer", scorer, SCORERS), flag("by_max", by_max)
-        self.batch_size, self.recency = (
-            count("batch_size", batch_size),
-            within("recency", recency, 0.0, 1.0, below=True),
-        )
+        self.batch_size = count("batch_size", batch_size)
+        self.recency = within("recency", recency, 0.0, 1.0, below=True)
         self.n_steps, self.gradient_steps = count("n_steps", n_steps), count("gradient_steps", gradient_steps)
         self.memory, self._environment = TaskMemory(), EnvironmentState()
         self._drawn: list[int] = []  # what the last sweep learned from
@@ -222,10 +220,10 @@ class PrioritizedMTL(MultiTaskAlgorithm):
         """Take ``n_steps`` steps in the tasks that were learned from last, and remember what they led to."""
         env, n = self._rows, self.n_steps
         rows = self._acting_rows()
-        left = steps_left(env)
-        if left is not None and left <= n * len(rows):  # whoever saves when a stage ends does so between sweeps
+        left, n_running = steps_left(env), int(np.count_nonzero(~env.idle[rows]))
+        if left is not None and left <= n * n_running:  # whoever saves when a stage ends does so between sweeps
             n = 1
-        before_steps(env, n * len(rows))
+        before_steps(env, n * n_running)
         ended: list[tuple[float, int]] = []
         n_taken = 0
         for _ in range(n):
@@ -233,9 +231,10 @@ class PrioritizedMTL(MultiTaskAlgorithm):
                 self.memory.meet(task)
             actions, _ = self.policy.predict(self._observed(rows), deterministic=True)
             infos = env.step_rows(rows, actions)[3]
-            n_taken += sum("idle" not in info for info in infos)
+            acted = np.array(["idle" not in info for info in infos])
+            n_taken += int(np.count_nonzero(acted))
             ended += [(info["episode"]["r"], info["episode"]["l"]) for info in infos if "episode" in info]
-            self._remember(rows)
+            self._remember(rows[acted])
         returns, steps = np.array(ended, np.float64).reshape(-1, 2).T
         return Ended(returns[None], steps[None].astype(np.int64)), n_taken
 
