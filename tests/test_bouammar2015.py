@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cvxpy as cp
 import gymnasium as gym
 import numpy as np
 import pytest
 
 from lifelong_gym.agents import PolicyConstraints
+from lifelong_gym.agents.safety.projection import SpectralBounds
 from lifelong_gym.papers import sweeps
-from lifelong_gym.papers.bouammar2015 import regions, science
+from lifelong_gym.papers.bouammar2015 import printed, regions, science
 from lifelong_gym.papers.cells import only, settings_of
-from lifelong_gym.papers.numbers import Numbers
 from lifelong_gym.papers.reproduce import Reproduction, folder_of
 from lifelong_gym.papers.sweeps import SweepRun
 
-PUBLISHED = Path(__file__).parents[1] / "docs" / "results" / "bouammar2015" / "summary.json"
+PUBLISHED = Path(__file__).parents[1] / "docs" / "results"
 SYSTEMS = ("SM", "CP", "QR")
-SAFE = ("projected PG", "ours, literal", "ours, linearised", "ours, 10 inner", "ours, 100 inner")
-FREE = ("PG (eNAC)", "PG-ELLA", "PG-ELLA, warm", "ours, literal", "ours, 1 inner", "ours, 10 inner", "ours, 100 inner")
-
+SAFE = ("projected PG", "ours, literal", "ours, linearised", "ours, 10 inner", "ours, k = d")
 PAPER = Reproduction.of(folder_of("bouammar2015"), "default", Path("nowhere"))
+FREE = PAPER.paper.studies["free"].methods
 
 
 def settings(study: str, system: str, method: str, **more: Any) -> dict[str, Any]:
@@ -44,24 +44,19 @@ def situation(study: str, system: str) -> science.Situation:
 
 
 @pytest.mark.parametrize(
-    "title", ["bound/SM/projected PG/seed1", "until 35% full/SM/PG (eNAC)/seed0", "games/iid, L fixed/C/seed0"]
+    "title", ["bound/SM/projected PG/seed1", "until/SM ±35%/PG (eNAC)/seed0", "printed/k = 3/as printed/seed2"]
 )
 def test_single_cells_give_the_published_digits(tmp_path: Path, title: str) -> None:
     """As anybody can run them."""
     (cell,) = only(PAPER.cells, title)
     cell.execute(tmp_path, lambda share: None)
-    figures, published = cell.figures(tmp_path), json.loads(PUBLISHED.read_text())["figures"]
-    assert figures is not None
-    if title.startswith("games"):
-        assert [float(f"{x:.4g}") for x in figures["regret"]] == published["games"]["C iid fixed"]["regret"][0]
-        return
-    seed = cell.settings["seed"]
-    name = {"bound": "bound-SM", "until 35% full": "until-SM, ±35%, full step"}[cell.place[0]]
-    known = published["learning"][name][cell.place[2]]
-    for of in (science.begun, science.early, science.final, science.typical):
-        assert float(f"{of(figures):.4g}") == known[of.__name__][seed]
-    for name in ("fallen", "unstable", "until"):
-        assert figures[name] == known[name][seed]
+    study, system, method = cell.place
+    published = PAPER.summary(PUBLISHED).by_seed
+    measured = replace(PAPER, runs=tmp_path).quantities(cell)
+    assert measured
+    for of, value in measured.items():
+        if "seconds" not in of:
+            assert value == published(study, system, method, of)[cell.settings["seed"]]
 
 
 # ---------------------------------------------------------------------------------------------------------------- sets
@@ -85,7 +80,7 @@ def test_safe_sets_leave_the_optimum_out_but_not_all_that_controls(key: str) -> 
 @pytest.mark.parametrize("key", SYSTEMS)
 def test_boxes_around_the_optimum_leave_the_start_out(key: str) -> None:
     """Else nothing would have to be learned to become safe."""
-    of = situation("until 35% full", key)
+    of = situation("until", f"{key} ±35%")
     assert of.safe(of.optimal).all()
     assert not of.safe(np.broadcast_to(of.start, of.optimal.shape)).any()
 
@@ -123,7 +118,7 @@ def test_all_methods_begin_at_the_same_policies(method: str) -> None:
     learner.env.core.admit([1])
     learner.learn(10 * learner.n_trajectories * learner.env.core.horizon, callback=lambda *_: False)
     moved = np.abs(run.theta - of.start).max(axis=1) > 0
-    cold = method in ("PG (eNAC)", "PG-ELLA", "ours, literal")
+    cold = method in ("PG (eNAC)", "PG-ELLA", "ours, literal", "PG (REINFORCE)")
     assert moved.tolist() == ([False, True, False] if cold else [True, True, True])
 
 
@@ -146,7 +141,7 @@ def test_observations_until_safe_are_counted() -> None:
     """Until the first time, by task; what happens later is told apart."""
     run = a_run("bound", "SM", "PG (eNAC)")
     run.present = [[0, 1], [0, 1]]
-    watch = science.Rounds(run)
+    watch = science.Safety(run)
     sets = watch.situation.sets
     assert sets is not None
     safe, outside = np.stack([one.centre()[0] for one in sets]), watch.situation.optimal
@@ -156,7 +151,7 @@ def test_observations_until_safe_are_counted() -> None:
         watch.after(done)
     figures = watch.figures()
     assert figures["until"] == [1, 2, 0]
-    assert figures["again"] == 1
+    assert (figures["again"], figures["lasted"]) == (1, 2)
     assert (figures["checked"], figures["outside"]) == (4, 3)
 
 
@@ -177,13 +172,49 @@ def test_quantities_by_hand() -> None:
     assert science.early(figures) == pytest.approx(95)
     assert science.final(figures) == pytest.approx(100 - 25)
     assert science.typical(figures) == pytest.approx(2.0)
-    assert science.length({"shown": {"path": [[0.0, 0.0], [1.0, 0.0], [3.0, 0.0]]}}) == 1.0
-    assert science.length({"shown": {"path": [[0.0, 0.0], [3.0, 0.0], [3.0, 4.0]]}}) == pytest.approx(7 / 5)
+    assert science.length({"path": {"path": [[0.0, 0.0], [1.0, 0.0], [3.0, 0.0]]}}) == 1.0
+    assert science.length({"path": {"path": [[0.0, 0.0], [3.0, 0.0], [3.0, 4.0]]}}) == pytest.approx(7 / 5)
 
 
-def test_the_spread_is_over_the_spectral_bounds() -> None:
-    """Of our method's means, whatever the other's."""
-    of = {f"ours, 10 inner, p={p}": {"science:final": [p, 3 * p]} for p in (1.0, 1.5)}
-    of["ours, literal, p=1"] = {"science:final": [9.0, 9.0]}
-    numbers = Numbers({"quantities": {"spectral free": {"SM": of}}, "values": {}})
-    assert science.spread(numbers, "spectral free", ("SM",))["SM"] == (1.5, 1.5, 1.5)
+def test_shares_of_tasks_that_were_inside_by_hand() -> None:
+    """Three of four tasks within ten observations, one of them from the start."""
+    found = science.inside_by({"until": [0, 3, None, 10], "lasted": 10})
+    assert found["at"][0] == 0
+    shares = dict(zip(found["at"], found["values"], strict=True))
+    assert [shares[n] for n in (0, 2, 3, 9, 10)] == [0.25, 0.25, 0.5, 0.5, 0.75]
+
+
+def test_a_path_is_that_of_the_first_task() -> None:
+    """Two of its parameters, before learning and after each round; the optimum is outside what is drawn."""
+    figures = sweeps.learn(PAPER.code, settings("path", "CP", "ours, 10 inner", sweeps=3), print)
+    path, outline = np.array(figures["path"]["path"]), np.array(figures["path"]["outline"])
+    assert path.shape == (4, 2)
+    assert (outline.min(axis=0) <= path.min(axis=0)).all()
+    assert (path.max(axis=0) <= outline.max(axis=0)).all()
+    assert figures["path"]["best"] == pytest.approx(situation("path", "CP").optimal[0, [2, 3]])
+
+
+# ---------------------------------------------------------------------------------------------------------- as printed
+
+
+@pytest.mark.parametrize(("n_tasks", "k"), [(1, 2), (2, 2), (3, 2), (4, 3)])
+def test_the_printed_projection_is_the_reference_solvers(n_tasks: int, k: int) -> None:
+    """Of its semidefinite program, with bounds that bind."""
+    rng = np.random.default_rng(n_tasks)
+    codes, root = rng.normal(size=(n_tasks, k)), rng.normal(size=(k, k))
+    bounds, now, wanted = SpectralBounds(0.5, 2.0), np.eye(k), root @ root.T + 2 * np.eye(k)
+    x = cp.Variable((k, k), symmetric=True)
+    equations = [code @ x @ code == code @ now @ code for code in codes]
+    within = [x >> bounds.p * np.eye(k), x << bounds.q * np.eye(k)]
+    cp.Problem(cp.Minimize(cp.sum_squares(x - wanted)), equations + within).solve(solver=cp.CLARABEL)
+    assert np.abs(printed.projected(codes, now, wanted, bounds) - np.asarray(x.value)).max() < 1e-4
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_printed_projection_freezes_the_basis_and_ours_does_not(k: int) -> None:
+    """From k (k + 1) / 2 tasks on; with ours all of the step remains."""
+    small: dict[str, Any] = {"n_tasks": 8, "d": 6, "k": k, "seed": 0}
+    frozen, free = (printed.measure({**small, "variant": variant}, lambda share: None) for variant in ("SDP", "QP"))
+    assert frozen["still"] == k * (k + 1) // 2
+    assert frozen["kept"]["values"][0] > 0.1
+    assert free["kept"] == {"at": list(range(1, 9)), "values": pytest.approx([1.0] * 8)}

@@ -15,7 +15,6 @@ from lifelong_gym.agents.linear.operating_point import OperatingPoint
 from lifelong_gym.agents.safety.safe_tasks import constraints_of
 from lifelong_gym.benchmark.learners import learner_class
 from lifelong_gym.benchmark.results import rounded
-from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.numbers import Numbers
@@ -30,6 +29,7 @@ from . import regions
 
 FALLEN = 10.0  # cost over that of the regulator, above which a policy has lost control in some trajectories
 EVERY_ROUND, THEN = 20, 5  # rounds that are all evaluated, and how many lie between evaluations from there on
+POINTS = 40  # of a curve against observations
 LAST, FIRST = 3, 10  # evaluations that make a final cost, and rounds that count as the beginning
 
 Settings = Mapping[str, Any]
@@ -111,71 +111,99 @@ def make(run: SweepRun) -> agents.PolicySearch:
     return learner
 
 
-class Rounds(Watcher):
-    """Costs after some ``rounds``, and which policies were safe.
+class Safety(Watcher):
+    """Which policies were safe.
 
-    ``costs``: mean over tasks; ``typical``: median over tasks of the cost over that of the task's own regulator;
-    ``fallen``: how many of these were above `FALLEN`; ``optimal``: mean cost of the regulators; ``unstable``: closed
-    loops at the end. Of policies that were executed, ``checked``, ``outside``: those outside their sets. ``until``:
-    observations of a task after which it was inside first, or None; ``again``: times outside later on. Where two
-    parameters are ``shown``, the ``path`` of the first task's policy, the ``best`` and the ``outline`` of its set.
+    Of policies that were executed, ``checked``, and ``outside``: those outside their sets. ``until``: observations of a
+    task after which it was inside first, or None; ``again``: times outside later on. ``unstable``: closed loops at the
+    end.
     """
 
     def __init__(self, run: SweepRun) -> None:
         super().__init__(run)
         self.situation, n = Situation(run.settings, run.tasks), len(run.tasks)
-        self.rounds: list[int] = []
-        self.costs: list[FloatArray] = []
-        self.path: list[FloatArray] = []
-        self.checked = self.outside = 0
-        self.observations, self.until, self.again = np.zeros(n, np.int64), np.full(n, -1), np.zeros(n, np.int64)
+        self.checked = self.outside = self.again = 0
+        self.observations, self.until = np.zeros(n, np.int64), np.full(n, -1)
 
     def after(self, done: int) -> None:
-        """Note what was safe, and evaluate."""
-        present, theta = self.run.present, self.run.theta
-        safe = self.situation.safe(theta)
+        """Note what was safe."""
+        present, safe = self.run.present, self.situation.safe(self.run.theta)
         if done:
             self.observations[present[done - 1]] += 1
         if done < len(present):
             self.checked += len(present[done])
             self.outside += int((~safe[present[done]]).sum())
-        self.again += ~safe & (self.until >= 0)
+        self.again += int((~safe & (self.until >= 0)).sum())
         self.until = np.where(safe & (self.until < 0), self.observations, self.until)
-        self.path.append(theta[0])
-        if done <= EVERY_ROUND or done % THEN == 0 or done == len(present):
-            self.rounds.append(done)
-            self.costs.append(self.run.costs(theta))
 
     def figures(self) -> Mapping[str, Any]:
         """See the class."""
-        costs, optimal = np.array(self.costs), self.run.costs(self.situation.optimal)
-        found: dict[str, Any] = {
-            "rounds": self.rounds,
-            "costs": rounded(costs.mean(axis=1)),
-            "typical": rounded(np.median(costs / optimal, axis=1)),
-            "fallen": int((costs > FALLEN * optimal).sum()),
-            "optimal": float(rounded(optimal.mean())),
-            "unstable": self.situation.unstable(self.run.theta),
-            "checked": self.checked,
-            "outside": self.outside,
-            "until": [None if n < 0 else int(n) for n in self.until],
-            "again": int(self.again.sum()),
-        }
-        shown = self.run.settings["shown"]
-        if shown and self.situation.sets is not None:
-            best, outline = self.situation.optimal[0][shown], regions.outline(self.situation.sets[0], shown)
-            found["shown"] = {"path": rounded(np.array(self.path)[:, shown]), "best": best, "outline": outline}
-        return found
+        until = [None if n < 0 else int(n) for n in self.until]
+        unstable = self.situation.unstable(self.run.theta)
+        counts = {"checked": self.checked, "outside": self.outside, "again": self.again, "unstable": unstable}
+        return {**counts, "until": until, "lasted": int(self.observations.max())}
+
+
+class Path(Watcher):
+    """Of the first task two parameters: the policy's ``path``, the ``best`` and the ``outline`` of its safe set."""
+
+    def __init__(self, run: SweepRun) -> None:
+        super().__init__(run)
+        self.path: list[FloatArray] = []
+
+    def after(self, done: int) -> None:
+        """Note where the policy is."""
+        self.path.append(self.run.theta[0, self.run.settings["shown"]])
+
+    def figures(self) -> Mapping[str, Any]:
+        """See the class."""
+        situation, shown = Situation(self.run.settings, self.run.tasks), self.run.settings["shown"]
+        assert situation.sets is not None
+        outline, best = regions.outline(situation.sets[0], shown), situation.optimal[0, shown]
+        return {"path": {"path": rounded(np.array(self.path)), "best": best, "outline": outline}}
+
+
+class Costs(Watcher):
+    """Costs after some ``rounds``.
+
+    ``costs``: mean over tasks; ``typical``: median over tasks of the cost over that of the task's own regulator;
+    ``fallen``: how many of these were above `FALLEN`; ``optimal``: mean cost of the regulators.
+    """
+
+    def __init__(self, run: SweepRun) -> None:
+        super().__init__(run)
+        self.optimal = run.costs(Situation(run.settings, run.tasks).optimal)
+        self.rounds: list[int] = []
+        self.costs: list[FloatArray] = []
+
+    def after(self, done: int) -> None:
+        """Evaluate, not every time."""
+        if done <= EVERY_ROUND or done % THEN == 0 or done == len(self.run.present):
+            self.rounds.append(done)
+            self.costs.append(self.run.costs(self.run.theta))
+
+    def figures(self) -> Mapping[str, Any]:
+        """See the class."""
+        costs = np.array(self.costs)
+        found = {"costs": costs.mean(axis=1), "typical": np.median(costs / self.optimal, axis=1)}
+        fallen = int((costs > FALLEN * self.optimal).sum())
+        rest = {"rounds": self.rounds, "fallen": fallen, "optimal": float(rounded(self.optimal.mean()))}
+        return {**rest, **{name: rounded(values) for name, values in found.items()}}
 
 
 def inside(settings: Settings, progress: Progress) -> dict[str, Any]:
-    """Share of policies drawn from boxes around the optima that don't control their task, linearised: ``unstable``."""
+    """Of policies drawn from boxes around the optima, ``unstable``: share that doesn't control its task, linearised.
+
+    ``unshared``: share of the way from the first policy to the optima that no ``n_basis`` directions can go, at best.
+    """
     situation = Situation(settings, sweeps.drawn_tasks(settings))
     n, d = situation.optimal.shape
     draws = np.random.default_rng(settings["seed"]).uniform(-1.0, 1.0, (settings["n_policies"], n, d))
     thetas = situation.optimal + settings["width"] * regions.scales(situation.optimal) * draws
+    squares = np.linalg.svd(situation.optimal - situation.start, compute_uv=False) ** 2
     progress(1.0)
-    return {"unstable": float(np.mean([situation.unstable(theta) / n for theta in thetas]))}
+    unshared = float(np.sqrt(squares[settings["n_basis"] :].sum() / squares.sum()))
+    return {"unstable": float(np.mean([situation.unstable(theta) / n for theta in thetas])), "unshared": unshared}
 
 
 def curve(figures: Settings) -> dict[str, Any]:
@@ -207,25 +235,22 @@ def typical(figures: Settings) -> float:
 
 def length(figures: Settings) -> float:
     """Way that a policy went, over the distance of its ends."""
-    points = np.array(figures["shown"]["path"])
+    points = np.array(figures["path"]["path"])
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum() / np.linalg.norm(points[-1] - points[0]))
 
 
-def spread(numbers: Numbers, study: str, systems: tuple[str, ...]) -> Mapping[str, Interval]:
-    """Largest over least mean final cost among the spectral bounds."""
-    found = {}
-    for system in systems:
-        of = numbers.content["quantities"][study][system]
-        means = [np.mean(each["science:final"]) for name, each in of.items() if name.startswith("ours, 10 inner")]
-        found[system] = Interval(*[float(max(means) / min(means))] * 3)
-    return found
+def inside_by(figures: Settings) -> dict[str, Any]:
+    """Share of the tasks whose policies have been inside by so many observations."""
+    at = np.unique(np.geomspace(1, figures["lasted"] + 1, POINTS).astype(int)) - 1
+    until = np.array([np.inf if n is None else n for n in figures["until"]])
+    return {"at": at.tolist(), "values": (until <= at[:, None]).mean(axis=1).tolist()}
 
 
 def paths(numbers: Numbers, spec: FigureSpec) -> Figure:
     """Paths of policies through the safe region, a panel a system."""
     figure = new_figure(5 * len(spec.systems), 4.6)
     for axes, system in zip(np.ravel(figure.subplots(1, len(spec.systems))), spec.systems, strict=True):
-        found = {method: numbers.by_seed(spec.study, system, method, "shown")[0] for method in spec.methods}
+        found = {method: numbers.by_seed(spec.study, system, method, "path")[0] for method in spec.methods}
         first = next(iter(found.values()))
         axes.fill(*np.array(first["outline"]).T, facecolor="#0000000d", edgecolor="black", label="safe set")
         for (method, of), colour in zip(found.items(), COLOURS, strict=False):
