@@ -176,12 +176,12 @@ def test_quantities_by_hand() -> None:
     assert science.length({"path": {"path": [[0.0, 0.0], [3.0, 0.0], [3.0, 4.0]]}}) == pytest.approx(7 / 5)
 
 
-def test_shares_of_tasks_that_were_inside_by_hand() -> None:
-    """Three of four tasks within ten observations, one of them from the start."""
-    found = science.inside_by({"until": [0, 3, None, 10], "lasted": 10})
+def test_shares_of_tasks_that_wait_by_hand() -> None:
+    """Three of four tasks are inside within ten observations, one of them from the start."""
+    found = science.waiting({"until": [0, 3, None, 10], "lasted": 10})
     assert found["at"][0] == 0
     shares = dict(zip(found["at"], found["values"], strict=True))
-    assert [shares[n] for n in (0, 2, 3, 9, 10)] == [0.25, 0.25, 0.5, 0.5, 0.75]
+    assert [shares[n] for n in (0, 2, 3, 9, 10)] == [0.75, 0.75, 0.5, 0.5, 0.25]
 
 
 def test_a_path_is_that_of_the_first_task() -> None:

@@ -239,11 +239,11 @@ def length(figures: Settings) -> float:
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum() / np.linalg.norm(points[-1] - points[0]))
 
 
-def inside_by(figures: Settings) -> dict[str, Any]:
-    """Share of the tasks whose policies have been inside by so many observations."""
+def waiting(figures: Settings) -> dict[str, Any]:
+    """Share of the tasks whose policies haven't been inside after so many observations."""
     at = np.unique(np.geomspace(1, figures["lasted"] + 1, POINTS).astype(int)) - 1
     until = np.array([np.inf if n is None else n for n in figures["until"]])
-    return {"at": at.tolist(), "values": (until <= at[:, None]).mean(axis=1).tolist()}
+    return {"at": at.tolist(), "values": (until > at[:, None]).mean(axis=1).tolist()}
 
 
 def paths(numbers: Numbers, spec: FigureSpec) -> Figure:
