@@ -24,6 +24,7 @@ from lifelong_gym.papers.tabulating import DASH, shown, table
 from lifelong_gym.reports.markup import pipe_table
 
 SILENT = "not printed"
+MANY = 4  # numbers that are said one by one even where they are the same
 INTERVALS = (
     "Brackets hold 95% intervals over seeds: Student's t for means; for ratios on logarithms, paired by seed; Kaplan "
     "and Meier's for what may never come. In simulations, with 3 seeds as with 20, about 95% of them hold the truth."
@@ -84,9 +85,17 @@ def _claims(title: str, judged: Sequence[Judged[ClaimSpec]], folder: str) -> str
 
 
 def _brief(evidence: Iterable[Evidence]) -> str:
-    """Estimates alone: intervals stand at the end of the page."""
-    said = (f"{each.system} {each.interval.estimate:.3g}".replace(" inf", " never") for each in evidence)
-    return ", ".join(dict.fromkeys(said))
+    """Estimates alone: intervals stand at the end of the page. Of many that are the same it is said once.
+
+    >>> from lifelong_gym.measures.verdicts import Bound, Interval
+    >>> zero = Evidence("SM", Interval(0.0, 0.0, 0.0), Bound("below", 1.0, 1.0), "count")
+    >>> _brief([zero]), _brief([zero] * 5)
+    ('SM 0', '0 in all 5')
+    """
+    found = [(each.system, f"{each.interval.estimate:.3g}".replace("inf", "never")) for each in evidence]
+    if len(found) > MANY and len({number for _, number in found}) == 1:
+        return f"{found[0][1]} in all {len(found)}"
+    return ", ".join(dict.fromkeys(f"{system} {number}" for system, number in found))
 
 
 def _expectations(checked: Sequence[Judged[ExpectationSpec]]) -> str:
