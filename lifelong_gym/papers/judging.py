@@ -56,7 +56,8 @@ def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evi
         found = code.load(part.first[0])(numbers, part.study, tuple(part.bounds))
         all_methods = numbers.content["values"][part.study]
         tested = all(_is_tested(part, numbers, system, all_methods[system]) for system in part.bounds)
-        yield from (part.evidence(next(iter(part.bounds)), *each, tested) for each in found.items())
+        for name, interval in found.items():
+            yield part.evidence(next(iter(part.bounds)), name, interval, tested)
         return
     for system in part.bounds:
         tested = _is_tested(part, numbers, system, (*part.first, *part.second))
