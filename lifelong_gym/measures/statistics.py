@@ -36,11 +36,18 @@ class Interval(NamedTuple):
 
     def __str__(self) -> str:
         """As in a table: ``-0.41 [-0.44, -0.38]``."""
-        return f"{_number(self.estimate)} [{_number(self.low)}, {_number(self.high)}]"
+        return f"{number(self.estimate)} [{number(self.low)}, {number(self.high)}]"
 
 
-def _number(x: float) -> str:
-    return "never" if np.isinf(x) else f"{x:.3g}"
+def number(x: float) -> str:
+    """Of three digits, or whole; infinite ones are times that never come.
+
+    >>> number(0.12345), number(1234.5), number(np.inf)
+    ('0.123', '1234', 'never')
+    """
+    if np.isinf(x):
+        return "never"
+    return f"{x:.0f}" if 1000 <= abs(x) < 1e6 else f"{x:.3g}"
 
 
 class Profile(NamedTuple):

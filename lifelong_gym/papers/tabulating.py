@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from lifelong_gym.measures.intervals import mean_interval, median_time, ratio_interval
-from lifelong_gym.measures.statistics import Interval
+from lifelong_gym.measures.statistics import Interval, number
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers, flat_times
 from lifelong_gym.papers.specs import PaperSpec, TableSpec
@@ -22,7 +22,7 @@ def shown(interval: Interval) -> str:
     ('0.5 [0.4, 0.6]', '2', '1')
     """
     is_alone = interval.low == interval.high or (np.isneginf(interval.low) and np.isposinf(interval.high))
-    return f"{interval.estimate:.3g}".replace("inf", "never") if is_alone else str(interval)
+    return number(interval.estimate) if is_alone else str(interval)
 
 
 def table(spec: TableSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> str:

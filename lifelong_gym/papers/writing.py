@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lifelong_gym.measures.statistics import number
 from lifelong_gym.measures.verdicts import EXPECTATIONS, MET, RULE, Bound, Evidence, counted
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.judging import Judged, judge
@@ -92,10 +93,10 @@ def _brief(evidence: Iterable[Evidence]) -> str:
     >>> _brief([zero]), _brief([zero] * 5)
     ('SM 0', '0 in all 5')
     """
-    found = [(each.system, f"{each.interval.estimate:.3g}".replace("inf", "never")) for each in evidence]
-    if len(found) > MANY and len({number for _, number in found}) == 1:
+    found = [(each.system, number(each.interval.estimate)) for each in evidence]
+    if len(found) > MANY and len({said for _, said in found}) == 1:
         return f"{found[0][1]} in all {len(found)}"
-    return ", ".join(dict.fromkeys(f"{system} {number}" for system, number in found))
+    return ", ".join(dict.fromkeys(f"{system} {said}" for system, said in found))
 
 
 def _expectations(checked: Sequence[Judged[ExpectationSpec]]) -> str:
