@@ -202,7 +202,7 @@ def inside(settings: Settings, progress: Progress) -> dict[str, Any]:
     thetas = situation.optimal + settings["width"] * regions.scales(situation.optimal) * draws
     squares = np.linalg.svd(situation.optimal - situation.start, compute_uv=False) ** 2
     progress(1.0)
-    unshared = float(np.sqrt(squares[settings["n_basis"] :].sum() / squares.sum()))
+    unshared = round(float(np.sqrt(squares[settings["n_basis"] :].sum() / squares.sum())), 6)
     return {"unstable": float(np.mean([situation.unstable(theta) / n for theta in thetas])), "unshared": unshared}
 
 
