@@ -27,6 +27,8 @@ FEWER: Mapping[str, Mapping[str, Any]] = {
         "novel_sweeps": 2,
         "sigmas": [0.3],
         "steps": [0.1],
+        "n_nodes": 3,
+        "graph": "chain",
     },
 }
 

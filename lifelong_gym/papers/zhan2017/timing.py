@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lifelong_gym.agents import ScalablePGELLA
 from lifelong_gym.benchmark.results import rounded
-from lifelong_gym.measures.intervals import mean_interval, median_time, ratio_interval
+from lifelong_gym.measures.intervals import mean_interval, ratio_interval
 from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers import sweeps
@@ -113,7 +113,7 @@ def exponents(figures: Settings) -> dict[str, float | None]:
     """Of what is measured, over the last three sizes: size^x."""
     at = np.log(figures["at"][-3:])
     last = {name: np.array(figures[name][-3:]) for name in MEASURED}
-    return {name: float(np.polyfit(at, np.log(v), 1)[0]) if v.all() else None for name, v in last.items()}
+    return {name: round(float(np.polyfit(at, np.log(v), 1)[0]), 4) if v.all() else None for name, v in last.items()}
 
 
 def exponent(figures: Settings) -> float:
@@ -159,9 +159,11 @@ def times(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[str]]
     for method in spec.methods:
         row = [method]
         for system in spec.systems:
-            seconds, waited = _seconds(numbers, spec.study, system, method)
-            a_sweep = [1e3 * np.mean(numbers.by_seed(spec.study, system, method, of)) for of in ("seconds", "busiest")]
-            row += [shown(median_time(seconds, float(waited.min()))), "{:.3g} ({:.3g})".format(*a_sweep)]
+            seconds = float(np.median(_seconds(numbers, spec.study, system, method)[0]))
+            path, busiest = (
+                1e3 * np.mean(numbers.by_seed(spec.study, system, method, of)) for of in ("seconds", "busiest")
+            )
+            row += [shown(Interval(seconds, seconds, seconds)), f"{path:.3g} ({busiest:.3g})"]
         rows.append(row)
     return ["", *(text for s in spec.systems for text in (f"{s}: seconds", "ms a sweep (busiest)"))], rows
 
@@ -203,5 +205,6 @@ def grown(numbers: Numbers, spec: FigureSpec) -> Figure:
             tidy(axes)
     panels[0, 0].set_ylabel("seconds a sweep")
     panels[1, 0].set_ylabel("bytes a sweep")
-    panels[0, 0].legend(frameon=False, fontsize=8)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
