@@ -43,7 +43,7 @@ def learned(given: dict[str, Any]) -> FloatArray:
 
 def links(channel: Channel, wire: Wire = nodes.GIGABIT) -> list[Link]:
     """Of all nodes, in this process."""
-    pipes: list[dict[int, Any]] = [{} for _ in channel.nodes]
+    pipes: list[dict[Any, Any]] = [{} for _ in channel.nodes]
     for a, b in channel.graph.edges:
         pipes[a][b], pipes[b][a] = Pipe()
     return [Link(i, channel, own, wire) for i, own in enumerate(pipes)]
@@ -116,9 +116,9 @@ def test_clocks_tell_the_critical_path() -> None:
 
 def test_ticks_are_taken_together() -> None:
     """The latest node's clock counts, the busiest node's work, and everybody's bytes, without the first sweep."""
-    clock = [[0, 100, 101, 103], [0, 200, 202, 203]]  # latest: 0, 200, 202, 203
-    work = [[0, 9, 10, 11], [0, 9, 9.5, 10]]
-    ticks = np.stack([clock, clock, np.array(work) * 8, work], axis=-1).astype(float)
+    clock = np.array([[0.0, 100, 101, 103], [0, 200, 202, 203]])  # latest: 0, 200, 202, 203
+    work = np.array([[0.0, 9, 10, 11], [0, 9, 9.5, 10]])
+    ticks = np.stack([clock, clock, work * 8, work], axis=-1)
     assert a_sweep(ticks) == {"critical": 1.5, "wall": 1.5, "busiest": 1.0, "bytes": 12.0}
 
 

@@ -29,6 +29,7 @@ from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.code import Code
 from lifelong_gym.wrappers import Channel, colouring
+from lifelong_gym.wrappers.topology import Node
 
 
 class Wire(NamedTuple):
@@ -51,7 +52,7 @@ class Link:
 
     node: int
     channel: Channel  # for its graph: who is whose neighbour, colours, and the tree of sums
-    pipes: Mapping[int, Connection]
+    pipes: Mapping[Node, Connection]
     wire: Wire = GIGABIT
     clock: float = 0.0
     worked: float = 0.0  # seconds of the processor
@@ -63,7 +64,7 @@ class Link:
         done = time.thread_time() - self.since
         self.clock, self.worked, self.since = self.clock + done, self.worked + done, self.since + done
 
-    def send(self, to: int, values: FloatArray) -> None:
+    def send(self, to: Node, values: FloatArray) -> None:
         """A message to a neighbour."""
         self.work()
         self.sent += values.nbytes
@@ -71,7 +72,7 @@ class Link:
         self.pipes[to].send((self.clock + self.wire.latency, values))
         self.since = time.thread_time()
 
-    def receive(self, sender: int) -> FloatArray:
+    def receive(self, sender: Node) -> FloatArray:
         """A neighbour's next message."""
         self.work()
         arrival, values = self.pipes[sender].recv()
@@ -92,7 +93,7 @@ class Link:
                 if self.node == child:
                     self.send(parent, total)
                 elif self.node == parent:
-                    total = total + self.receive(child)
+                    total = np.add(total, self.receive(child))
         for level in self.channel.tree.levels:
             for child, parent in level:
                 if self.node == parent:
@@ -144,7 +145,7 @@ class Turns(ConsensusSettings):
     ) -> FloatArray:
         graph, colours = link.channel.graph, colouring(link.channel.graph)
         turn = {node: number for number, colour in enumerate(colours) for node in colour}
-        degree, near = len(link.pipes), sorted(link.pipes)
+        degree, near = len(link.pipes), list(link.pipes)
         inverse = np.linalg.inv(matrix + self.penalty * degree * metric)
         own, pull = (inverse @ vector[..., None])[..., 0], self.penalty * inverse @ metric
         for other in near:
@@ -159,9 +160,9 @@ class Turns(ConsensusSettings):
                 mine = mine + x
                 for other in near:
                     link.send(other, mine)
-            for other in (other for other in colour if graph.has_edge(other, link.node)):
-                told = link.receive(other)
-                sums[other], last[other] = told, told - sums[other]
+            for teller in (each for each in colour if graph.has_edge(each, link.node)):
+                told = link.receive(teller)
+                sums[teller], last[teller] = told, told - sums[teller]
         return x
 
 
@@ -268,7 +269,7 @@ def together(settings: Mapping[str, Any], n_nodes: int, in_processes: bool = Fal
     On threads, or in processes of their own, where the wire between two is measured first.
     """
     channel = default_channel(n_nodes)
-    pipes: list[dict[int, Connection]] = [{} for _ in range(n_nodes)]
+    pipes: list[dict[Node, Connection]] = [{} for _ in range(n_nodes)]
     for a, b in channel.graph.edges:
         pipes[a][b], pipes[b][a] = Pipe()
     links = [Link(i, channel, pipes[i]) for i in range(n_nodes)]
