@@ -46,7 +46,7 @@ GROWING = {
 }
 
 
-class Clock(sweeps.Watcher):
+class Stopwatch(sweeps.Watcher):
     """``seconds`` a sweep takes: of one processor where all is in one place, else along the nodes' critical path.
 
     Also ``busiest`` and ``bytes``, see `a_sweep`; medians, all three.
@@ -79,7 +79,7 @@ def _made(settings: Settings) -> sweeps.SweepRun:
 
 
 def growth(settings: Settings, progress: Progress) -> dict[str, Any]:
-    """A `Clock` at each size of what grows in this study: ``at``, and there what is measured."""
+    """A `Stopwatch` at each size of what grows in this study: ``at``, and there what is measured."""
     _, value, sizes = GROWING[settings["study"]]
     sizes, own, found = sizes[: max(2, settings["n_problems"])], settings["learner"], []
     for size in sizes:
@@ -88,7 +88,7 @@ def growth(settings: Settings, progress: Progress) -> dict[str, Any]:
         if not isinstance(run.learner, ScalablePGELLA):
             sweeps.sweep(run, [], lambda share: None)
         at = size * run.theta.shape[1] if value == "n_basis" else size
-        found.append({"at": at, **Clock(run).figures()})
+        found.append({"at": at, **Stopwatch(run).figures()})
         progress(len(found) / len(sizes))
     return {name: [each[name] for each in found] for name in ("at", *MEASURED)}
 
