@@ -115,8 +115,8 @@ def test_values_that_are_none_are_refused(name: str, value: Any) -> None:
         if value == 2**64 and isinstance(GOOD[argument], float):
             continue  # a number like any other
         given = {"n_trajectories": 8, argument: value} | ({"p": value} if argument == "q" else {})
-        shown = {"q": "`p`", "nominal": "nominal", "base": "base", "variant": "variant", "consensus": "consensus"}
-        with pytest.raises(ValueError, match=shown.get(argument, f"`{argument}`")):
+        is_name = argument in ("nominal", "base", "variant", "consensus", "metric")
+        with pytest.raises(ValueError, match="`p`" if argument == "q" else argument if is_name else f"`{argument}`"):
             kind(POLICY, env, **given)
 
 
