@@ -77,12 +77,12 @@ def curves(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
 
 
 def _limit(axes: Axes, means: Sequence[FloatArray], log: bool) -> None:
-    """What falls far behind the start is cut off."""
+    """What falls far behind the start is cut off; on logarithms whatever lies far from all means, as intervals may."""
     axes.margins(x=0.01)
-    if log:
-        axes.set(yscale="log")
-        return
     top, bottom = max(mean[0] for mean in means), min(mean.min() for mean in means)
+    if log and bottom > 0:
+        axes.set(yscale="log", ylim=(0.7 * bottom, 1.5 * max(top, *(mean.max() for mean in means))))
+        return
     room = max(top - bottom, 1e-9)
     axes.set_ylim(bottom - 0.05 * room, top + ROOM * room)
 
