@@ -7,6 +7,7 @@
 PYTHON ?= python3
 VENV := .venv
 LOWEST := .venv-lowest
+FEDERATED := .venv-federated
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -20,10 +21,10 @@ BENCH_FLAGS := --benchmark-disable -n 2
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lowest clean resolve FORCE
+.PHONY: help demo test bench lowest federated clean resolve FORCE
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/demo.stamp  ## watch lifelong learning: fifty cart-poles, a table, a plot, an animation
 	$(BIN)/lifelong demo $(DEMO_FLAGS)
@@ -41,8 +42,12 @@ bench: $(BENCH_READY)  ## measure the speed, side by side with others
 lowest: $(LOWEST)/stamp  ## the tests, on the lowest versions that pyproject.toml promises
 	$(LOWEST)/bin/python -m pytest -W default::DeprecationWarning
 
+# flwr wants older versions of four packages than the rest is tested with; its simulations run on ray.
+federated: $(FEDERATED)/stamp  ## the tests of federated learning, and its example on Flower, in an environment for flwr
+	$(FEDERATED)/bin/python -m pytest -n 0 tests/test_federated.py tests/test_learned_weights.py tests/test_flower.py
+
 clean:  ## remove environments, caches and build output, but no results
-	rm -rf $(VENV) $(LOWEST) build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(FEDERATED) build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp says that an installation went to its end. All stamps are removed before pip starts, so an interrupted
@@ -81,4 +86,10 @@ $(LOWEST)/stamp: pyproject.toml constraints.txt tests/lowest.py
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(PYTHON) tests/lowest.py > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip --disable-pip-version-check install -c $(LOWEST)/constraints.txt -e ".[test]"
+	@touch $@
+
+$(FEDERATED)/stamp: pyproject.toml constraints-federated.txt
+	$(PYTHON) -m venv --clear $(FEDERATED)
+	$(FEDERATED)/bin/python -m pip --disable-pip-version-check install -c constraints-federated.txt \
+	  -e ".[test,federated]" "flwr[simulation]"
 	@touch $@

@@ -80,9 +80,9 @@ class MissingLibraryError(LifelongGymError, ImportError):
 class MissingExtraError(MissingLibraryError):
     """A library of an optional extra isn't installed."""
 
-    def __init__(self, library: str, extra: str) -> None:
-        """Name the library and the extra that brings it."""
-        super().__init__(library, f"'lifelong-gym[{extra}]'")
+    def __init__(self, library: str, extra: str, constraints: str | None = None) -> None:
+        """Name the library, the extra that brings it and, where the usual ones don't fit, the file of constraints."""
+        super().__init__(library, f"{f'-c {constraints} ' if constraints else ''}'lifelong-gym[{extra}]'")
 
 
 def integer(name: str, value: object, least: int = 1, most: int | None = INT64) -> int:

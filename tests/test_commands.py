@@ -27,7 +27,7 @@ from lifelong_gym.papers.reproduce import names
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
-EXAMPLES = sorted((ROOT / "examples").iterdir())
+EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*") if path.suffix in (".py", ".toml"))
 HELP = "help"  # stands for the examples in the commands' help
 
 COMMAND = r"(?:lifelong|make|pip|python|\.ci/run)"
@@ -43,7 +43,7 @@ FEW = ("--quick", "--n-evaluations", "1", "--n-tasks", "2", "--seeds", "1", "--e
 N_EPISODES = 10  # fewer are less than half of what PPO observes at once
 SLOW = {"TQC": 1}  # which trains after every step
 IN_CI = ("demo", "bench", "test")
-BY_HAND = ("lowest",)  # an installation of its own
+BY_HAND = ("federated", "lowest")  # installations of their own
 OWN = """
 from tests.toy_learners import Counter
 
@@ -193,13 +193,31 @@ def test_help_and_clean(tmp_path: Path) -> None:
 
 def test_targets_install_what_they_need(tmp_path: Path) -> None:
     """Each its extras, in an environment of its own; the rivals' commas and all."""
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "constraints-federated.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    installed = {name: re.findall(r'install .*-e "(.*)"', make(tmp_path, "-n", name)) for name in IN_CI}
+    printed = {name: make(tmp_path, "-n", name) for name in (*IN_CI, "federated")}
+    installed = {name: re.findall(r'-e "(.*?)"', text) for name, text in printed.items()}
     assert installed["demo"] == ["."]
     assert installed["test"] == [".[test]"]
     assert installed["bench"] == [".[test,benchmarks]"]
+    assert installed["federated"] == [".[test,federated]"]
+    assert "-c constraints-federated.txt" in printed["federated"]
     assert "--dry-run" in make(tmp_path, "-n", "bench", "LIFELONG_GYM_QUICK=1")
+
+
+def pins(name: str) -> dict[str, str]:
+    """The versions in a file of constraints."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+
+
+def test_the_second_constraints_differ_where_they_must() -> None:
+    """What isn't flwr's is tested with the same versions, but for four that flwr wants older."""
+    usual, federated = pins("constraints.txt"), pins("constraints-federated.txt")
+    assert usual.keys() < federated.keys()
+    assert "flwr" in federated.keys() - usual.keys()
+    differing = {name for name, version in usual.items() if federated[name] != version}
+    assert differing == {"packaging", "protobuf", "rich", "typer"}
 
 
 @pytest.mark.parametrize(
@@ -220,18 +238,10 @@ def test_commands_are_found(text: str, expected: list[str]) -> None:
 
 def test_lower_bounds_are_ones_that_exist() -> None:
     """``make lowest`` pins every requirement of the package and its tests, and takes torch from the tested versions."""
-    pins: dict[str, Any] = {}
     lines = subprocess.run([sys.executable, ROOT / "tests" / "lowest.py"], capture_output=True, check=True).stdout
-    for line in lines.decode().splitlines():
-        name, _, version = line.partition("==")
-        pins[name] = version
-    tested = dict(
-        line.split("==")
-        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-        if "==" in line and not line.startswith("#")
-    )
-    tested = {name.replace("_", "-"): version for name, version in tested.items()}
-    assert pins["torch"] == tested["torch"]
-    for name, version in pins.items():
-        lowest, highest = ([int(part) for part in text.split(".")[:2]] for text in (version, tested[name]))
-        assert lowest <= highest, name
+    lowest = dict(line.split("==") for line in lines.decode().splitlines())
+    tested = {name.replace("_", "-"): version for name, version in pins("constraints.txt").items()}
+    assert lowest["torch"] == tested["torch"]
+    for name, version in lowest.items():
+        least, most = ([int(part) for part in text.split(".")[:2]] for text in (version, tested[name]))
+        assert least <= most, name

@@ -74,6 +74,7 @@ AT_MODULE_LEVEL = """
     ale_py                                  | envs.arcade
     pygame                                  | envs.viewers
     pydantic                                | papers
+    flwr                                    | agents.allocation.flower
     pandas cvxpy clarabel ray wandb         |
 """
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+FOLDER = Path(__file__).parents[1] / "examples"
+EXAMPLES = sorted([*FOLDER.glob("*.py"), FOLDER / "federated_flower" / "learn.py"])  # what it leads to: `test_flower`
 TIME_LIMIT = 300  # seconds; most of it is compilation on a machine that has no cache yet
 
 # Python's own filters stay on: this is what a user would see. Progress bars use stderr too.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from lifelong_gym.imports import lazy
 
 if TYPE_CHECKING:
+    from lifelong_gym.agents.allocation.flower import LearnedAggregation
+    from lifelong_gym.agents.allocation.learned_weights import LearnedWeights
     from lifelong_gym.agents.contract.arguments import CommonSettings
     from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
     from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
@@ -48,6 +50,8 @@ __all__ = [
     "EquivariantSACPolicy",
     "FlatSimplexPolicy",
     "InTurns",
+    "LearnedAggregation",
+    "LearnedWeights",
     "LinearGaussianPolicy",
     "MultiAgentAlgorithm",
     "MultiTaskAlgorithm",
@@ -68,6 +72,8 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
+        "allocation.flower": ["LearnedAggregation"],
+        "allocation.learned_weights": ["LearnedWeights"],
         "contract.arguments": ["CommonSettings"],
         "contract.base": ["MultiTaskAlgorithm"],
         "deep.multi_agent": ["MultiAgentAlgorithm"],
