@@ -52,7 +52,7 @@ class Weights:
 @pytest.fixture(autouse=True)
 def _within_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outside of a run, messages come from nobody."""
-    for name in ("run_id", "node_id", "task_id"):
+    for name in ("_run_id", "_node_id", "_task_id"):
         monkeypatch.setattr(TaskIdentity, name, 1)
 
 

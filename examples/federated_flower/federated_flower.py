@@ -39,7 +39,8 @@ N_STEPS, BATCH, LEARNING_RATE, N_HELD = 3, 16, 0.15, 150  # of a client, as in t
 TIMEOUT = 30.0  # seconds in which clients must have come
 
 torch.set_num_threads(1)
-client, server = ClientApp(), ServerApp()
+client = ClientApp()
+server = ServerApp()
 
 
 def network(seed: int = 0) -> nn.Module:
