@@ -40,7 +40,7 @@ class Weights:
     action_space = spaces.Box(0.0, 1.0, (N_CLIENTS,))
 
     def __init__(self, weights: Sequence[float]) -> None:
-        self.weights = np.float32([*weights, *[0.0] * (N_CLIENTS - len(weights))])
+        self.weights = np.array([*weights, *[0.0] * (N_CLIENTS - len(weights))], np.float32)
         self.asked: list[Any] = []
 
     def predict(self, observation: Any, *, deterministic: bool) -> tuple[Any, Any]:

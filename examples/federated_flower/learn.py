@@ -6,6 +6,7 @@ tasks are other clients than those that Flower's ten are. ``LIFELONG_GYM_QUICK=1
 
 import os
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import torch
@@ -20,13 +21,14 @@ PATH = Path("runs/federated_flower/policy.zip")
 if __name__ == "__main__":
     torch.set_num_threads(1)  # such small networks are slower on many
     env = as_vec_env(gym.make_vec("LifelongFederatedMNIST-v0", num_envs=N_TASKS, n_tasks=N_TASKS))
-    settings = {"gamma": 0.9, "learning_rate": 3e-3, "n_epochs": 10, "batch_size": 100}
+    settings: dict[str, Any] = {"gamma": 0.9, "learning_rate": 3e-3, "n_epochs": 10, "batch_size": 100}
     model = PPO(
         EquivariantPolicy, env, n_steps=N_ROUNDS, seed=0, device="cpu", policy_kwargs={"context": "mean"}, **settings
     )
     for i in range(N_UPDATES):
         model.learn(N_TASKS * N_ROUNDS, reset_num_timesteps=i == 0)
-        mean = sum(episode["r"] for episode in model.ep_info_buffer) / len(model.ep_info_buffer) / N_ROUNDS
+        returns = [episode["r"] for episode in model.ep_info_buffer or ()]
+        mean = sum(returns) / len(returns) / N_ROUNDS
         print(f"{model.num_timesteps:>5} rounds of the simulator: accuracy {mean:.3f}", flush=True)
     PATH.parent.mkdir(parents=True, exist_ok=True)
     model.save(PATH)
