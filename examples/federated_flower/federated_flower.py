@@ -11,8 +11,8 @@ and both go on without them. What is printed is the accuracy on test images that
     flwr run examples/federated_flower --stream --run-config "policy='$PWD/runs/federated_flower/policy.zip'" \
         --federation-config "num-supernodes=10 client-resources-num-cpus=1"
 
-It takes about a minute for learning and a few for Flower. flwr leaves a process behind, ``flower-superlink``, which waits
-for further runs. Of each failure Flower prints all that it knows; the table comes last.
+It takes about a minute for learning and a few for Flower. flwr leaves a process behind, ``flower-superlink``, which
+waits for further runs. Of each failure Flower prints all that it knows; the table comes last.
 """
 
 from __future__ import annotations
