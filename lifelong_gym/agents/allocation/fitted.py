@@ -12,7 +12,7 @@ from lifelong_gym.errors import MissingExtraError, integer
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 
 
-class Row(NamedTuple):
+class FittedRow(NamedTuple):
     """What is known of one row.
 
     Attributes:
@@ -56,7 +56,7 @@ class FittedRule(PriceRule):
     def estimator(self) -> Any:
         """What is fitted: after ``fit(returns)``, shape (n_days, n_instruments), it has ``weights_``."""
 
-    def choose(self, observations: Any, state: Any, begins: BoolArray) -> tuple[FloatArray, list[Row]]:
+    def choose(self, observations: Any, state: Any, begins: BoolArray) -> tuple[FloatArray, list[FittedRow]]:
         """See `SharesRule`."""
         past, _, present = self._seen(observations)
         returns = np.swapaxes(past[..., 1:] / past[..., :-1] - 1.0, 1, 2)
@@ -66,16 +66,16 @@ class FittedRule(PriceRule):
         ]
         return np.stack([row.shares for row in rows]), rows
 
-    def _later(self, row: Row, last: FloatArray, there: BoolArray) -> Row:
+    def _later(self, row: FittedRow, last: FloatArray, there: BoolArray) -> FittedRow:
         returns = np.concatenate([row.returns, last])[-self._lookback :]
         if row.age + 1 == self._refit:
             return self._fitted(returns, there)
-        return Row(row.shares, returns, row.age + 1)
+        return FittedRow(row.shares, returns, row.age + 1)
 
-    def _fitted(self, returns: FloatArray, there: BoolArray) -> Row:
+    def _fitted(self, returns: FloatArray, there: BoolArray) -> FittedRow:
         shares = np.zeros(len(there))
         shares[there] = np.maximum(self._estimator.fit(returns[-self._lookback :, there]).weights_, 0.0)
-        return Row(shares / shares.sum(), returns, 0)
+        return FittedRow(shares / shares.sum(), returns, 0)
 
 
 def shrunk() -> Any:
