@@ -50,7 +50,8 @@ def _finish(figure: Figure, panels: Sequence[Axes], label: str) -> Figure:
         tidy(axes)
     panels[0].set_ylabel(label)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    ncols = 4 if len(panels) > 1 else 2
+    figure.legend(handles, labels, loc="outside lower center", ncols=ncols, frameon=False, fontsize=8)
     return figure
 
 

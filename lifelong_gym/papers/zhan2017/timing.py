@@ -202,6 +202,8 @@ def grown(numbers: Numbers, spec: FigureSpec) -> Figure:
                 below.loglog(lines["at"], lines["bytes"], "o-", color=colour, ms=3)
         below.set_xlabel(GROWING[study].label)
         for axes in (above, below):
+            axes.set_xticks(lines["at"], [f"{size:g}" for size in lines["at"]], minor=False)
+            axes.xaxis.minorticks_off()
             tidy(axes)
     panels[0, 0].set_ylabel("seconds a sweep")
     panels[1, 0].set_ylabel("bytes a sweep")
