@@ -51,7 +51,7 @@ def prices_file() -> Path:
         return Path(sys.argv[1])
     data = made(prices="skfolio").data
     path = FOLDER / "prices.csv"
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["Date", *data.names])
         writer.writerows([data.day_text(i), *data.close[i]] for i in range(-N_DAYS, 0))
@@ -112,7 +112,7 @@ columns = list(next(iter(table.values())))
 print(f"{'':<16}" + "".join(f"{column.replace('_', ' '):>16}" for column in columns))
 for name, row in table.items():
     print(f"{name:<16}" + "".join(f"{row[column]:>16.4f}" for column in columns))
-with (FOLDER / "table.csv").open("w", newline="") as file:
+with (FOLDER / "table.csv").open("w", newline="", encoding="utf-8") as file:
     csv.writer(file).writerows([["", *columns], *[[name, *row.values()] for name, row in table.items()]])
 
 when = None if family.data.days is None else family.data.days[days]

@@ -39,7 +39,8 @@ class ConsensusSettings:
             and rounds.
         admm_iterations: K.
         penalty: rho, in units of the nodes' mean matrix.
-        metric: P: ``"whitened"``, the nodes' mean matrix, or ``"identity"``, the paper's, of the same trace.
+        metric: P of the ADMM: ``"whitened"``, the nodes' mean matrix, or ``"identity"``, the paper's, scaled to the
+            same trace: with it, badly scaled problems take thousands of iterations.
     """
 
     consensus: str = "admm"

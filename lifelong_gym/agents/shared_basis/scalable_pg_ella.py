@@ -46,9 +46,9 @@ class ScalablePGELLA(PolicySearch):
             and rounds.
         admm_iterations: K.
         penalty: rho, in units of the nodes' mean matrix.
+        alternations: how often codes and L take turns in a sweep.
         metric: P of the ADMM: ``"whitened"``, the nodes' mean matrix, or ``"identity"``, the paper's, scaled to the
             same trace: with it, badly scaled problems take thousands of iterations.
-        alternations: how often codes and L take turns in a sweep.
         n_basis: columns of L, at most a policy's parameters.
         base: ``"reinforce"``, ``"enac"`` or ``"rwr"``; see `REINFORCE`, `ENAC` and `RWR`.
         base_settings: the base learner's own arguments, such as ``{"max_kl": 0.1}``.
