@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lifelong_gym.agents.shared_basis.admm import Consensus
+from lifelong_gym.agents.shared_basis.distributed_basis import ConsensusSettings
 from lifelong_gym.agents.shared_basis.nodes import default_channel
+from lifelong_gym.agents.shared_basis.shards import Shards
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.cells import settings_of
@@ -70,23 +71,23 @@ def test_two_processes_find_the_same_as_two_threads() -> None:
     assert found["bytes"] > 0
 
 
-def test_turns_are_those_of_consensus() -> None:
+@pytest.mark.parametrize("metric", ["whitened", "identity"])
+def test_turns_are_those_of_consensus(metric: str) -> None:
     """Nodes that only hear of each other by messages go through the very iterates that are computed in one place."""
     rng, n_nodes, shape = np.random.default_rng(0), 6, (2, 3)
     channel = default_channel(n_nodes)
     root = rng.normal(size=(n_nodes, *shape, 4))
     matrix, vector = root @ root.swapaxes(-1, -2), rng.normal(size=(n_nodes, *shape))
     start = rng.normal(size=vector.shape)
-    total, all_links, turns = matrix.sum(axis=0), links(channel), Turns("admm", 9, 0.3)
+    total, all_links, turns = matrix.sum(axis=0), links(channel), Turns("admm", 9, 0.3, metric)
 
     def own(i: int) -> FloatArray:
         return turns.solve(Row(all_links[i], n_nodes), matrix[[i]], vector[[i]], total, start[[i]])[0]
 
     with ThreadPoolExecutor(n_nodes) as pool:
         found = np.array(list(pool.map(own, range(n_nodes))))
-    metric = nodes.regularised(total / n_nodes, nodes.SAFETY)
-    together = Consensus(channel, matrix, vector, metric, 0.3, start).iterate(9)
-    np.testing.assert_allclose(found, together, rtol=1e-12, atol=1e-12)
+    expected = ConsensusSettings("admm", 9, 0.3, metric).solve(Shards(channel), matrix, vector, total, start)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
     assert sum(link.sent for link in all_links) == channel.ledger.bytes
 
 

@@ -45,7 +45,8 @@ def _panels(n: int) -> tuple[Figure, list[Axes]]:
     return figure, panels[:n]
 
 
-def _finish(figure: Figure, panels: Sequence[Axes], label: str) -> Figure:
+def finish(figure: Figure, panels: Sequence[Axes], label: str) -> Figure:
+    """Tidy panels, with the first one's label of its y axis, and its legend below them all."""
     for axes in panels:
         tidy(axes)
     panels[0].set_ylabel(label)
@@ -74,7 +75,7 @@ def curves(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
         if spec.log and runs[0]["at"][0] > 0:
             axes.set(xscale="log")
         _limit(axes, means, spec.log)
-    return _finish(figure, panels, spec.label or "cost per step")
+    return finish(figure, panels, spec.label or "cost per step")
 
 
 def _limit(axes: Axes, means: Sequence[FloatArray], log: bool) -> None:
@@ -103,7 +104,7 @@ def bars(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
         axes.set_title(of, fontsize=10)
         if spec.log:
             axes.set_yscale("log")
-    return _finish(figure, panels, spec.label)
+    return finish(figure, panels, spec.label)
 
 
 def matrix(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:

@@ -73,10 +73,17 @@ class ConsensusSettings:
             right = shards.reduced(vector)
             solution = np.linalg.solve(regularised(total), right[..., None])[..., 0]
             return np.broadcast_to(solution, (shards.n_nodes, *solution.shape))
-        metric = regularised(Silence.of(total).filled(total) / shards.n_nodes, SAFETY)
-        if self.metric == "identity":
-            metric = np.trace(metric, axis1=1, axis2=2)[:, None, None] / metric.shape[-1] * np.eye(metric.shape[-1])
+        metric = self.metric_of(total, shards.n_nodes)
         return Consensus(shards.channel, matrix, vector, metric, self.penalty, start).iterate(self.admm_iterations)
+
+    def metric_of(self, total: FloatArray, n_nodes: int) -> FloatArray:
+        """P, (n, k, k), from the sum of all nodes' matrices."""
+        mean = regularised(Silence.of(total).filled(total) / n_nodes, SAFETY)
+        if self.metric == "whitened":
+            return mean
+        k = mean.shape[-1]
+        identity: FloatArray = np.trace(mean, axis1=1, axis2=2)[:, None, None] / k * np.eye(k)
+        return identity
 
 
 class DistributedBasis(SharedBasis):

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lifelong_gym.agents import CommonSettings, PolicySearch, ScalablePGELLA
-from lifelong_gym.agents.linear.operating_point import OperatingPoint, Silence, regularised
+from lifelong_gym.agents.linear.operating_point import OperatingPoint
 from lifelong_gym.agents.linear.sharers import Record
-from lifelong_gym.agents.shared_basis.distributed_basis import SAFETY, ConsensusSettings, DistributedBasis
+from lifelong_gym.agents.shared_basis.distributed_basis import ConsensusSettings, DistributedBasis
 from lifelong_gym.agents.shared_basis.nodes import default_channel
 from lifelong_gym.agents.shared_basis.shards import Shards
 from lifelong_gym.agents.shared_basis.sharers import BasisSettings, BasisSharer, InTurns
@@ -136,7 +136,7 @@ class Turns(ConsensusSettings):
         assert isinstance(shards, Row)
         if self.consensus == "all_reduce":
             return super().solve(shards, matrix, vector, total)[:1]
-        metric = regularised(Silence.of(total).filled(total) / shards.n_nodes, SAFETY)
+        metric = self.metric_of(total, shards.n_nodes)
         assert start is not None  # as it is for L
         return self._iterated(shards.link, matrix[0], vector[0], metric, start[0])[None]
 

@@ -17,10 +17,11 @@ from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers, flat_times
+from lifelong_gym.papers.plotting import finish
 from lifelong_gym.papers.specs import FigureSpec, TableSpec
 from lifelong_gym.papers.sweeps import Progress
 from lifelong_gym.papers.tabulating import DASH, shown
-from lifelong_gym.reports.plots import COLOURS, new_figure, tidy
+from lifelong_gym.reports.plots import COLOURS, new_figure
 
 from .nodes import a_sweep, together
 
@@ -125,9 +126,9 @@ def exponent(figures: Settings) -> float:
 
 def _seconds(numbers: Numbers, study: str, system: str, method: str) -> tuple[list[float], FloatArray]:
     """To 90% of the best gain (infinite: never), by seed, and how long was waited for that."""
-    a_sweep = np.array(numbers.by_seed(study, system, method, "seconds"))
+    each = np.array(numbers.by_seed(study, system, method, "seconds"))
     sweeps_to = np.array(flat_times(numbers.by_seed(study, system, method, TO_LEVEL)))
-    return (sweeps_to * a_sweep).tolist(), numbers.values(study, system, method)["sweeps"] * a_sweep
+    return (sweeps_to * each).tolist(), numbers.values(study, system, method)["sweeps"] * each
 
 
 def sooner(
@@ -204,9 +205,5 @@ def grown(numbers: Numbers, spec: FigureSpec) -> Figure:
         for axes in (above, below):
             axes.set_xticks(lines["at"], [f"{size:g}" for size in lines["at"]], minor=False)
             axes.xaxis.minorticks_off()
-            tidy(axes)
-    panels[0, 0].set_ylabel("seconds a sweep")
     panels[1, 0].set_ylabel("bytes a sweep")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    return figure
+    return finish(figure, list(panels.flat), "seconds a sweep")
