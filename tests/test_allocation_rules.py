@@ -208,7 +208,7 @@ def test_fits_are_skfolio_s_walk_forward() -> None:
         ("CRP", {"shares": [1.0, -0.5, 0.5]}, "`shares` must be 3 numbers of at least 0"),
         ("EG", {"eta": -1.0}, "`eta` must be at least 0. Received -1.0"),
         ("ONS", {"delta": 0.0}, "`delta` must be above 0"),
-        ("ONS", {"eta": 1.5}, "`eta` must be at most 1. Received 1.5"),
+        ("ONS", {"eta": 1.5}, r"`eta` must be in \[0, 1\]. Received 1.5"),
         ("OLMAR", {"window": 9}, "`window` must be an integer of at least 2 and at most 8. Received 9"),
         ("PAMR", {"eps": "much"}, "`eps` must be a finite number"),
         ("RiskParity", {"refit": 0}, "`refit` must be an integer of at least 1"),

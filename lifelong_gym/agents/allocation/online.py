@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from lifelong_gym.agents.allocation.rule import PriceRule, equal
-from lifelong_gym.agents.contract.checks import number, positive
+from lifelong_gym.agents.contract.checks import number, positive, within
 from lifelong_gym.errors import integer
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 
@@ -95,7 +95,7 @@ class ONS(OnlineRule):
         """See the class."""
         super().__init__(env, seed)
         self._delta, self._weight = positive("delta", delta), 1.0 + 1.0 / positive("beta", beta)
-        self._eta = _share("eta", eta)
+        self._eta = within("eta", eta, 0.0, 1.0)
 
     def begin(self, present: BoolArray) -> State:
         """Equal shares, the sum of squared gradients, from the identity on, and that of the gradients."""
@@ -221,12 +221,6 @@ def nearest_shares(point: FloatArray, metric: FloatArray) -> FloatArray:
     moved = np.linalg.cholesky(metric).T @ (np.eye(m) - point[:, None])
     q: FloatArray = nnls(np.vstack([moved, np.ones(m)]), np.concatenate([np.zeros(m), [1.0]]))[0]
     return q / q.sum()
-
-
-def _share(name: str, value: object) -> float:
-    if number(name, value) > 1.0:
-        raise ValueError(f"`{name}` must be at most 1. Received {value!r}")
-    return number(name, value)
 
 
 def _chosen(begins: BoolArray, new: FloatArray, old: FloatArray) -> FloatArray:

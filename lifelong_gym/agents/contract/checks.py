@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.errors import integer, unknown
+from lifelong_gym.errors import as_float, integer, unknown
 
 MOST = 2**31 - 1  # of whatever is counted
 
@@ -23,6 +23,14 @@ def number(name: str, value: object, low: float = 0.0, open_at_low: bool = False
         relation = "above" if open_at_low else "at least"
         raise ValueError(f"`{name}` must be {relation} {low:g}. Received {value!r}")
     return float(value)
+
+
+def within(name: str, value: object, low: float, high: float, below: bool = False) -> float:
+    """``value`` as a float from ``low`` to ``high``, or below it; a `ValueError` that names the argument otherwise."""
+    given = as_float(value)
+    if low <= given < high or (given == high and not below):
+        return given
+    raise ValueError(f"`{name}` must be in [{low:g}, {high:g}{')' if below else ']'}. Received {value!r}")
 
 
 def _is_finite(value: Any) -> bool:

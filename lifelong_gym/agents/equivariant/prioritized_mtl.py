@@ -16,7 +16,7 @@ from stable_baselines3.common.utils import update_learning_rate
 
 from lifelong_gym.agents.contract.arguments import CommonSettings
 from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
-from lifelong_gym.agents.contract.checks import choice, count, finite, flag
+from lifelong_gym.agents.contract.checks import choice, count, finite, flag, within
 from lifelong_gym.agents.contract.environment import before_steps, to_vec_env
 from lifelong_gym.agents.contract.kinds import Attributes
 from lifelong_gym.agents.contract.state import Parts
@@ -24,7 +24,7 @@ from lifelong_gym.agents.deep.agent import copy_of_policy
 from lifelong_gym.agents.deep.environment_state import EnvironmentState
 from lifelong_gym.agents.equivariant.differentiable import DifferentiableTasks, historic
 from lifelong_gym.agents.equivariant.policies import EntityPolicy, EquivariantPolicy, FlatSimplexPolicy
-from lifelong_gym.agents.equivariant.samplers import PrioritizedSampler, effective_share, importance, within
+from lifelong_gym.agents.equivariant.samplers import PrioritizedSampler, effective_share, importance
 from lifelong_gym.agents.equivariant.scorers import SCORERS, Batch
 from lifelong_gym.agents.equivariant.task_memory import TaskMemory
 from lifelong_gym.envs.core import Core

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lifelong_gym.errors import CheckpointError, as_float, integer
+from lifelong_gym.agents.contract.checks import within
+from lifelong_gym.errors import CheckpointError, integer
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.states import Change, State, StateReader
 
@@ -223,14 +224,6 @@ def importance(probabilities: FloatArray, beta: float) -> FloatArray:
 def effective_share(probabilities: FloatArray, weights: FloatArray) -> float:
     """Effective sample size over the number of samples: ``E[w]**2 / E[w**2]``, in (0, 1]."""
     return float((probabilities @ weights) ** 2 / (probabilities @ weights**2))
-
-
-def within(name: str, value: object, low: float, high: float, below: bool = False) -> float:
-    """``value`` as a float from ``low`` to ``high``, or below it; a `ValueError` that names the argument otherwise."""
-    number = as_float(value)
-    if low <= number < high or (number == high and not below):
-        return number
-    raise ValueError(f"`{name}` must be in [{low:g}, {high:g}{')' if below else ']'}. Received {value!r}")
 
 
 def _normalised(weights: FloatArray) -> FloatArray:

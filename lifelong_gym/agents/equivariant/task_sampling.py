@@ -10,8 +10,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from lifelong_gym.agents.contract.checks import flag
-from lifelong_gym.agents.equivariant.samplers import SAMPLERS, TaskSampler, effective_share, importance, within
+from lifelong_gym.agents.contract.checks import flag, within
+from lifelong_gym.agents.equivariant.samplers import SAMPLERS, TaskSampler, effective_share, importance
 from lifelong_gym.agents.equivariant.task_buffers import TaskReplayBuffer
 from lifelong_gym.envs.core import Core
 from lifelong_gym.errors import one_of
