@@ -18,6 +18,7 @@ from lifelong_gym.papers.specs import PAPER, US
 TINY: Mapping[str, Any] = {"n_tasks": 3, "seeds": 1, "sweeps": 2}
 FEWER: Mapping[str, Mapping[str, Any]] = {
     "bouammar2015": {"n_policies": 2, "n_rounds": [10, 40], "n_searches": 0},
+    "permutation_invariant_mtl": {"n_states": 20, "n_actions": 30, "sizes": [20, 40, 60]},
     "zhan2017": {
         "n_tasks": 10,
         "n_trajectories": 12,
@@ -82,7 +83,10 @@ def test_nothing_is_measured_again(tiny: Reproduction, tmp_path: Path) -> None:
     assert tiny.write_page(tiny.runs.parent).read_bytes() == before
 
 
-@pytest.mark.parametrize(("name", "lines", "python"), [("bouammar2015", 280, 690), ("zhan2017", 300, 1010)])
+@pytest.mark.parametrize(
+    ("name", "lines", "python"),
+    [("bouammar2015", 280, 690), ("permutation_invariant_mtl", 350, 700), ("zhan2017", 300, 1010)],
+)
 def test_a_paper_comes_with_what_is_asked_of_it(name: str, lines: int, python: int) -> None:
     """Its own claims apart from ours, settings beside its own, whoever prints them, and few lines."""
     folder = folder_of(name)

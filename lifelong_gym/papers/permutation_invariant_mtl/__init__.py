@@ -1,0 +1,1 @@
+"""Efficient reinforcement learning in resource allocation problems through permutation invariant multi-task learning."""
