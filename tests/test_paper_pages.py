@@ -18,7 +18,19 @@ from lifelong_gym.papers.specs import PAPER, US
 TINY: Mapping[str, Any] = {"n_tasks": 3, "seeds": 1, "sweeps": 2}
 FEWER: Mapping[str, Mapping[str, Any]] = {
     "bouammar2015": {"n_policies": 2, "n_rounds": [10, 40], "n_searches": 0},
-    "permutation_invariant_mtl": {"n_states": 20, "n_actions": 30, "sizes": [20, 40, 60]},
+    "permutation_invariant_mtl": {
+        **{"n_states": 20, "n_actions": 30, "sizes": [20, 40, 60], "n_tasks": 5, "n_compared": 2, "n_unseen": 2},
+        **{"periods": {"train": [20, 45], "valid": [46, 50], "test": [51, 60]}, "n_days": 70, "m": 3, "n_held_out": 4},
+        **{
+            "updates": 60,
+            "gradient_steps": 1,
+            "every": 12,
+            "rows": 4,
+            "steps": 160,
+            "data": "digits",
+            "setting": "quick",
+        },
+    },
     "zhan2017": {
         "n_tasks": 10,
         "n_trajectories": 12,

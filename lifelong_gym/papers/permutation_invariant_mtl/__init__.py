@@ -1,1 +1,1 @@
-"""Efficient reinforcement learning in resource allocation problems through permutation invariant multi-task learning."""
+"""Permutation invariant multi-task learning in resource allocation (anonymous)."""

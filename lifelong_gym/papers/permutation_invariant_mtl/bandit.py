@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,14 +15,12 @@ from lifelong_gym.agents.equivariant.lspi import Samples, policy_iteration
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.envs.allocation.allocation import SMALLEST
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
-from lifelong_gym.papers.sweeps import Progress
+from lifelong_gym.papers.sweeps import Progress, Values
 
 ID = "LifelongAllocation-v0"
 GAMMA, RIDGE, ITERATIONS = 0.9, 1e-2, 15
 TIED, PERMUTED = "tied", "permuted"
 DELTA = 0.05  # with which probability the bound may fail
-
-Settings = Mapping[str, Any]
 
 
 class Asked(ActionFeatures):
@@ -44,40 +41,26 @@ class Asked(ActionFeatures):
         return self._candidates.values(observations, theta)
 
 
-class Bound(NamedTuple):
-    """The right-hand side of Theorem 1 without its errors of approximation, which are left out in its favour."""
-
-    samples: float
-    distance: float
-    iterations: float
-
-
-def bound(n: int, epsilon: float, d: int, nu: float, r_max: float, k: int = ITERATIONS, gamma: float = GAMMA) -> Bound:
+def bound(
+    n: int, epsilon: float, d: int, nu: float, r_max: float, k: int = ITERATIONS, gamma: float = GAMMA
+) -> dict[str, float]:
     """Theorem 1 where next states are i.i.d. of the target distribution, so that all its concentrabilities are 1.
 
-    Args:
-        n: examples.
-        epsilon: distance of the Bellman operators.
-        d: number of features, each of size 1 at most.
-        nu: smallest eigenvalue of the features' Gram matrix.
-        r_max: largest reward.
-        k: iterations.
-        gamma: discount.
+    Its terms of ``samples``, of which there are n, of the ``distance`` epsilon of the Bellman operators, and of the k
+    ``iterations``; errors of approximation are left out in its favour. Of d features, each of size 1 at most, nu is the
+    smallest eigenvalue of the Gram matrix; r_max is the largest reward.
     """
     outer, v_max = 2.0 / (1.0 - gamma) ** 2, r_max / (1.0 - gamma)
     drawn = np.sqrt(8.0 * np.log(8.0 * d * k / DELTA) / n) + 1.0 / n
     samples = (1.0 + gamma) * 2.0 / (1.0 - gamma) * gamma * v_max * np.sqrt(d / nu) * drawn
-    return Bound(
-        float(outer * samples),
-        float(outer * 3.0 * epsilon * np.sqrt(2.0)),
-        float(outer * gamma ** (k / 2 - 0.5) * r_max),
-    )
+    terms = {"samples": samples, "distance": 3.0 * epsilon * np.sqrt(2.0), "iterations": gamma ** (k / 2 - 0.5) * r_max}
+    return {name: float(outer * term) for name, term in terms.items()}
 
 
 class Problem:
     """One task, a set of shares to choose from, and rows to draw examples in and to evaluate in."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Values) -> None:
         """Draw the task and evaluate its optimum."""
         self.settings, self.seed = settings, settings["seed"]
         self.preset = f"eps{settings['epsilon']:g}"
@@ -109,7 +92,7 @@ class Problem:
         return Samples(before, chosen, np.asarray(rewards, np.float64), after.copy(), np.zeros(n, bool))
 
     def permuted(self, real: Samples, n: int) -> tuple[Samples, npt.NDArray[Any]]:
-        """The real ones, and so many copies that there are n, each with its entities in a random order; their shares."""
+        """The real ones, and copies until there are n, each with its entities in a random order; the copies' shares."""
         n_real, m = len(real.rewards), self.family.m
         copied = np.arange(n - n_real) % n_real
         order = np.random.default_rng([self.seed, 1]).permuted(np.tile(np.arange(m), (len(copied), 1)), axis=1)
@@ -137,33 +120,26 @@ class Problem:
         return float(np.abs(bonus @ (self.temperatures - self.temperatures.mean())).max())
 
 
-def measure(settings: Settings, progress: Progress) -> dict[str, Any]:
+def measure(settings: Values, progress: Progress) -> dict[str, Any]:
     """Learn from ever more examples.
 
-    ``at``: how many; ``loss``: mean reward below the optimum; ``value_error``: of the discounted value, the norm that
-    Theorem 1 is about; ``nothing``: loss of equal shares; ``bounds``: its three terms; ``distance``, ``nu``: what is in them.
+    Curves ``at`` so many: ``loss``, mean reward below the optimum, and ``value_error``, the norm of the discounted
+    value that Theorem 1 is about. ``bounds``: the theorem's terms after all examples.
     """
-    problem, sizes, few = Problem(settings), settings["sizes"], settings["sizes"][0]
-    real = problem.examples(few if settings["features"] == PERMUTED else sizes[-1])
-    samples, shares = real, problem.features.actions[:0]
-    if settings["features"] == PERMUTED:
-        samples, shares = problem.permuted(real, sizes[-1])
+    problem, sizes = Problem(settings), settings["sizes"]
+    is_permuted = settings["features"] == PERMUTED
+    samples, shares = problem.examples(sizes[0] if is_permuted else sizes[-1]), problem.features.actions[:0]
+    if is_permuted:
+        samples, shares = problem.permuted(samples, sizes[-1])
     features, losses = Asked(problem.features, shares), []
     for i, n in enumerate(sizes):
         losses.append(problem.lost(Samples(*(column[:n] for column in vars(samples).values())), features))
         progress((i + 1) / len(sizes))
-    means = np.mean(losses, axis=1)
+    later = GAMMA / (1.0 - GAMMA) * np.mean(losses, axis=1, keepdims=True)
     seen = features.of(samples.observations, samples.actions)
-    nu, distance = float(np.linalg.eigvalsh(seen.T @ seen / len(seen))[0]), problem.distance()
-    terms = [bound(n, distance, features.size, nu, float(problem.best.max())) for n in sizes]
+    nu = float(np.linalg.eigvalsh(seen.T @ seen / len(seen))[0])
     return {
-        "at": sizes,
-        "loss": rounded(means),
-        "value_error": rounded([np.sqrt(np.mean((each + GAMMA / (1 - GAMMA) * each.mean()) ** 2)) for each in losses]),
-        "nothing": float(
-            rounded((problem.best - problem.rewards(np.zeros_like(problem.states[:, : problem.family.m]))).mean())
-        ),
-        "bounds": [term._asdict() for term in terms],
-        "distance": distance,
-        "nu": nu,
+        "loss": {"at": sizes, "values": rounded(np.mean(losses, axis=1))},
+        "value_error": {"at": sizes, "values": rounded(np.sqrt(np.square(losses + later).mean(axis=1)))},
+        "bounds": bound(sizes[-1], problem.distance(), features.size, nu, float(problem.best.max())),
     }

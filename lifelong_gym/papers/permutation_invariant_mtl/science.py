@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import linregress, spearmanr
 
 from lifelong_gym.measures.intervals import difference_interval, mean_interval
 from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.numbers import Numbers
-from lifelong_gym.papers.specs import FigureSpec, TableSpec
-from lifelong_gym.papers.tabulating import shown
-from lifelong_gym.reports.plots import COLOURS, new_figure, tidy
+from lifelong_gym.papers.specs import FigureSpec
+from lifelong_gym.reports.plots import COLOURS, Style, line, new_figure, styles, tidy
+from lifelong_gym.reports.wealth import wealth_figure
 
 Figures = Mapping[str, Any]
-
-
-# ------------------------------------------------------------------------------------------------- synthetic allocation
-
-
-def losses(figures: Figures) -> dict[str, Any]:
-    """Reward below the optimum, as a curve against examples."""
-    return {"at": figures["at"], "values": figures["loss"]}
-
-
-def value_errors(figures: Figures) -> dict[str, Any]:
-    """The norm that Theorem 1 is about, as a curve against examples."""
-    return {"at": figures["at"], "values": figures["value_error"]}
-
-
-def sample_term(figures: Figures) -> float:
-    """Of the bound, after all examples."""
-    return float(figures["bounds"][-1]["samples"])
-
-
-def distance_term(figures: Figures) -> float:
-    """Of the bound."""
-    return float(figures["bounds"][-1]["distance"])
-
-
-def iteration_term(figures: Figures) -> float:
-    """Of the bound."""
-    return float(figures["bounds"][-1]["iterations"])
+QUANTILES = np.linspace(0.0, 1.0, 21)
+SINGLE = "STL, 5 tasks"
 
 
 def root_fit(n: npt.ArrayLike, errors: npt.ArrayLike) -> tuple[float, float, float]:
@@ -54,21 +30,23 @@ def root_fit(n: npt.ArrayLike, errors: npt.ArrayLike) -> tuple[float, float, flo
     >>> [round(x, 6) for x in root_fit([4, 16, 100], [2.5, 2.25, 2.1])]
     [2.0, 1.0, 1.0]
     """
-    x, y = 1.0 / np.sqrt(np.asarray(n, np.float64)), np.asarray(errors, np.float64)
-    design = np.column_stack([np.ones_like(x), x])
-    found = np.linalg.lstsq(design, y, rcond=None)[0]
-    left, spread = np.square(y - design @ found).sum(), np.square(y - y.mean()).sum()
-    return float(found[0]), float(found[1]), float(1.0 - left / spread) if spread > 0.0 else 1.0
+    fit = linregress(1.0 / np.sqrt(np.asarray(n, np.float64)), errors)
+    return float(fit.intercept), float(fit.slope), float(fit.rvalue**2)
 
 
-def _mean_fit(numbers: Numbers, study: str, system: str, method: str) -> tuple[float, float, float]:
-    curves = numbers.by_seed(study, system, method, "science:value_errors")
-    return root_fit(curves[0]["at"], np.mean([curve["values"] for curve in curves], axis=0))
+def floor(figures: Figures) -> float:
+    """c1 of `root_fit`, of the error of the value."""
+    return root_fit(*figures["value_error"].values())[0]
 
 
-def explained(numbers: Numbers, study: str, systems: tuple[str, ...]) -> dict[str, Interval]:
-    """Share of the variance of mean errors over numbers of examples that ``c1 + c2 / sqrt(N)`` explains."""
-    return {system: Interval(*[_mean_fit(numbers, study, system, "real")[2]] * 3) for system in systems}
+def slope(figures: Figures) -> float:
+    """c2."""
+    return root_fit(*figures["value_error"].values())[1]
+
+
+def explained(figures: Figures) -> float:
+    """Share of the variance."""
+    return root_fit(*figures["value_error"].values())[2]
 
 
 def gap_growth(numbers: Numbers, study: str, systems: tuple[str, ...]) -> dict[str, Interval]:
@@ -77,8 +55,13 @@ def gap_growth(numbers: Numbers, study: str, systems: tuple[str, ...]) -> dict[s
     return {f"{systems[-1]} less {systems[0]}": difference_interval(last, first)}
 
 
+def gap(numbers: Numbers, study: str, systems: tuple[str, ...]) -> dict[str, Interval]:
+    """What permuted examples lose more than real ones, by system."""
+    return {system: mean_interval(_gaps(numbers, study, system)) for system in systems}
+
+
 def _gaps(numbers: Numbers, study: str, system: str) -> FloatArray:
-    permuted, real = (np.array(numbers.by_seed(study, system, m, "last loss")) for m in ("permuted", "real"))
+    permuted, real = (np.array(numbers.by_seed(study, system, m, "last loss.values")) for m in ("permuted", "real"))
     return permuted - real
 
 
@@ -86,7 +69,7 @@ def gaps(numbers: Numbers, spec: FigureSpec) -> Figure:
     """What permuted examples lose more than real ones, by system, with 95% intervals."""
     figure = new_figure(4.5, 3.3)
     axes = figure.subplots()
-    found = np.array([mean_interval(_gaps(numbers, spec.study, system)) for system in spec.systems])
+    found = np.array([*gap(numbers, spec.study, spec.systems).values()])
     error = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T, posinf=0.0)
     axes.errorbar([float(system.split()[-1]) for system in spec.systems], found[:, 0], error, marker="o", capsize=2)
     axes.set(xlabel="ε", ylabel=spec.label)
@@ -94,14 +77,116 @@ def gaps(numbers: Numbers, spec: FigureSpec) -> Figure:
     return figure
 
 
-def bounds(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[str]]]:
-    """The bound beside what is measured, and the fit."""
-    head = ["", "measured error", "sample term", "term of ε", "term of K", "bound / error", "c1 + c2 / √N", "explained"]
-    rows = []
-    for system in spec.systems:
-        error, *terms = [numbers.by_seed(spec.study, system, "real", of) for of in spec.of[1:]]
-        c1, c2, share = _mean_fit(numbers, spec.study, system, "real")
-        ratio = np.sum(terms, axis=0) / np.array(error)
-        cells = [shown(mean_interval(error)), *[f"{np.mean(term):.3g}" for term in terms], f"{ratio.mean():.2g}"]
-        rows.append([system, *cells, f"{c1:.3g} + {c2:.3g} / √N", f"{share:.0%}"])
-    return head, rows
+def fifth(figures: Figures, share: float = 1 / 5) -> float:
+    """Return a year after as many updates as each of five single tasks gets."""
+    away = np.abs(np.array(figures["own"]["at"]) - share * figures["updates"])
+    return float(figures["own"]["values"][int(away.argmin())])
+
+
+def thirtieth(figures: Figures) -> float:
+    """Return a year after as many updates as each of thirty single tasks would get."""
+    return fifth(figures, 1 / 30)
+
+
+def norms(figures: Figures) -> float:
+    """Rank correlation of minibatches' scores and the norms of their gradients."""
+    return float(spearmanr(figures["score"], figures["norm"]).statistic)
+
+
+def changes(figures: Figures) -> float:
+    """Rank correlation of the largest score in so many updates and the change of the return meanwhile."""
+    return float(spearmanr(figures["largest"], figures["change"]).statistic)
+
+
+def scatters(numbers: Numbers, spec: FigureSpec) -> Figure:
+    """Both scatters, of the first run in each system."""
+    figure = new_figure(3.7 * 2, 3.3 * len(spec.systems))
+    panels = figure.subplots(len(spec.systems), 2, squeeze=False)
+    for row, system in zip(panels, spec.systems, strict=True):
+        largest, change, score, norm = (numbers.by_seed(spec.study, system, *spec.methods, of)[0] for of in spec.of)
+        for axes, x, y, label in ((row[0], largest, change, "change of return [%]"), (row[1], score, norm, "gradient")):
+            axes.plot(x, y, ".", color=COLOURS[0], alpha=0.5)
+            axes.set(title=system, xlabel="score", ylabel=label)
+            tidy(axes)
+    return figure
+
+
+def _by_system(spec: FigureSpec, draw: Callable[[Axes, str, str, Style], None], x: str, y: str) -> Figure:
+    """A panel a system, in which each method is drawn."""
+    figure, look = new_figure(4.4 * len(spec.systems), 3.6), styles(list(spec.methods))
+    panels = np.ravel(figure.subplots(1, len(spec.systems)))
+    for axes, system in zip(panels, spec.systems, strict=True):
+        for method in spec.methods:
+            draw(axes, system, method, look[method])
+        axes.set(title=system, xlabel=x, ylabel=y)
+        tidy(axes)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8
+    )
+    return figure
+
+
+def learning(numbers: Numbers, spec: FigureSpec) -> Figure:
+    """Medians over seeds and interquartile bands against updates of a policy."""
+
+    def draw(axes: Axes, system: str, method: str, look: Style) -> None:
+        runs = numbers.by_seed(spec.study, system, method, spec.of[0])
+        low, middle, high = np.percentile([run["values"] for run in runs], [25, 50, 75], axis=0)
+        line(axes, runs[0]["at"], middle, (low, high), look, method)
+
+    return _by_system(spec, draw, "updates of a policy", spec.label)
+
+
+def quantiles(numbers: Numbers, spec: FigureSpec) -> Figure:
+    """Share of tasks whose gain over single-task learning is below the value on the x axis."""
+
+    def draw(axes: Axes, system: str, method: str, look: Style) -> None:
+        own, single = (np.ravel(numbers.by_seed(spec.study, system, m, spec.of[0])) for m in (method, SINGLE))
+        line(axes, np.quantile(own - single, QUANTILES), QUANTILES, None, look, method)
+        axes.axvline(0.0, color="#bbbbbb", lw=1)
+
+    return _by_system(spec, draw, spec.label, "share of tasks")
+
+
+def wealth(numbers: Numbers, spec: FigureSpec) -> Figure:
+    """Of the two policies and of equal shares; shares of the one that the figure is named after."""
+    returns, shares, names = (numbers.by_seed(spec.study, spec.systems[0], *spec.methods, of)[0] for of in spec.of)
+    first = spec.label
+    ordered = {name: returns[name] for name in (first, *(other for other in returns if other != first))}
+    return wealth_figure(ordered, shares=shares[first], names=names, grey=("equal CRP",))
+
+
+def weights(numbers: Numbers, spec: FigureSpec) -> Figure:
+    """Of one task's clients over rounds, a panel a method; dark: those that know rare digits."""
+    figure = new_figure(3.7 * len(spec.methods), 3.3)
+    for axes, method in zip(figure.subplots(1, len(spec.methods), sharey=True), spec.methods, strict=True):
+        of_rounds, rare = (numbers.by_seed(spec.study, spec.systems[0], method, of)[0] for of in spec.of)
+        for client, is_rare in zip(np.transpose(of_rounds), rare, strict=True):
+            axes.plot(np.arange(1, len(client) + 1), client, color=COLOURS[1] if is_rare else "#bbbbbb")
+        axes.set(title=method, xlabel="round", ylabel=spec.label)
+        tidy(axes)
+    return figure
+
+
+def effective(n_tasks: int, m: int, universe: int) -> float:
+    """How many independent tasks so many random subsets of a universe are worth.
+
+    >>> round(effective(5, 10, 50), 1), round(effective(10**9, 10, 50), 3)
+    (2.8, 5.0)
+    """
+    return 1.0 / (1.0 / n_tasks + (1.0 - 1.0 / n_tasks) * m / universe)
+
+
+def gains(numbers: Numbers, spec: FigureSpec) -> Figure:
+    """Gain against the number of tasks, beside how many independent ones these are worth."""
+    figure = new_figure(5.0, 3.4)
+    axes = figure.subplots()
+    sizes = [int(method.split()[-2]) for method in spec.methods]
+    found = np.array([mean_interval(numbers.by_seed(spec.study, spec.systems[0], m, spec.of[0])) for m in spec.methods])
+    error = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T, posinf=0.0)
+    axes.errorbar(sizes, found[:, 0], error, marker="o", capsize=2, color=COLOURS[0])
+    beside = axes.twinx()
+    beside.plot(sizes, [effective(n, 10, 50) for n in sizes], ":", color="black")
+    axes.set(xscale="log", xlabel="tasks", ylabel=spec.label)
+    beside.set_ylabel("worth so many independent ones (dotted)")
+    return figure
