@@ -70,7 +70,7 @@ class Problem:
         silent = self.task.values.copy()
         silent[:, self.family.parameters.index("noise")] = 0.0
         tasks = type(self.task)(self.family.parameters, silent)
-        self.rows = gym.make_vec(ID, num_envs=settings["n_states"], tasks=tasks)
+        self.rows = gym.make_vec(ID, num_envs=settings["n_states"], tasks=tasks, backend=settings["backend"])
         space = self.rows.unwrapped.single_observation_space
         self.features = ShareFeatures(space, settings["n_actions"], settings["features"] == TIED, self.seed)
         self.states = self.rows.reset(seed=self.seed + 1)[0]
@@ -84,7 +84,7 @@ class Problem:
 
     def examples(self, n: int) -> Samples:
         """Real ones: any states, any of the shares, and noisy rewards."""
-        rows = gym.make_vec(ID, num_envs=n, tasks=self.task)
+        rows = gym.make_vec(ID, num_envs=n, tasks=self.task, backend=self.settings["backend"])
         before, _ = rows.reset(seed=self.seed + 2)
         chosen = np.random.default_rng(self.seed).integers(len(self.features.actions), size=n)
         before = before.copy()

@@ -46,6 +46,7 @@ class Market:
         actions = {"actions": "logits"} if settings["head"] == "logits" else {}
         self.arguments: dict[str, Any] = {"prices": prices, "m": settings["m"], "days": 0, **actions}
         self.family: Any = registry.family(ID, **self.arguments)
+        self.arguments["backend"] = settings["backend"]
         periods = settings["periods"] or _quarters(self.family)
         draws = settings["n_held_out"], settings["n_tasks"], settings["n_unseen"], settings["cost"], settings["seed"]
         split = held_out(self.family, tuple(periods["train"]), tuple(periods["test"]), *draws)
