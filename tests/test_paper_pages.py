@@ -21,7 +21,7 @@ FEWER: Mapping[str, Mapping[str, Any]] = {
     "permutation_invariant_mtl": {
         **{"n_states": 20, "n_actions": 30, "sizes": [20, 40, 60], "n_tasks": 5, "n_compared": 2, "n_unseen": 2},
         **{"periods": {"train": [20, 45], "valid": [46, 50], "test": [51, 60]}, "n_days": 70, "m": 3, "n_held_out": 4},
-        **{"updates": 60, "gradient_steps": 1, "every": 12, "rows": 4, "steps": 160, "backend": "numpy"},
+        **{"updates": 12, "gradient_steps": 1, "every": 4, "rows": 4, "steps": 160, "backend": "numpy"},
         **{"data": "digits", "setting": "quick"},
     },
     "zhan2017": {

@@ -67,10 +67,11 @@ def test_subsets_of_a_universe_are_worth_few_tasks() -> None:
 
 
 def test_rank_correlations() -> None:
-    """1 for whatever grows together, however; -1 for what falls."""
+    """1 for whatever grows together, however; -1 for what falls; 0 beside what stays."""
     figures = {"score": [1, 2, 3], "norm": [1, 10, 11], "largest": [3, 2, 1], "change": [0, 5, 6]}
     assert science.norms(figures) == pytest.approx(1.0)
     assert science.changes(figures) == pytest.approx(-1.0)
+    assert science.norms({**figures, "norm": [1, 1, 1]}) == 0.0
 
 
 def test_tests_are_on_other_days_and_instruments() -> None:

@@ -34,8 +34,8 @@ def learned(settings: Values, tasks: TaskSet) -> Chooser:
     if settings["network"] == EQUIVARIANT:
         policy |= {name: settings[name] for name in ("context", "encoder", "hidden")}
     own: dict[str, Any] = {"gamma": settings["discount"], "learning_rate": 1e-3, "n_epochs": 10, "batch_size": 80}
-    kind = POLICIES[settings["network"]]
-    model = PPO(kind, env, n_steps=N_STEPS, seed=settings["seed"], policy_kwargs=policy, device="cpu", **own)
+    kind, seed = POLICIES[settings["network"]], settings["seed"]
+    model = PPO(kind, env, n_steps=N_STEPS, seed=seed, policy_kwargs=policy, device="cpu", **own)
     model.learn(settings["steps"])
     env.close()
     return lambda seen: model.predict(seen, deterministic=True)[0]

@@ -15,7 +15,7 @@ from lifelong_gym import registry
 from lifelong_gym.agents import EquivariantPolicy, FlatSimplexPolicy, PrioritizedMTL, TaskSampling
 from lifelong_gym.benchmark.learners import learner_class
 from lifelong_gym.benchmark.results import rounded
-from lifelong_gym.envs.allocation.account import Account
+from lifelong_gym.envs.allocation.account import DEAREST, Account
 from lifelong_gym.envs.allocation.splits import held_out, rows_of
 from lifelong_gym.measures.portfolios import annual_return, portfolio_measures
 from lifelong_gym.papers.sweeps import Progress, Values
@@ -100,8 +100,7 @@ class Market:
 
 def _quarters(family: Any) -> dict[str, tuple[int, int]]:
     """The last quarter of the days is the test, the eighth before it the validation."""
-    n = family.data.n_days
-    valid, test = n - n // 4 - n // 8, n - n // 4
+    n, valid, test = (family.data.n_days * share // 8 for share in (8, 5, 6))
     return {"train": (family.window, valid - 1), "valid": (valid, test - 1), "test": (test, n - 1)}
 
 
@@ -140,11 +139,10 @@ def trained(settings: Values, market: Market, progress: Progress) -> dict[int, l
     torch.set_num_threads(1)
     alone = [market.train[i : i + 1] for i in range(settings["n_alone"])] or [market.train]
     found: dict[int, list[Any]] = {done: [] for done in marks(settings)}
+    each = settings["gradient_steps"]
     for number, tasks in enumerate(alone):
         learner = market.direct(settings, tasks, number)
-        noting = Marks(
-            [*found], settings["gradient_steps"], lambda done, of=learner: found[done].append(of.for_task(0))
-        )
+        noting = Marks([*found], each, lambda done, of=learner: found[done].append(of.for_task(0)))
         learner.learn(ENDLESS, callback=noting, log_interval=None)
         progress(0.9 * (number + 1) / len(alone))
     return found
@@ -176,7 +174,7 @@ def measure(settings: Values, progress: Progress) -> dict[str, Any]:
 def shown(settings: Values, progress: Progress) -> dict[str, Any]:
     """The one of the first tasks in whose validation period MTL gains most over STL, and what both do in its test.
 
-    ``returns``: by policy, of each day; ``shares``: likewise, every ``thinned`` day; ``names``: of the instruments.
+    ``returns``: by policy, of each day; ``shares``: likewise, of each day; ``names``: of the instruments.
     """
     market = Market(settings)
     n = settings["n_compared"]
@@ -230,8 +228,7 @@ class Fallen:
 
     def __init__(self, codec: Any) -> None:
         """See the class; ``codec``: of observations."""
-        self._codec = codec
-        self._last = [channel.name for channel in codec.channels].index("close_2")
+        self._codec, self._last = codec, [channel.name for channel in codec.channels].index("close_2")
 
     def predict(self, seen: Any, state: Any = None, starts: Any = None, deterministic: bool = True) -> tuple[Any, None]:
         """As policies of SB3."""
@@ -264,5 +261,6 @@ def risks(settings: Values, progress: Progress) -> dict[str, Any]:
     measured = [{**portfolio_measures(each.returns), "turnover": each.turnover} for each in accounts]
     progress(1.0)
     found = {name: float(rounded(np.mean([each[name] for each in measured]))) for name in measured[0]}
-    found["break_even_cost"] = float(np.median([each.break_even_cost for each in accounts]))
+    traded = [each for each in accounts if not np.allclose(each.shares, each.market.shares)]  # equal CRP has none
+    found["break_even_cost"] = float(np.median([min(each.break_even_cost, DEAREST) for each in traded] or [0.0]))
     return found | {"gain": gain(accounts)}

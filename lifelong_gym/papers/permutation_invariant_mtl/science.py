@@ -67,8 +67,7 @@ def _gaps(numbers: Numbers, study: str, system: str) -> FloatArray:
 
 def gaps(numbers: Numbers, spec: FigureSpec) -> Figure:
     """What permuted examples lose more than real ones, by system, with 95% intervals."""
-    figure = new_figure(4.5, 3.3)
-    axes = figure.subplots()
+    axes = (figure := new_figure(4.5, 3.3)).subplots()
     found = np.array([*gap(numbers, spec.study, spec.systems).values()])
     error = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T, posinf=0.0)
     axes.errorbar([float(system.split()[-1]) for system in spec.systems], found[:, 0], error, marker="o", capsize=2)
@@ -90,12 +89,17 @@ def thirtieth(figures: Figures) -> float:
 
 def norms(figures: Figures) -> float:
     """Rank correlation of minibatches' scores and the norms of their gradients."""
-    return float(spearmanr(figures["score"], figures["norm"]).statistic)
+    return _ranked(figures["score"], figures["norm"])
 
 
 def changes(figures: Figures) -> float:
     """Rank correlation of the largest score in so many updates and the change of the return meanwhile."""
-    return float(spearmanr(figures["largest"], figures["change"]).statistic)
+    return _ranked(figures["largest"], figures["change"])
+
+
+def _ranked(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Rank correlation; 0 where one doesn't change."""
+    return float(spearmanr(x, y).statistic) if np.ptp(x) > 0.0 and np.ptp(y) > 0.0 else 0.0
 
 
 def scatters(numbers: Numbers, spec: FigureSpec) -> Figure:
@@ -179,8 +183,7 @@ def effective(n_tasks: int, m: int, universe: int) -> float:
 
 def gains(numbers: Numbers, spec: FigureSpec) -> Figure:
     """Gain against the number of tasks, beside how many independent ones these are worth."""
-    figure = new_figure(5.0, 3.4)
-    axes = figure.subplots()
+    axes = (figure := new_figure(5.0, 3.4)).subplots()
     sizes = [int(method.split()[-2]) for method in spec.methods]
     found = np.array([mean_interval(numbers.by_seed(spec.study, spec.systems[0], m, spec.of[0])) for m in spec.methods])
     error = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T, posinf=0.0)
