@@ -159,7 +159,7 @@ def measure(settings: Values, progress: Progress) -> dict[str, Any]:
     first = market.known["test"][: settings["n_compared"]]
     found = trained(settings, market, progress)
     for policies in found.values():
-        accounts = market.followed(policies, first)
+        accounts = market.followed(policies[: len(first)], first)
         own.append([float(annual_return(each.returns)) for each in accounts])
         crp = [float(annual_return(each.market.returns)) for each in accounts]
         unseen.append(np.mean([gain(market.followed([policy], market.unseen)) for policy in policies]))
