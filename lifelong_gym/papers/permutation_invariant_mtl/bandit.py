@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +13,8 @@ from lifelong_gym import registry
 from lifelong_gym.agents.equivariant.action_features import ActionFeatures, ShareFeatures
 from lifelong_gym.agents.equivariant.lspi import Samples, policy_iteration
 from lifelong_gym.benchmark.results import rounded
-from lifelong_gym.envs.allocation.allocation import SMALLEST
+from lifelong_gym.envs.allocation.allocation import SMALLEST, Allocation
+from lifelong_gym.envs.spaces import EntityBox
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.papers.sweeps import Progress, Values
 
@@ -65,13 +66,13 @@ class Problem:
         self.settings, self.seed = settings, settings["seed"]
         self.preset = f"eps{settings['epsilon']:g}"
         self.task = registry.sample_tasks(ID, 1, self.seed, self.preset)
-        self.family = registry.family(ID)
+        self.family = cast(Allocation, registry.family(ID))
         self.temperatures = np.array([self.task[0][f"beta_{i + 1}"] for i in range(self.family.m)])
         silent = self.task.values.copy()
         silent[:, self.family.parameters.index("noise")] = 0.0
         tasks = type(self.task)(self.family.parameters, silent)
         self.rows = gym.make_vec(ID, num_envs=settings["n_states"], tasks=tasks, backend=settings["backend"])
-        space = self.rows.unwrapped.single_observation_space
+        space = cast(EntityBox, self.rows.unwrapped.single_observation_space)
         self.features = ShareFeatures(space, settings["n_actions"], settings["features"] == TIED, self.seed)
         self.states = self.rows.reset(seed=self.seed + 1)[0]
         columns = self.family.parameters.columns(np.repeat(silent, len(self.states), axis=0))

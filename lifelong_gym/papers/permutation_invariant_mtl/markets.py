@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -16,6 +16,7 @@ from lifelong_gym.agents import EquivariantPolicy, FlatSimplexPolicy, Prioritize
 from lifelong_gym.benchmark.learners import learner_class
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.envs.allocation.account import DEAREST, Account
+from lifelong_gym.envs.allocation.portfolio import Portfolio
 from lifelong_gym.envs.allocation.splits import held_out, rows_of
 from lifelong_gym.measures.portfolios import annual_return, portfolio_measures
 from lifelong_gym.papers.sweeps import Progress, Values
@@ -24,7 +25,7 @@ from lifelong_gym.wrappers import as_vec_env
 
 ID = "LifelongPortfolio-v0"
 N_STEPS, DAYS = 64, 50  # of PPO: steps of a row before an update, days of an episode
-POLICIES = {"equivariant": EquivariantPolicy, "flat": FlatSimplexPolicy}
+POLICIES: dict[str, Any] = {"equivariant": EquivariantPolicy, "flat": FlatSimplexPolicy}
 ENDLESS = 10**9  # steps: callbacks end the learning
 SHARES = (0.0, 0.01, 1 / 30, 0.1, 0.2, 0.5, 1.0)  # of the updates, after which policies are evaluated
 
@@ -45,7 +46,7 @@ class Market:
             prices = {"source": prices, "seed": settings["seed"], "days": settings["n_days"]}
         actions = {"actions": "logits"} if settings["head"] == "logits" else {}
         self.arguments: dict[str, Any] = {"prices": prices, "m": settings["m"], "days": 0, **actions}
-        self.family: Any = registry.family(ID, **self.arguments)
+        self.family = cast(Portfolio, registry.family(ID, **self.arguments))
         self.arguments["backend"] = settings["backend"]
         periods = settings["periods"] or _quarters(self.family)
         draws = settings["n_held_out"], settings["n_tasks"], settings["n_unseen"], settings["cost"], settings["seed"]
@@ -142,7 +143,7 @@ def trained(settings: Values, market: Market, progress: Progress) -> dict[int, l
     each = settings["gradient_steps"]
     for number, tasks in enumerate(alone):
         learner = market.direct(settings, tasks, number)
-        noting = Marks([*found], each, lambda done, of=learner: found[done].append(of.for_task(0)))
+        noting = Marks([*found], each, lambda done, of=learner: found[done].append(of.for_task(0)))  # type: ignore[misc]
         learner.learn(ENDLESS, callback=noting, log_interval=None)
         progress(0.9 * (number + 1) / len(alone))
     return found

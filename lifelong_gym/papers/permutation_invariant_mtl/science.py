@@ -30,7 +30,7 @@ def root_fit(n: npt.ArrayLike, errors: npt.ArrayLike) -> tuple[float, float, flo
     >>> [round(x, 6) for x in root_fit([4, 16, 100], [2.5, 2.25, 2.1])]
     [2.0, 1.0, 1.0]
     """
-    fit = linregress(1.0 / np.sqrt(np.asarray(n, np.float64)), errors)
+    fit = linregress(1.0 / np.sqrt(np.asarray(n, np.float64)), np.asarray(errors, np.float64))
     return float(fit.intercept), float(fit.slope), float(fit.rvalue**2)
 
 
@@ -97,7 +97,7 @@ def changes(figures: Figures) -> float:
     return _ranked(figures["largest"], figures["change"])
 
 
-def _ranked(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+def _ranked(x: list[float], y: list[float]) -> float:
     """Rank correlation; 0 where one doesn't change."""
     return float(spearmanr(x, y).statistic) if np.ptp(x) > 0.0 and np.ptp(y) > 0.0 else 0.0
 
@@ -107,7 +107,7 @@ def scatters(numbers: Numbers, spec: FigureSpec) -> Figure:
     figure = new_figure(3.7 * 2, 3.3 * len(spec.systems))
     panels = figure.subplots(len(spec.systems), 2, squeeze=False)
     for row, system in zip(panels, spec.systems, strict=True):
-        largest, change, score, norm = (numbers.by_seed(spec.study, system, *spec.methods, of)[0] for of in spec.of)
+        largest, change, score, norm = (numbers.by_seed(spec.study, system, spec.methods[0], of)[0] for of in spec.of)
         for axes, x, y, label in ((row[0], largest, change, "change of return [%]"), (row[1], score, norm, "gradient")):
             axes.plot(x, y, ".", color=COLOURS[0], alpha=0.5)
             axes.set(title=system, xlabel="score", ylabel=label)
@@ -154,7 +154,7 @@ def quantiles(numbers: Numbers, spec: FigureSpec) -> Figure:
 
 def wealth(numbers: Numbers, spec: FigureSpec) -> Figure:
     """Of the two policies and of equal shares; shares of the one that the figure is named after."""
-    returns, shares, names = (numbers.by_seed(spec.study, spec.systems[0], *spec.methods, of)[0] for of in spec.of)
+    returns, shares, names = (numbers.by_seed(spec.study, spec.systems[0], spec.methods[0], of)[0] for of in spec.of)
     first = spec.label
     ordered = {name: returns[name] for name in (first, *(other for other in returns if other != first))}
     return wealth_figure(ordered, shares=shares[first], names=names, grey=("equal CRP",))
