@@ -26,7 +26,7 @@ SOURCE = Path(__file__).parents[1] / "lifelong_gym"
 ROOMS = """
     room        | modules                      | may import from
     cli         | cli                          | papers reports benchmark measures testing agents BELOW_AGENTS
-    papers      | papers                       | reports benchmark measures agents BELOW_AGENTS
+    papers      | papers                       | reports benchmark measures agents families BELOW_AGENTS
     reports     | reports                      | benchmark measures agents BELOW_AGENTS
     benchmark   | benchmark                    | measures agents BELOW_AGENTS
     agents      | agents                       | BELOW_AGENTS
