@@ -23,6 +23,7 @@ from lifelong_gym.papers.reading import read_paper
 from lifelong_gym.papers.reproduce import Reproduction, folder_of
 from lifelong_gym.papers.schema import PaperError
 from lifelong_gym.papers.sweeps import MeanCost, SweepRun, sweep
+from lifelong_gym.papers.tabulating import table
 
 INVENTED = Path(__file__).parent / "papers" / "invented"
 
@@ -158,6 +159,26 @@ def test_a_cell_is_measured_once(invented: Reproduction, tmp_path: Path) -> None
         cell.figures(tmp_path)
 
 
+def test_systems_whose_package_is_missing_are_left_out(tmp_path: Path) -> None:
+    """The command says so, and so does the page; those that are named alone are tried."""
+    missing = '[systems.dime]\npackage = "no-such-package"\n\n[methods.REINFORCE]'
+    study = '[[studies]]\nname = "dimes"\nsystems = ["coin", "dime"]\nmethods = ["toss"]\nmeasure = "science:toss"\n'
+    most = '[[tables]]\nname = "most"\nstudy = "dimes"\nof = ["max tosses", "min tosses"]\nheads = ["most", "least"]\n'
+    folder = changed(tmp_path, ("[methods.REINFORCE]", missing), ("[[figures]]", f"{study}\n{most}\n[[figures]]"))
+    reproduction = Reproduction.of(folder, "quick", tmp_path)
+    for cell in reproduction.possible:
+        cell.execute(reproduction.runs, lambda share: None)
+    cells = reproduction.measure(console := Console(record=True, width=200), 1)
+    assert {cell.place[1] for cell in reproduction.cells} - {cell.place[1] for cell in cells} == {"dime"}
+    assert "left out, since no-such-package isn't installed: dime" in console.export_text()
+    text = reproduction.write(cells, tmp_path).read_text()
+    assert "Not run, since a package was missing: dime of dimes (needs no-such-package)." in text
+    paper = reproduction.paper
+    said = table(paper.tables["most"], paper, reproduction.summary(tmp_path), reproduction.code)
+    assert said.startswith("|  | most | least |\n| --- | --- | --- |\n| toss | ")
+    assert only(reproduction.cells, "dimes/dime")
+
+
 def test_the_last_level_that_names_a_value_wins(tmp_path: Path) -> None:
     """Paper, system, study, the study's system, method, the method's system, and the version."""
     folder = changed(
@@ -280,6 +301,7 @@ def test_a_folder_is_a_paper_as_a_command(tmp_path: Path, monkeypatch: pytest.Mo
             'study = "man"\nof = ["end / start"',
             r"figures\[ends\].study: .*'main'",
         ),
+        ("odds = 0.4", 'odds = 0.4\npackage = "tin"', r"systems.coin.package: may be missing \(tin\), so only tables"),
         ('kind = "bars"', 'kind = "bar"', r"figures\[ends\].kind: unknown kind 'bar'. Did you mean 'bars'"),
         ("median seconds", "medan seconds", r"figures\[ends\].of\[1\]: unknown word 'medan'. Did you mean 'median'"),
         ('name = "costs"', 'name = "own"', r"tables\[own\].name: must differ from the others'"),

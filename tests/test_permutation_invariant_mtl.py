@@ -89,7 +89,7 @@ def test_tests_are_on_other_days_and_instruments() -> None:
 
 
 def test_the_rule_that_knows_the_sign_gains() -> None:
-    """On planted prices at no cost; and one policy a task does what it does for all."""
+    """On planted prices at no cost, with everything on one instrument."""
     market = markets.Market(MARKET)
     rule = markets.Fallen(market.family.observations)
     together = market.followed([rule], market.unseen)

@@ -57,12 +57,16 @@ def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evi
         all_methods = numbers.content["values"][part.study]
         tested = all(_is_tested(part, numbers, system, all_methods[system]) for system in part.bounds)
         for name, interval in found.items():
-            yield part.evidence(next(iter(part.bounds)), name, interval, tested)
+            yield part.evidence(next(iter(part.bounds)), _labelled(part, name), interval, tested)
         return
     for system in part.bounds:
         tested = _is_tested(part, numbers, system, (*part.first, *part.second))
         for name, interval in _intervals(part, numbers, system).items():
-            yield part.evidence(system, name, interval, tested)
+            yield part.evidence(system, _labelled(part, name), interval, tested)
+
+
+def _labelled(part: ComparisonSpec, name: str) -> str:
+    return f"{part.label}, {name}" if part.label else name
 
 
 def _is_tested(part: ComparisonSpec, numbers: Numbers, system: str, methods: Iterable[str]) -> bool:

@@ -33,6 +33,10 @@ class Numbers:
         found: list[Any] = self.content["quantities"][study][system][method][of]
         return found
 
+    def systems(self, study: str, among: Sequence[str]) -> list[str]:
+        """Those that were run."""
+        return [system for system in among if system in self.content["values"].get(study, {})]
+
     def values(self, study: str, system: str, method: str) -> Values:
         """What these runs were made with; ``seeds``: how many there are."""
         values: Values = self.content["values"][study][system][method]

@@ -80,13 +80,18 @@ class Reproduction:
         """All of them."""
         return cells_of(self.paper, self.code, self.budget)
 
+    @property
+    def possible(self) -> list[PaperCell]:
+        """All whose systems' packages are installed."""
+        return [cell for cell in self.cells if self.paper.systems[cell.place[1]].is_possible]
+
     def measure(self, console: Console, n_processes: int | None = None, wanted: str = "") -> list[PaperCell]:
         """Measure cells that have no file yet, or one with other settings.
 
         Args:
             console: for progress.
             n_processes: default: the number of cores.
-            wanted: ``study/system/method/seed3`` or the beginning of one; empty: all.
+            wanted: ``study/system/method/seed3`` or the beginning of one; empty: all that are `possible`.
 
         Returns:
             All cells that were wanted, which have files now.
@@ -95,13 +100,16 @@ class Reproduction:
             PaperError: there is no such cell, or a learner can't be made; nothing has begun.
             MeasurementError: some failed; the others are kept.
         """
-        cells = only(self.cells, wanted) if wanted else self.cells
+        cells = only(self.cells, wanted) if wanted else self.possible
         claim_folder(self.runs)
         with locked(self.runs, lambda: console.status("waiting for another command in this folder")):
             left = [cell for cell in cells if cell.figures(self.runs) is None]
             for cell in {cell.place: cell for cell in left}.values():
                 cell.check()
             say(console, f"{len(cells)} runs, {len(left)} of them to do: ", (self.runs, BOLD))
+            for name, system in self.paper.systems.items():
+                if not wanted and not system.is_possible:
+                    say(console, f"left out, since {system.package} isn't installed: ", (name, BOLD))
             failed = run_jobs(left, self.runs, console, n_processes).failed
         if failed:
             name, why = next(iter(failed.items()))

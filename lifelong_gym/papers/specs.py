@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -71,6 +72,12 @@ class SystemSpec(Spec, extra="allow"):
     name: str = ""  # for people
     arguments: dict[str, Any] = {}  # of the family itself
     env: schema.Environment = ""  # its id; empty where studies have measurements of their own
+    package: str = ""  # that pip installs; where it is missing, the system is left out, so only tables may show it
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether its package is installed."""
+        return not self.package or any(metadata.distributions(name=self.package))
 
 
 class MethodSpec(Spec, extra="allow"):
@@ -133,6 +140,7 @@ class ComparisonSpec(Spec):
     effect: schema.Number = EFFECT  # that the paper prints, a share
     needs: schema.SomeValues = {}  # least values of a run; below them nothing was tested
     lasted: schema.Value = "sweeps"  # of a median: the value that says how long was waited
+    label: str = ""  # what tells parts apart
 
     @property
     def kind(self) -> str:
@@ -257,6 +265,7 @@ class TableSpec(ShownSpec):
 
     kind: Annotated[str, own_or("kind", "means")] = "means"  # own: from numbers to a heading and rows of texts
     of: schema.Quantities = ()  # quantities: with one, systems are columns; with several, these are
+    heads: tuple[str, ...] = ()  # of several quantities' columns; default: the quantities
     lasted: schema.Value = "sweeps"  # of times that may never come: the value that says how long was waited
     over: schema.Method = ""  # a method whose numbers the others are divided by; empty: none
 
@@ -291,6 +300,17 @@ class PaperSpec(Spec):
     def _is_known_below(cls, named: Mapping[str, Any], info: Info[Known]) -> Mapping[str, Any]:
         setattr(info.context, str(info.field_name), named)
         return named
+
+    @model_validator(mode="after")
+    def _can_be_shown(self) -> PaperSpec:
+        """Wherever systems are looked up that may have been left out."""
+        looked_up = {name for figure in self.figures.values() for name in figure.systems}
+        looked_up |= {name for part in self.comparisons() for name in part.bounds}
+        for name in sorted(looked_up):
+            if package := self.systems[name].package:
+                message = f"may be missing ({package}), so only tables may show {name}, no figure and no claim"
+                raise KeyMistakeError(message, "systems", name, "package")
+        return self
 
     @model_validator(mode="after")
     def _can_run(self) -> PaperSpec:

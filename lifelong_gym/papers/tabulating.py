@@ -27,17 +27,18 @@ def shown(interval: Interval) -> str:
 
 def table(spec: TableSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> str:
     """With its caption."""
+    systems = numbers.systems(spec.study, spec.systems)
     if ":" in spec.kind:
         head, rows = code.load(spec.kind)(numbers, spec)
     elif len(spec.of) == 1:
-        head = ["", *(paper.systems[system].name or system for system in spec.systems)]
-        rows = [[m, *(_cell(spec, numbers, s, m, spec.of[0]) for s in spec.systems)] for m in spec.methods]
+        head = ["", *(paper.systems[system].name or system for system in systems)]
+        rows = [[m, *(_cell(spec, numbers, s, m, spec.of[0]) for s in systems)] for m in spec.methods]
     else:
-        head = ["", *spec.of]
-        several = len(spec.systems) > 1
+        head = ["", *(spec.heads or spec.of)]
+        several = len(systems) > 1
         rows = [
             [f"{s}, {m}" if several else m, *(_cell(spec, numbers, s, m, of) for of in spec.of)]
-            for s, m in product(spec.systems, spec.methods)
+            for s, m in product(systems, spec.methods)
         ]
     return "\n\n".join(part for part in (spec.caption, pipe_table(head, rows)) if part)
 

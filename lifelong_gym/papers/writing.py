@@ -46,7 +46,12 @@ def page(paper: PaperSpec, numbers: Numbers, code: Code, budget: str) -> str:
         INTERVALS,
         _expectations(checked),
         _chapter("Theirs and ours", ("", "the paper's", "ours", "why"), theirs_and_ours),
-        _chapter("What was run", ("study", "systems", "seeds", "tasks", "sweeps", "preset"), _runs(numbers)),
+        _chapter(
+            "What was run",
+            ("study", "systems", "seeds", "tasks", "sweeps", "preset"),
+            _runs(numbers),
+            _left_out(paper, numbers),
+        ),
         *(_section(each, paper, numbers, code) for each in paper.sections or _whole(paper)),
         _details(judged, checked),
     )
@@ -122,6 +127,17 @@ def _runs(numbers: Numbers) -> list[tuple[str, ...]]:
                 if system not in found:
                     found.append(system)
     return [(study, ", ".join(systems), *rest) for (study, *rest), systems in rows.items()]
+
+
+def _left_out(paper: PaperSpec, numbers: Numbers) -> str:
+    """Systems whose package was missing."""
+    found = [
+        f"{system} of {study.name} (needs {paper.systems[system].package})"
+        for study in paper.studies.values()
+        for system in study.systems
+        if not numbers.systems(study.name, [system])
+    ]
+    return f"Not run, since a package was missing: {', '.join(found)}." if found else ""
 
 
 def _whole(paper: PaperSpec) -> list[SectionSpec]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,19 +35,11 @@ def root_fit(n: npt.ArrayLike, errors: npt.ArrayLike) -> tuple[float, float, flo
     return float(fit.intercept), float(fit.slope), float(fit.rvalue**2)
 
 
-def floor(figures: Figures) -> float:
-    """c1 of `root_fit`, of the error of the value."""
-    return root_fit(*figures["value_error"].values())[0]
+def _fitted(part: int, figures: Figures) -> float:
+    return root_fit(*figures["value_error"].values())[part]
 
 
-def slope(figures: Figures) -> float:
-    """c2."""
-    return root_fit(*figures["value_error"].values())[1]
-
-
-def explained(figures: Figures) -> float:
-    """Share of the variance."""
-    return root_fit(*figures["value_error"].values())[2]
+floor, slope, explained = (partial(_fitted, part) for part in range(3))  # `root_fit` of the error of the value
 
 
 def gap_growth(numbers: Numbers, study: str, systems: tuple[str, ...]) -> dict[str, Interval]:
@@ -65,41 +58,53 @@ def _gaps(numbers: Numbers, study: str, system: str) -> FloatArray:
     return permuted - real
 
 
+def ahead(numbers: Numbers, study: str, systems: tuple[str, ...]) -> dict[str, Interval]:
+    """In how many repetitions a discount of 0 gains more than one of 0.99."""
+    none, far = (numbers.by_seed(study, systems[0], m, "unseen") for m in ("equivariant, 30 tasks", "discount 0.99"))
+    n = float(np.sum(np.greater(none, far)))
+    return {systems[0]: Interval(n, n, n)}
+
+
+def way(numbers: Numbers, study: str, systems: tuple[str, ...]) -> dict[str, Interval]:
+    """Share of the way from FedAvg to the best constant weights that a policy of 30 tasks goes, by repetition."""
+    methods = ("FedAvg", "MTL, 30 tasks", "best constant weights")
+    low, found, high = (np.array(numbers.by_seed(study, systems[0], method, "accuracy")) for method in methods)
+    return {systems[0]: mean_interval((found - low) / (high - low))}
+
+
+def _points(axes: Axes, x: list[Any], intervals: Iterable[Interval]) -> None:
+    """Estimates with their intervals."""
+    found = np.array([*intervals])
+    error = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T, posinf=0.0)
+    axes.errorbar(x, found[:, 0], error, marker="o", capsize=2, color=COLOURS[0])
+
+
 def gaps(numbers: Numbers, spec: FigureSpec) -> Figure:
     """What permuted examples lose more than real ones, by system, with 95% intervals."""
     axes = (figure := new_figure(4.5, 3.3)).subplots()
-    found = np.array([*gap(numbers, spec.study, spec.systems).values()])
-    error = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T, posinf=0.0)
-    axes.errorbar([float(system.split()[-1]) for system in spec.systems], found[:, 0], error, marker="o", capsize=2)
+    found = gap(numbers, spec.study, spec.systems)
+    _points(axes, [float(system.split()[-1]) for system in found], found.values())
     axes.set(xlabel="ε", ylabel=spec.label)
     tidy(axes)
     return figure
 
 
-def fifth(figures: Figures, share: float = 1 / 5) -> float:
-    """Return a year after as many updates as each of five single tasks gets."""
+def _after(share: float, figures: Figures) -> float:
     away = np.abs(np.array(figures["own"]["at"]) - share * figures["updates"])
     return float(figures["own"]["values"][int(away.argmin())])
 
 
-def thirtieth(figures: Figures) -> float:
-    """Return a year after as many updates as each of thirty single tasks would get."""
-    return fifth(figures, 1 / 30)
+fifth, thirtieth = partial(_after, 1 / 5), partial(_after, 1 / 30)  # return a year after this share of the updates
 
 
-def norms(figures: Figures) -> float:
-    """Rank correlation of minibatches' scores and the norms of their gradients."""
-    return _ranked(figures["score"], figures["norm"])
-
-
-def changes(figures: Figures) -> float:
-    """Rank correlation of the largest score in so many updates and the change of the return meanwhile."""
-    return _ranked(figures["largest"], figures["change"])
-
-
-def _ranked(x: list[float], y: list[float]) -> float:
+def _ranked(x: str, y: str, figures: Figures) -> float:
     """Rank correlation; 0 where one doesn't change."""
-    return float(spearmanr(x, y).statistic) if np.ptp(x) > 0.0 and np.ptp(y) > 0.0 else 0.0
+    varies = np.ptp(figures[x]) > 0.0 and np.ptp(figures[y]) > 0.0
+    return float(spearmanr(figures[x], figures[y]).statistic) if varies else 0.0
+
+
+changes = partial(_ranked, "largest", "change")  # largest score in so many updates; change of the return meanwhile
+norms = partial(_ranked, "score", "norm")  # of minibatches
 
 
 def scatters(numbers: Numbers, spec: FigureSpec) -> Figure:
@@ -124,9 +129,8 @@ def _by_system(spec: FigureSpec, draw: Callable[[Axes, str, str, Style], None], 
             draw(axes, system, method, look[method])
         axes.set(title=system, xlabel=x, ylabel=y)
         tidy(axes)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8
-    )
+    names = panels[0].get_legend_handles_labels()
+    figure.legend(*names, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
@@ -185,9 +189,8 @@ def gains(numbers: Numbers, spec: FigureSpec) -> Figure:
     """Gain against the number of tasks, beside how many independent ones these are worth."""
     axes = (figure := new_figure(5.0, 3.4)).subplots()
     sizes = [int(method.split()[-2]) for method in spec.methods]
-    found = np.array([mean_interval(numbers.by_seed(spec.study, spec.systems[0], m, spec.of[0])) for m in spec.methods])
-    error = np.nan_to_num(np.abs(found[:, 1:] - found[:, :1]).T, posinf=0.0)
-    axes.errorbar(sizes, found[:, 0], error, marker="o", capsize=2, color=COLOURS[0])
+    runs = (numbers.by_seed(spec.study, spec.systems[0], method, spec.of[0]) for method in spec.methods)
+    _points(axes, sizes, map(mean_interval, runs))
     beside = axes.twinx()
     beside.plot(sizes, [effective(n, 10, 50) for n in sizes], ":", color="black")
     axes.set(xscale="log", xlabel="tasks", ylabel=spec.label)
