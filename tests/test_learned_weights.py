@@ -138,7 +138,8 @@ def test_policies_for_other_spaces_are_refused(id: str, settings: dict[str, Any]
 
 def test_without_flwr_the_strategy_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra, and the constraints under which it can be installed."""
-    monkeypatch.setitem(sys.modules, "flwr", None)
+    for name in ("flwr", *(name for name in sys.modules if name.startswith("flwr."))):
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "lifelong_gym.agents.allocation.flower", raising=False)
     with pytest.raises(MissingExtraError, match=r"-c constraints-federated\.txt 'lifelong-gym\[federated\]'"):
         _ = lifelong_gym.agents.LearnedAggregation
