@@ -332,7 +332,7 @@ def reproduce(
     paper: Annotated[
         str, typer.Argument(help="`bouammar2015`, `zhan2017`, or a folder with a `paper.toml` of one's own.")
     ],
-    quick: Annotated[bool, typer.Option("--quick", help="A look at everything within two minutes.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A look at everything, in minutes.")] = False,
     full: Annotated[bool, typer.Option("--full", help="The paper's own size.")] = False,
     only: Annotated[
         str, typer.Option(help="A single run, `study/system/method/seed3`, or all below `study` or `study/system`.")
