@@ -31,7 +31,7 @@ from lifelong_gym.agents.safety.steps import first_basis
 from lifelong_gym.agents.shared_basis.basis import SharedBasis, lasso, used
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 from lifelong_gym.numerics.directions import completed, first_best, leading_directions
-from lifelong_gym.papers.bouammar2015 import game
+from lifelong_gym.papers.bouammar2015 import regret
 from lifelong_gym.references.headroom import _main_directions
 from lifelong_gym.references.tabular import optimal_actions, optimal_values
 from lifelong_gym.registry import family
@@ -216,8 +216,8 @@ def test_an_adversary_without_a_choice_takes_the_first() -> None:
     """Both losses are equally bad at the anchors, where all games begin."""
     settings = {"variant": "C", "turns": "adaptive", "basis": "fixed", "n_inner": 1, "seed": 0}
     for seed in range(3):
-        drawn = game.Game.drawn(5, 4, 2, seed)
-        assert not game.play(drawn, settings, 5).which.any()
+        drawn = regret.Game.drawn(5, 4, 2, seed)
+        assert not regret.play(drawn, settings, 5).which.any()
 
 
 def test_modes_that_stay_as_they_are_don_t_contract() -> None:

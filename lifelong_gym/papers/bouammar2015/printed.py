@@ -6,16 +6,15 @@ It projects ``X = L'L`` by a semidefinite program: ``s' X s = |A^+ (b - c)|^2`` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from lifelong_gym.agents.safety.projection import SpectralBounds
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.papers.sweeps import Progress
+from lifelong_gym.papers.sweeps import Progress, Values
 
-from .game import BOUNDS, Game
+from .regret import BOUNDS, Game
 
 N_ITERATIONS = 2000
 INSIDE = 0.1  # size of codes that are well within the game's boxes
@@ -38,25 +37,21 @@ def projected(codes: FloatArray, now: FloatArray, wanted: FloatArray, bounds: Sp
     return np.asarray(x, np.float64)
 
 
-def measure(settings: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+def measure(settings: Values, progress: Progress) -> dict[str, Any]:
     """Safe policies about anchors, and a random step of L: what is left of X's way, by number of known tasks.
 
     ``kept``: with 1 to ``n_tasks`` of them, of ``variant`` ``SDP``, as printed, or ``QP``, ours: there L keeps its step
     and codes give way. ``still``: from how many tasks on nothing is left.
     """
-    game = Game.drawn(settings["n_tasks"], settings["d"], settings["k"], settings["seed"])
-    rng = np.random.default_rng(settings["seed"])
+    n_tasks, k, seed = settings["n_tasks"], settings["k"], settings["seed"]
+    game, rng = Game.drawn(n_tasks, settings["d"], k, seed), np.random.default_rng(seed)
     basis, step = game.basis, 0.3 * rng.normal(size=game.basis.shape)
-    codes = game.sets.project(basis, INSIDE * rng.normal(size=(settings["n_tasks"], settings["k"])), BOUNDS).codes
+    codes = game.sets.project(basis, INSIDE * rng.normal(size=(n_tasks, k)), BOUNDS).codes
     now, wanted = basis.T @ basis, (basis + step).T @ (basis + step)
-    kept = []
-    for n in range(1, len(codes) + 1):
-        if settings["variant"] == "SDP":
-            moved = projected(codes[:n], now, wanted, BOUNDS)
-        else:
-            found = game.sets.project(basis + step, codes, BOUNDS).basis
-            moved = found.T @ found
+    ours, at, kept = game.sets.project(basis + step, codes, BOUNDS).basis, [*range(1, n_tasks + 1)], []
+    for n in at:
+        moved = projected(codes[:n], now, wanted, BOUNDS) if settings["variant"] == "SDP" else ours.T @ ours
         kept.append(float(np.linalg.norm(moved - now) / np.linalg.norm(wanted - now)))
-        progress(n / len(codes))
-    moving = [n for n, share in enumerate(kept, 1) if share > STILL]
-    return {"kept": {"at": [*range(1, len(kept) + 1)], "values": kept}, "still": moving[-1] + 1 if moving else 1}
+        progress(n / n_tasks)
+    moving = [n for n, share in zip(at, kept, strict=True) if share > STILL]
+    return {"kept": {"at": at, "values": kept}, "still": max(moving, default=0) + 1}

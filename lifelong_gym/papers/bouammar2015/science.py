@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.numbers import Numbers
 from lifelong_gym.papers.specs import FigureSpec
-from lifelong_gym.papers.sweeps import Progress, SweepRun, Watcher
+from lifelong_gym.papers.sweeps import Progress, SweepRun, Values, Watcher
 from lifelong_gym.references.lqr import Linearised, lqr_policies, scale_of
 from lifelong_gym.reports.plots import COLOURS, new_figure, tidy
 from lifelong_gym.tasks.task_set import TaskSet
@@ -31,8 +31,6 @@ FALLEN = 10.0  # cost over that of the regulator, above which a policy has lost 
 EVERY_ROUND, THEN = 20, 5  # rounds that are all evaluated, and how many lie between evaluations from there on
 POINTS = 40  # of a curve against observations
 LAST, FIRST = 3, 10  # evaluations that make a final cost, and rounds that count as the beginning
-
-Settings = Mapping[str, Any]
 
 
 class StartedSharer(agents.BasisSharer):
@@ -62,7 +60,7 @@ class StartedPGELLA(agents.PolicySearch):
 class Situation:
     """Where policies ``start``, (d,); the tasks' regulators, ``optimal``, (n_tasks, d); safe ``sets`` or None."""
 
-    def __init__(self, settings: Settings, tasks: TaskSet) -> None:
+    def __init__(self, settings: Values, tasks: TaskSet) -> None:
         self.settings, self.tasks = settings, tasks
         family = registry.family(settings["env"])
         self.optimal: FloatArray = lqr_policies(family, tasks, bias=False)
@@ -83,7 +81,7 @@ class Situation:
         loops = Linearised.of(family, self.tasks).closed_loop(theta, scale_of(family))
         return int((np.abs(np.linalg.eigvals(loops)).max(axis=1) >= 1.0).sum())
 
-    def made(self, kind: Any, arguments: Settings) -> Any:
+    def made(self, kind: Any, arguments: Values) -> Any:
         """A learner, at its first policies."""
         known = {"nominal": self.settings["anchors"] or None, "constraints": self.sets}
         first = self.settings["step"] * self.settings["factor"]
@@ -136,31 +134,26 @@ class Safety(Watcher):
         self.again += int((~safe & (self.until >= 0)).sum())
         self.until = np.where(safe & (self.until < 0), self.observations, self.until)
 
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Values:
         """See the class."""
-        until = [None if n < 0 else int(n) for n in self.until]
-        unstable = self.situation.unstable(self.run.theta)
-        counts = {"checked": self.checked, "outside": self.outside, "again": self.again, "unstable": unstable}
-        return {**counts, "until": until, "lasted": int(self.observations.max())}
+        until, lasted = [None if n < 0 else int(n) for n in self.until], int(self.observations.max())
+        counts = {"checked": self.checked, "outside": self.outside, "again": self.again}
+        return {**counts, "unstable": self.situation.unstable(self.run.theta), "until": until, "lasted": lasted}
 
 
 class Path(Watcher):
     """Of the first task two parameters: the policy's ``path``, the ``best`` and the ``outline`` of its safe set."""
 
-    def __init__(self, run: SweepRun) -> None:
-        super().__init__(run)
-        self.path: list[FloatArray] = []
-
     def after(self, done: int) -> None:
         """Note where the policy is."""
-        self.path.append(self.run.theta[0, self.run.settings["shown"]])
+        self.noted.append(self.run.theta[0, self.run.settings["shown"]])
 
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Values:
         """See the class."""
         situation, shown = Situation(self.run.settings, self.run.tasks), self.run.settings["shown"]
         assert situation.sets is not None
         outline, best = regions.outline(situation.sets[0], shown), situation.optimal[0, shown]
-        return {"path": {"path": rounded(np.array(self.path)), "best": best, "outline": outline}}
+        return {"path": {"path": rounded(np.array(self.noted)), "best": best, "outline": outline}}
 
 
 class Costs(Watcher):
@@ -174,24 +167,22 @@ class Costs(Watcher):
         super().__init__(run)
         self.optimal = run.costs(Situation(run.settings, run.tasks).optimal)
         self.rounds: list[int] = []
-        self.costs: list[FloatArray] = []
 
     def after(self, done: int) -> None:
         """Evaluate, not every time."""
         if done <= EVERY_ROUND or done % THEN == 0 or done == len(self.run.present):
             self.rounds.append(done)
-            self.costs.append(self.run.costs(self.run.theta))
+            self.noted.append(self.run.costs(self.run.theta))
 
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Values:
         """See the class."""
-        costs = np.array(self.costs)
-        found = {"costs": costs.mean(axis=1), "typical": np.median(costs / self.optimal, axis=1)}
-        fallen = int((costs > FALLEN * self.optimal).sum())
-        rest = {"rounds": self.rounds, "fallen": fallen, "optimal": float(rounded(self.optimal.mean()))}
-        return {**rest, **{name: rounded(values) for name, values in found.items()}}
+        costs = np.array(self.noted)
+        mean, typical = rounded(costs.mean(axis=1)), rounded(np.median(costs / self.optimal, axis=1))
+        fallen, optimal = int((costs > FALLEN * self.optimal).sum()), float(rounded(self.optimal.mean()))
+        return {"rounds": self.rounds, "costs": mean, "typical": typical, "fallen": fallen, "optimal": optimal}
 
 
-def inside(settings: Settings, progress: Progress) -> dict[str, Any]:
+def inside(settings: Values, progress: Progress) -> dict[str, Any]:
     """Of policies drawn from boxes around the optima, ``unstable``: share that doesn't control its task, linearised.
 
     ``unshared``: share of the way from the first policy to the optima that no ``n_basis`` directions can go, at best.
@@ -206,40 +197,38 @@ def inside(settings: Settings, progress: Progress) -> dict[str, Any]:
     return {"unstable": float(np.mean([situation.unstable(theta) / n for theta in thetas])), "unshared": unshared}
 
 
-def curve(figures: Settings) -> dict[str, Any]:
+def curve(figures: Values) -> dict[str, Any]:
     """Of the median task's cost over its regulator's."""
     return {"at": figures["rounds"], "values": [round(x, 5) for x in figures["typical"]]}
 
 
-def final(figures: Settings) -> float:
+def final(figures: Values) -> float:
     """Mean cost of the last evaluations."""
     return float(np.mean(figures["costs"][-LAST:]))
 
 
-def begun(figures: Settings) -> float:
+def begun(figures: Values) -> float:
     """Mean cost over the first ten rounds."""
     return float(np.mean([c for r, c in zip(figures["rounds"], figures["costs"], strict=True) if 0 < r <= FIRST]))
 
 
-def early(figures: Settings, of: str = "costs") -> float:
+def early(figures: Values, of: str = "costs") -> float:
     """Mean cost over the first third of the rounds, of which not all are evaluated."""
     third = np.array(figures["rounds"]) <= max(1, figures["rounds"][-1] // 3)
     rounds, costs = np.array(figures["rounds"])[third], np.array(figures[of])[third]
     return float(trapezoid(costs, rounds) / (rounds[-1] - rounds[0]))
 
 
-def typical(figures: Settings) -> float:
-    """The same of the median task's cost over its regulator's."""
-    return early(figures, "typical")
+typical = partial(early, of="typical")  # the same of the median task's cost over its regulator's
 
 
-def length(figures: Settings) -> float:
+def length(figures: Values) -> float:
     """Way that a policy went, over the distance of its ends."""
     points = np.array(figures["path"]["path"])
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum() / np.linalg.norm(points[-1] - points[0]))
 
 
-def waiting(figures: Settings) -> dict[str, Any]:
+def waiting(figures: Values) -> dict[str, Any]:
     """Share of the tasks whose policies haven't been inside after so many observations."""
     at = np.unique(np.geomspace(1, figures["lasted"] + 1, POINTS).astype(int)) - 1
     until = np.array([np.inf if n is None else n for n in figures["until"]])
