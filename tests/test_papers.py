@@ -19,11 +19,10 @@ from lifelong_gym.papers.cells import cells_of, only
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.judging import judge
 from lifelong_gym.papers.quantities import shown_sweeps, sweeps_to
-from lifelong_gym.papers.reading import read_paper
-from lifelong_gym.papers.reproduce import Reproduction, folder_of
+from lifelong_gym.papers.reproduce import Reproduction, folder_of, read_paper
 from lifelong_gym.papers.schema import PaperError
 from lifelong_gym.papers.sweeps import MeanCost, SweepRun, sweep
-from lifelong_gym.papers.tabulating import table
+from lifelong_gym.papers.writing import table
 
 INVENTED = Path(__file__).parent / "papers" / "invented"
 
@@ -126,7 +125,7 @@ def test_the_way_to_the_best_end() -> None:
     by_method = {name: [{"values": np.array(curve)[:, None]}] for name, curve in curves.items()}
     assert sweeps_to("sweeps to 90%", by_method) == {"a": [2], "b": [None]}
     assert sweeps_to("sweeps to 40%", by_method) == {"a": [1], "b": [4]}
-    assert sweeps_to("final", by_method) is None
+    assert sweeps_to("final", by_method) == {}
     assert shown_sweeps(200)[:3] == [0, 3, 7]
     assert len(shown_sweeps(200)) == 61
 

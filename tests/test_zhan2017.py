@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lifelong_gym import registry
+from lifelong_gym.agents.linear.operating_point import ONE_PLACE
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.cells import only, settings_of
 from lifelong_gym.papers.numbers import Numbers
@@ -59,9 +60,9 @@ def test_widths_and_steps_are_what_the_grid_chose(zhan2017: Reproduction) -> Non
     places = {cell.place: cell.settings for cell in zhan2017.cells}
     for domain in (*DOMAINS, "CP1", "HC1"):
         for method, step in (("eNAC", "max_kl"), ("RWR", "max_kl"), ("REINFORCE", "learning_rate")):
-            _, best = science.chosen(published[domain][method])
+            costs = science.chosen(published[domain][method])
             arguments = places["main", domain, method]["learner"]["arguments"]
-            assert (arguments["sigma"], arguments[step]) == best
+            assert min(costs, key=costs.__getitem__) == (arguments["sigma"], arguments[step])
         for method, alone in (("GO-MTL", "eNAC"), ("PG-ELLA", "eNAC"), ("ePG-ELLA", "RWR"), ("GO-MTL (RWR)", "RWR")):
             shared, own = (places["main", domain, each]["learner"]["arguments"] for each in (method, alone))
             assert (shared["sigma"], shared["base_settings"]["max_kl"]) == (own["sigma"], own["max_kl"])
@@ -87,9 +88,10 @@ def test_printed_weights_prefer_the_worst() -> None:
     """In proportion to the cost, with mean 1; steps after a failure have none. Repaired ones prefer the best."""
     rewards = -np.array([[[1.0, 1.0], [3.0, 3.0]]])
     alive = np.array([[[True, True], [True, False]]])
-    np.testing.assert_allclose(science.reward_weights(rewards, alive, False), [[[0.5, 0.5], [1.5, 0.0]]])
-    np.testing.assert_allclose(science.reward_weights(rewards, alive, True), [[[2.0, 2.0], [0.0, 0.0]]])
-    np.testing.assert_allclose(science.reward_weights(rewards[:, :1], alive[:, :1], True), [[[1.0, 1.0]]])
+    printed, repaired = (science.ByRewards(repaired=each).credit(ONE_PLACE) for each in (False, True))
+    np.testing.assert_allclose(printed(rewards, alive), [[[0.5, 0.5], [1.5, 0.0]]])
+    np.testing.assert_allclose(repaired(rewards, alive), [[[2.0, 2.0], [0.0, 0.0]]])
+    np.testing.assert_allclose(repaired(rewards[:, :1], alive[:, :1]), [[[1.0, 1.0]]])
 
 
 def test_the_best_policies_cost_least(zhan2017: Reproduction) -> None:
@@ -152,12 +154,12 @@ def test_consensus_finds_the_common_solution() -> None:
     posed, channel = random_problems(), Channel(graph_of("ring", range(4)))
     np.testing.assert_allclose(np.trace(posed.matrix.sum(axis=0), axis1=1, axis2=2), 3.0)
     white = consensus.iterated(posed, channel, True, 0.3, 200)
-    assert white.distance[-1].max() < consensus.FINE
-    late = np.arange(20, len(white.average))
-    products = (late + 1)[:, None] * white.average[late]
+    assert white["distance"][-1].max() < consensus.FINE
+    late = np.arange(20, len(white["average"]))
+    products = (late + 1)[:, None] * white["average"][late]
     np.testing.assert_allclose(products, products[-1:] * np.ones_like(products), rtol=0.02)
     raw = consensus.iterated(posed, channel, False, 3.0, 20)
-    assert np.all(raw.agreement[-1] < 0.1 * raw.distance[-1])
+    assert np.all(raw["agreement"][-1] < 0.1 * raw["distance"][-1])
 
 
 def test_iterations_are_counted_until_errors_stay_small() -> None:
@@ -241,7 +243,7 @@ def test_the_least_cost_is_chosen() -> None:
     """Mean of the seeds; it stands in bold."""
     costs = [[[3.0, 2.0], [1.0, 4.0]], [[3.0, 0.5], [1.2, 4.0]]]
     found = {"costs": costs, "sigmas": [[0.1, 1.0]] * 2, "steps": [[0.2, 2.0]] * 2}
-    assert science.chosen(found)[1] == (1.0, 0.2)
+    assert science.chosen(found) == {(0.1, 0.2): 3.0, (0.1, 2.0): 1.25, (1.0, 0.2): 1.1, (1.0, 2.0): 4.0}
     _, (row,) = science.grids(numbers_of(RWR=found), spec(methods=("RWR",)))
     assert row == ["CP", "3", "1.25", "**1.1**", "4"]
 

@@ -105,12 +105,12 @@ def test_clocks_tell_the_critical_path() -> None:
     """A message arrives when its bits have left and the wire's delay is over; who was later waits for nobody."""
     first, second = links(Channel(graph_of("chain", range(2))), Wire(10.0, 1e3))
     first.since = second.since = time.thread_time()
-    first.send(1, np.zeros(100))  # 800 bytes are 6.4 s on this wire
+    first.send(np.zeros(100), 1)  # 800 bytes are 6.4 s on this wire
     assert first.clock == pytest.approx(6.4 + first.worked)
     second.receive(0)
     assert second.clock == pytest.approx(first.clock + 10.0)
     first.clock, second.clock = 100.0, 0.0
-    second.send(0, np.zeros(1))
+    second.send(np.zeros(1), 0)
     first.receive(1)
     assert first.clock == pytest.approx(100.0, abs=0.1)
 

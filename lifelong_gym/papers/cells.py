@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,26 +14,20 @@ from lifelong_gym.benchmark.results import file_name, native, read_result, write
 from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.code import Code
+from lifelong_gym.papers.quantities import Figures
 from lifelong_gym.papers.schema import PaperError
 from lifelong_gym.papers.specs import LEARNING, PaperSpec, StudySpec
 from lifelong_gym.papers.sweeps import Progress, Values
 
 SUFFIX = ".json"
 
-Figures = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class PaperCell:
-    """One run.
+    """One run."""
 
-    Attributes:
-        code: the paper's own functions.
-        settings: JSON-native; they decide the figures, times aside.
-    """
-
-    code: Code
-    settings: Values
+    code: Code  # the paper's own functions
+    settings: Values  # JSON-native; they decide the figures, times aside
 
     @property
     def title(self) -> str:
@@ -66,13 +61,10 @@ class PaperCell:
 
     def execute(self, folder: Path, progress: Progress) -> Path:
         """Measure and write the file, all of it or nothing."""
-        path = folder / f"{self.name}{SUFFIX}"
+        path, measure = folder / f"{self.name}{SUFFIX}", self.settings["measure"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        if self.settings["measure"] == LEARNING:
-            figures = sweeps.learn(self.code, self.settings, progress)
-        else:
-            figures = self.code.load(self.settings["measure"])(self.settings, progress)
-        write_result(path, self.settings, figures)
+        measured = partial(sweeps.learn, self.code) if measure == LEARNING else self.code.load(measure)
+        write_result(path, self.settings, measured(self.settings, progress))
         return path
 
     def figures(self, folder: Path) -> Figures | None:
@@ -112,13 +104,15 @@ def settings_of(paper: PaperSpec, study: StudySpec, system: str, method: str, bu
     where, who = paper.systems[system], paper.methods[method]
     arguments = {**(paper.arguments if who.kind else {}), **who.arguments}
     learner = {"class": who.kind, "arguments": _put_in(arguments, values)}
-    settings = {
-        **values,
-        **{"study": study.name, "system": system, "method": method, "measure": who.measure or study.measure},
-        **{"env": where.env, "env_arguments": where.arguments, "learner": learner},
-        **{"maker": study.maker, "watch": study.watch},
+    place = {
+        "study": study.name,
+        "system": system,
+        "method": method,
+        "env": where.env,
+        "env_arguments": where.arguments,
     }
-    plain: dict[str, Any] = json.loads(json.dumps(settings, default=native))
+    run = {"measure": who.measure or study.measure, "learner": learner, "maker": study.maker, "watch": study.watch}
+    plain: dict[str, Any] = json.loads(json.dumps({**values, **place, **run}, default=native))
     return plain
 
 

@@ -23,12 +23,9 @@ class Code:
     They are modules of a package whose name no other folder has, so that they import each other by ``from . import``,
     two papers may both have a ``science.py``, and nothing of the folder stands in for a library: it never is on
     `sys.path`.
-
-    Attributes:
-        folder: the paper's, absolute.
     """
 
-    folder: str
+    folder: str  # the paper's, absolute
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -11,35 +11,20 @@ import numpy as np
 from lifelong_gym.measures import verdicts
 from lifelong_gym.measures.intervals import difference_interval, mean_interval, median_time, ratio_interval
 from lifelong_gym.measures.statistics import Interval
-from lifelong_gym.measures.verdicts import Evidence, Judgement
+from lifelong_gym.measures.verdicts import COUNT, RATIO, Evidence, Judgement
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers, flat_times
-from lifelong_gym.papers.specs import (
-    COUNT,
-    FUNCTION,
-    MEAN,
-    MEDIAN,
-    RATIO,
-    ClaimSpec,
-    ComparisonSpec,
-    ExpectationSpec,
-)
+from lifelong_gym.papers.specs import FUNCTION, MEAN, MEDIAN, ClaimSpec, ComparisonSpec, ExpectationSpec
 
 Said = TypeVar("Said", ClaimSpec, ExpectationSpec)
 
 
 class Judged(NamedTuple, Generic[Said]):
-    """A claim or an expectation with what was measured.
-
-    Attributes:
-        said: what is claimed or was expected.
-        evidence: of every system, pair and part.
-        verdict: on all of it; of an expectation, whether it is met.
-    """
+    """A claim or an expectation with what was measured."""
 
     said: Said
-    evidence: tuple[Evidence, ...]
-    verdict: Judgement
+    evidence: tuple[Evidence, ...]  # of every system, pair and part
+    verdict: Judgement  # on all of it; of an expectation, whether it is met
 
 
 def judge(said: Said, numbers: Numbers, code: Code) -> Judged[Said]:
@@ -53,46 +38,41 @@ def judge(said: Said, numbers: Numbers, code: Code) -> Judged[Said]:
 def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evidence]:
     """What each system, and each pair of methods, says."""
     if part.kind == FUNCTION:
-        found = code.load(part.first[0])(numbers, part.study, tuple(part.bounds))
-        all_methods = numbers.content["values"][part.study]
-        tested = all(_is_tested(part, numbers, system, all_methods[system]) for system in part.bounds)
-        for name, interval in found.items():
-            yield part.evidence(next(iter(part.bounds)), _labelled(part, name), interval, tested)
+        found = code.load(part.function or "")(numbers, part.study, tuple(part.bounds))
+        tested = all(_is_tested(part, numbers, system) for system in part.bounds)
+        yield from (part.evidence(next(iter(part.bounds)), name, of, tested) for name, of in found.items())
         return
     for system in part.bounds:
-        tested = _is_tested(part, numbers, system, (*part.first, *part.second))
+        tested = _is_tested(part, numbers, system)
         for name, interval in _intervals(part, numbers, system).items():
-            yield part.evidence(system, _labelled(part, name), interval, tested)
+            yield part.evidence(system, name, interval, tested)
 
 
-def _labelled(part: ComparisonSpec, name: str) -> str:
-    return f"{part.label}, {name}" if part.label else name
-
-
-def _is_tested(part: ComparisonSpec, numbers: Numbers, system: str, methods: Iterable[str]) -> bool:
-    runs = [numbers.values(part.study, system, method) for method in methods]
+def _is_tested(part: ComparisonSpec, numbers: Numbers, system: str) -> bool:
+    """Whether runs are as long or as large as they must be; what is no number must be the same."""
+    first, second = part.methods
+    by_method = numbers.content["values"][part.study][system]
+    runs = [by_method[method] for method in (*first, *second) or by_method]
     return all(_reaches(values[name], least) for values in runs for name, least in part.needs.items())
 
 
 def _reaches(value: Any, least: Any) -> bool:
-    """Whether runs are as long or as large; what is no number must be the same."""
     is_number = isinstance(least, int | float) and not isinstance(least, bool)
     return bool(value >= least if is_number else value == least)
 
 
 def _intervals(part: ComparisonSpec, numbers: Numbers, system: str) -> Mapping[str, Interval]:
+    """By system, and what tells pairs apart."""
+    first, second = part.methods
     if part.kind == COUNT:
-        total = float(sum(np.sum(numbers.by_seed(part.study, system, method, part.of[0])) for method in part.first))
+        total = float(sum(np.sum(numbers.by_seed(part.study, system, method, part.of[0])) for method in first))
         return {system: Interval(total, total, total)}
-    pairs = product(part.first, part.second or ("",))
-    return {_name(part, system, a, b): _interval(part, numbers, system, a, b) for a, b in pairs}
-
-
-def _name(part: ComparisonSpec, system: str, a: str, b: str) -> str:
-    """The system, and what tells pairs apart."""
-    over = f"over {b}" if part.kind == RATIO else f"less {b}"
-    methods = [a] * (len(part.first) > 1) + [over] * (len(part.second) > 1)
-    return " ".join((f"{system}:", *methods)) if methods else system
+    found = {}
+    for a, b in product(first, second or ("",)):
+        over = f"over {b}" if part.kind == RATIO else f"less {b}"
+        names = [a] * (len(first) > 1) + [over] * (len(second) > 1)
+        found[" ".join((f"{system}:", *names)) if names else system] = _interval(part, numbers, system, a, b)
+    return found
 
 
 def _interval(part: ComparisonSpec, numbers: Numbers, system: str, a: str, b: str) -> Interval:

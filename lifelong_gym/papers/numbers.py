@@ -20,13 +20,9 @@ SHOWN = ("n_tasks", "sweeps", "preset")  # values of every study of learning, wh
 
 @dataclass(frozen=True)
 class Numbers:
-    """By study, system and method: quantities, each a list by seed, and the values of the runs.
+    """By study, system and method: quantities, each a list by seed, and the values of the runs."""
 
-    Attributes:
-        content: JSON-native: ``quantities`` and ``values``, mappings by study, system and method.
-    """
-
-    content: Mapping[str, Any]
+    content: Mapping[str, Any]  # JSON-native: ``quantities`` and ``values``, mappings by study, system and method
 
     def by_seed(self, study: str, system: str, method: str, of: str) -> list[Any]:
         """A quantity, by seed."""
@@ -69,7 +65,10 @@ def collected(paper: PaperSpec, cells: Sequence[PaperCell], folder: Path) -> Num
     for (study, system), group in groups.items():
         found = {method: [figures_of(cell, folder) for cell in of_method] for method, of_method in group.items()}
         quantities.setdefault(study, {})[system] = {
-            method: {of: _by_seed(of, method, group, found) for of in sorted(needed.get((study, method), ()))}
+            method: {
+                of: sweeps_to(of, found).get(method) or list(map(partial(one, of), group[method], found[method]))
+                for of in sorted(needed.get((study, method), ()))
+            }
             for method in group
         }
         values.setdefault(study, {})[system] = {method: _shown(paper, of_method) for method, of_method in group.items()}
@@ -88,13 +87,6 @@ def figures_of(cell: PaperCell, folder: Path) -> Figures:
     return figures
 
 
-def _by_seed(
-    of: str, method: str, group: Mapping[str, Sequence[PaperCell]], found: Mapping[str, Sequence[Figures]]
-) -> list[Any]:
-    together = sweeps_to(of, found)
-    return together[method] if together else list(map(partial(one, of), group[method], found[method]))
-
-
 def one(of: str, cell: PaperCell, figures: Figures) -> Any:
     """A quantity of one cell.
 
@@ -111,8 +103,7 @@ def _shown(paper: PaperSpec, cells: Sequence[PaperCell]) -> dict[str, Any]:
     """Values that the page states, and those that claims need."""
     settings = cells[0].settings
     study = settings["study"]
-    wanted = {name for each in paper.comparisons() if each.study == study for name in (*each.needs, each.lasted)}
+    wanted = set(SHOWN if settings["measure"] == LEARNING else ())
+    wanted |= {name for each in paper.comparisons() if each.study == study for name in (*each.needs, each.lasted)}
     wanted |= {table.lasted for table in paper.tables.values() if table.study == study}
-    if settings["measure"] == LEARNING:
-        wanted |= {*SHOWN}
     return {name: settings[name] for name in sorted(wanted)} | {"seeds": len(cells)}

@@ -27,10 +27,8 @@ ROOM = 0.15  # beyond what methods gain: what goes farther is cut off
 
 def draw(spec: FigureSpec, paper: PaperSpec, numbers: Numbers, code: Code, path: Path) -> None:
     """Write a small PNG, all of it or nothing."""
-    if ":" in spec.kind:
-        figure: Figure = code.load(spec.kind)(numbers, spec)
-    else:
-        figure = KINDS[spec.kind](spec, paper, numbers)
+    is_own = ":" in spec.kind
+    figure: Figure = code.load(spec.kind)(numbers, spec) if is_own else KINDS[spec.kind](spec, paper, numbers)
     figure.set_dpi(SMALL_DPI)
     replace_file(path, lambda part: FigureCanvasAgg(figure).print_png(str(part)))
 
@@ -123,8 +121,5 @@ def matrix(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
     return figure
 
 
-KINDS: Mapping[str, Callable[[FigureSpec, PaperSpec, Numbers], Figure]] = {
-    "curves": curves,
-    "bars": bars,
-    "matrix": matrix,
-}
+Kind = Callable[[FigureSpec, PaperSpec, Numbers], Figure]
+KINDS: Mapping[str, Kind] = {"curves": curves, "bars": bars, "matrix": matrix}

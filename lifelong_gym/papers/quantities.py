@@ -126,14 +126,12 @@ def _within(path: str, figures: Figures) -> Any:
     return value
 
 
-def sweeps_to(of: str, by_method: Mapping[str, Sequence[Figures]]) -> dict[str, list[int | None]] | None:
-    """Of all methods' cells in a system, by seed: None is never; None altogether where it isn't that quantity."""
+def sweeps_to(of: str, by_method: Mapping[str, Sequence[Figures]]) -> dict[str, list[int | None]]:
+    """Of all methods' cells in a system, by seed: None is never; of another quantity, no method's."""
     wanted = TO_LEVEL.fullmatch(of)
     if wanted is None:
-        return None
-    costs = {
-        method: np.array([np.mean(each["values"], axis=1) for each in cells]) for method, cells in by_method.items()
-    }
+        return {}
+    costs = {m: np.array([np.mean(each["values"], axis=1) for each in cells]) for m, cells in by_method.items()}
     start = float(next(iter(costs.values()))[:, 0].mean())
     best = min(float(metrics.asymptote(cost, LAST).mean()) for cost in costs.values())
     level = start + int(wanted[1]) / 100 * (best - start)

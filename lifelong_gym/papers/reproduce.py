@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from lifelong_gym.benchmark.disk import claim_folder
@@ -21,11 +23,11 @@ from lifelong_gym.papers.code import HERE, Code
 from lifelong_gym.papers.numbers import Numbers, collected, figures_of, one
 from lifelong_gym.papers.plotting import draw
 from lifelong_gym.papers.quantities import TO_LEVEL
-from lifelong_gym.papers.reading import FILE, read_paper
+from lifelong_gym.papers.schema import Known, PaperError, told
 from lifelong_gym.papers.specs import PaperSpec
 from lifelong_gym.papers.writing import page
 
-SUMMARY = "summary.json"
+FILE, SUMMARY = "paper.toml", "summary.json"
 
 
 class MeasurementError(LifelongGymError, RuntimeError):
@@ -50,21 +52,32 @@ def folder_of(paper: str) -> Path:
     raise unknown("paper", paper, [*names(), f"a folder with a {FILE}"])
 
 
+def read_paper(folder: Path) -> PaperSpec:
+    """What a folder says, checked from end to end.
+
+    Raises:
+        PaperError: the message begins with the key.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise PaperError(f"a paper is a folder with a {FILE}. There is none at {path}")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return PaperSpec.model_validate(content, context=Known(Code(str(folder.resolve()))))
+    except ValidationError as error:
+        raise told(error, content) from error
+    except ValueError as error:  # bytes that aren't UTF-8, too
+        raise PaperError(f"{path} is not TOML: {error}") from None
+
+
 @dataclass(frozen=True)
 class Reproduction:
-    """A paper at some size, and where its runs lie.
+    """A paper at some size, and where its runs lie."""
 
-    Attributes:
-        paper: what its folder says.
-        code: its functions.
-        budget: ``quick``, ``default`` or ``full``.
-        runs: folder of the cells' files.
-    """
-
-    paper: PaperSpec
-    code: Code
-    budget: str
-    runs: Path
+    paper: PaperSpec  # what its folder says
+    code: Code  # its functions
+    budget: str  # ``quick``, ``default`` or ``full``
+    runs: Path  # folder of the cells' files
 
     @classmethod
     def of(cls, source: Path, budget: str, folder: Path) -> Reproduction:
@@ -125,8 +138,8 @@ class Reproduction:
     def write(self, cells: Sequence[PaperCell], folder: Path, console: Console | None = None) -> Path:
         """Write the numbers, the figures and the page into a folder; returns the page's path."""
         place = claim_folder(folder / self.code.name) / SUMMARY
+        settings = {"paper": self.code.name, "budget": self.budget, "revision": revision()}
         with working(console, "writing the page") if console else nullcontext():
-            settings = {"paper": self.code.name, "budget": self.budget, "revision": revision()}
             write_result(place, settings, collected(self.paper, cells, self.runs).content)
             return self.write_page(folder)
 

@@ -13,18 +13,17 @@ from pydantic import ValidationInfo as Info
 
 from lifelong_gym import registry
 from lifelong_gym.errors import integer, one_of, unknown
-from lifelong_gym.measures import verdicts
 from lifelong_gym.measures.statistics import Interval
-from lifelong_gym.measures.verdicts import EFFECT, Bound, Evidence
+from lifelong_gym.measures.verdicts import COUNT, DIFFERENCE, EFFECT, RATIO, Bound, Evidence
 from lifelong_gym.papers import schema
 from lifelong_gym.papers.schema import KeyMistakeError, Known, own_or
-from lifelong_gym.papers.sweeps import WATCHERS, Values
+from lifelong_gym.papers.sweeps import WATCHERS
 
 PAPER, US = "paper", "us"
 QUICK, DEFAULT, FULL = "quick", "default", "full"
 BUDGETS = (QUICK, DEFAULT, FULL)
 LEARNING = "learning"  # the measured run, see `sweeps`
-RATIO, DIFFERENCE, MEAN, MEDIAN, COUNT, FUNCTION = "ratio", "difference", "mean", "median", "count", "function"
+MEAN, MEDIAN, FUNCTION = "mean", "median", "function"
 COMPARISONS = (RATIO, DIFFERENCE, MEAN, MEDIAN, COUNT, FUNCTION)
 CLAIMED, EXPECTED = ("below", "above", "within"), ("at_most", "at_least", "within")
 SIDES = tuple(dict.fromkeys((*CLAIMED, *EXPECTED)))
@@ -148,15 +147,10 @@ class ComparisonSpec(Spec):
         return self._one_of(COMPARISONS)
 
     @property
-    def first(self) -> tuple[str, ...]:
-        """Methods, or what ``function`` is."""
+    def methods(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Those that are compared, and those with which: none with a number, none at all by a ``function``."""
         given = getattr(self, self.kind)
-        return (given,) if self.kind == FUNCTION else given[0] if self.kind in (RATIO, DIFFERENCE) else given
-
-    @property
-    def second(self) -> tuple[str, ...]:
-        """Methods that they are compared with."""
-        return getattr(self, self.kind)[1] if self.kind in (RATIO, DIFFERENCE) else ()
+        return given if self.kind in (RATIO, DIFFERENCE) else ((), ()) if self.kind == FUNCTION else (given, ())
 
     @property
     def bounds(self) -> Mapping[str, Bound]:
@@ -189,8 +183,9 @@ class ComparisonSpec(Spec):
             ValueError: it could say nothing, whatever it is.
         """
         is_count = self.kind in (COUNT, FUNCTION)
-        scale = self.scale or (verdicts.COUNT if is_count else verdicts.DIFFERENCE if self.span else verdicts.RATIO)
+        scale = self.scale or (COUNT if is_count else DIFFERENCE if self.span else RATIO)
         span = self.span.get(system, math.nan) if self.span else 1.0
+        name = f"{self.label}, {name}" if self.label else name
         return Evidence(name, interval, self.bounds[system], scale, span, self.effect, is_tested)
 
     def _one_of(self, keys: Sequence[str]) -> str:
@@ -317,18 +312,17 @@ class PaperSpec(Spec):
         """Numbers of runs, tasks and sweeps, and presets, of every run in every version."""
         for name, study in self.studies.items():
             for budget, system, method in product(BUDGETS, study.systems, study.methods):
+                values, where = self.resolved(study, system, method, budget), self.systems[system]
                 try:
-                    self._check_run(self.systems[system], self.resolved(study, system, method, budget))
+                    for each in ("seeds", "n_tasks", "sweeps", "n_starts"):
+                        integer(each, values[each])
+                    integer("task_seed", values["task_seed"], least=0)
+                    if where.env:
+                        presets = registry.family(where.env, **where.arguments).parameters.presets
+                        one_of("preset", values["preset"], presets)
                 except ValueError as error:
                     raise KeyMistakeError(error, "studies", name) from None
         return self
-
-    def _check_run(self, system: SystemSpec, values: Values) -> None:
-        for name in ("seeds", "n_tasks", "sweeps", "n_starts"):
-            integer(name, values[name])
-        integer("task_seed", values["task_seed"], least=0)
-        if system.env:
-            one_of("preset", values["preset"], registry.family(system.env, **system.arguments).parameters.presets)
 
     def resolved(self, study: StudySpec, system: str, method: str, budget: str) -> dict[str, Any]:
         """The values of a run: the paper's, the system's, the study's, the method's and the budget's; the last wins."""
@@ -349,17 +343,15 @@ class PaperSpec(Spec):
     def _asked(self) -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
         """Study, methods (none: all of it) and quantities."""
         for part in self.comparisons():
-            first = () if part.kind == FUNCTION else part.first
-            yield part.study, first, part.of if part.first == part.second or not part.second else part.of[:1]
-            if part.second:
-                yield part.study, part.second, part.of[-1:]
+            first, second = part.methods
+            yield part.study, first, part.of if first == second or not second else part.of[:1]
+            if second:
+                yield part.study, second, part.of[-1:]
         shown: Sequence[FigureSpec | TableSpec] = (*self.figures.values(), *self.tables.values())
         for each in shown:
-            yield each.study, each.methods, each.of
+            over = (each.over,) if isinstance(each, TableSpec) and each.over else ()
+            yield each.study, (*each.methods, *over), each.of
             yield from ((study, (), of) for study, of in each.also.items())
-        for table in self.tables.values():
-            if table.over:
-                yield table.study, (table.over,), table.of
 
     def comparisons(self) -> Iterator[ComparisonSpec]:
         """All that is compared, of claims and of expectations."""

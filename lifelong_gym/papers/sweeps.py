@@ -106,10 +106,8 @@ class SweepRun:
         else:
             made = make_learner(self.code, self.settings, environment(self.settings, self.tasks))
         if not isinstance(made, PolicySearch):
-            raise TypeError(
-                f"what is measured by sweeps must be a `PolicySearch`; others need a `measure` of the study's own. "
-                f"Received {type(made).__name__}"
-            )
+            must = "what is measured by sweeps must be a `PolicySearch`; others need a `measure` of the study's own"
+            raise TypeError(f"{must}. Received {type(made).__name__}")
         return made
 
 
@@ -130,7 +128,7 @@ class Watcher(ABC):
         del done  # some look at the end only
 
     @abstractmethod
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Values:
         """What was noted, JSON-native but for arrays."""
 
 
@@ -141,7 +139,7 @@ class MeanCost(Watcher):
         """Evaluate."""
         self.noted.append(self.run.costs(self.run.theta))
 
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Values:
         """See the class."""
         return {"values": rounded(np.array(self.noted))}
 
@@ -149,7 +147,7 @@ class MeanCost(Watcher):
 class _ProcessorTime(Watcher):
     """``seconds`` of the processor, a sweep."""
 
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Values:
         return {"seconds": rounded(self.run.seconds, 3)}
 
 
@@ -161,7 +159,7 @@ class _Sent(Watcher):
         if channel is not None and done:
             self.noted.append(channel.ledger.snapshot())
 
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Values:
         return {name: [sent[name] for sent in self.noted] for name in ("bytes", "messages", "rounds")}
 
 
@@ -173,14 +171,14 @@ class _NodeErrors(Watcher):
             known = self.run.learner.logger.name_to_value
             self.noted.append({name: float(known[key]) for name, key in ERRORS.items() if key in known})
 
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Values:
         return {"errors": {name: rounded([each[name] for each in self.noted], 3) for name in self.noted[-1]}}
 
 
 class _LastBasis(Watcher):
     """``basis``: L at the end, (d, n_basis), or None."""
 
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Values:
         knowledge = getattr(self.run.learner, "knowledge", None)
         return {"basis": None if knowledge is None else knowledge.array("basis").copy()}
 
@@ -195,7 +193,7 @@ WATCHERS: Mapping[str, type[Watcher]] = {
 
 
 class _Watching(BaseCallback):
-    """Tells watchers of a run's sweeps, brings each sweep's tasks, and takes the time between."""
+    """Tells watchers of a run's sweeps, brings each visit's tasks, and takes the time between."""
 
     def __init__(self, run: SweepRun, watchers: Sequence[Watcher], progress: Progress) -> None:
         super().__init__()
@@ -203,30 +201,32 @@ class _Watching(BaseCallback):
         self._resumed, self._n_visits = 0.0, 0
 
     def _on_training_start(self) -> None:
-        self._note(0)
-        self._bring()
+        self._pause()
 
     def _on_step(self) -> bool:
         self._n_visits += 1
         if self._n_visits % self._run.visits == 0:
             self._run.seconds.append(time.process_time() - self._resumed)
-            self._note(len(self._run.seconds))
-            self._progress(self._n_visits / len(self._run.present))
-        self._bring()
+        self._pause()
         return True
 
-    def _note(self, done: int) -> None:
-        for watcher in self._watchers:
-            watcher.after(done)
-        self._resumed = time.process_time()
+    def _pause(self) -> None:
+        """Watch, after whole sweeps, and bring the next visit's tasks."""
+        run = self._run
+        if self._n_visits % run.visits == 0:
+            for watcher in self._watchers:
+                watcher.after(len(run.seconds))
+            self._progress(self._n_visits / len(run.present))
+            self._resumed = time.process_time()
+        if run.settings["order"] != EVERYBODY and self._n_visits < len(run.present):
+            run.env.core.admit(run.present[self._n_visits])
 
-    def _bring(self) -> None:
-        """The next visit's tasks."""
-        if self._run.settings["order"] != EVERYBODY and self._n_visits < len(self._run.present):
-            self._run.env.core.admit(self._run.present[self._n_visits])
+
+def _nobody(done: float) -> None:
+    """Hears of progress."""
 
 
-def learn(code: Code, settings: Values, progress: Progress) -> dict[str, Any]:
+def learn(code: Code, settings: Values, progress: Progress = _nobody) -> dict[str, Any]:
     """Run one learner; what its study's watchers noted."""
     run = SweepRun(code, settings)
     watchers = [(code.load(name) if ":" in name else WATCHERS[name])(run) for name in settings["watch"]]
@@ -234,7 +234,7 @@ def learn(code: Code, settings: Values, progress: Progress) -> dict[str, Any]:
     return {name: value for watcher in watchers for name, value in watcher.figures().items()}
 
 
-def sweep(run: SweepRun, watchers: Sequence[Watcher], progress: Progress) -> None:
+def sweep(run: SweepRun, watchers: Sequence[Watcher] = (), progress: Progress = _nobody) -> None:
     """Learn for all sweeps of a run; ``progress`` is called with the share done."""
     n_steps = sum(map(len, run.present)) * run.learner.n_trajectories * run.env.core.horizon
     run.learner.learn(n_steps, callback=_Watching(run, watchers, progress), log_interval=None)
@@ -250,9 +250,8 @@ def make_learner(code: Code, settings: Values, env: CoreVecEnv) -> Any:
 def drawn_tasks(settings: Values) -> TaskSet:
     """The tasks that settings speak of."""
     seed = settings["task_seed"] + (settings["seed"] if settings["tasks_per_seed"] else 0)
-    return registry.sample_tasks(
-        settings["env"], settings["n_tasks"], seed, settings["preset"], **settings["env_arguments"]
-    )
+    env, n, own = settings["env"], settings["n_tasks"], settings["env_arguments"]
+    return registry.sample_tasks(env, n, seed, settings["preset"], **own)
 
 
 def environment(settings: Values, tasks: TaskSet) -> CoreVecEnv:

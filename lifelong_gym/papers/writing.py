@@ -1,28 +1,24 @@
-"""The page of a paper, the same template for all: from the numbers alone."""
+"""The page of a paper and its tables, the same template for all: from the numbers alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any
 
-from lifelong_gym.measures.statistics import number
+import numpy as np
+
+from lifelong_gym.measures.intervals import mean_interval, median_time, ratio_interval
+from lifelong_gym.measures.statistics import Interval, number
 from lifelong_gym.measures.verdicts import EXPECTATIONS, MET, RULE, Bound, Evidence, counted
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.judging import Judged, judge
-from lifelong_gym.papers.numbers import SHOWN, Numbers
-from lifelong_gym.papers.specs import (
-    DEFAULT,
-    PAPER,
-    US,
-    AboutSpec,
-    ClaimSpec,
-    ExpectationSpec,
-    FigureSpec,
-    PaperSpec,
-    SectionSpec,
-)
-from lifelong_gym.papers.tabulating import DASH, shown, table
+from lifelong_gym.papers.numbers import SHOWN, Numbers, flat_times
+from lifelong_gym.papers.specs import DEFAULT, PAPER, US, ClaimSpec, ExpectationSpec, PaperSpec, SectionSpec, TableSpec
 from lifelong_gym.reports.markup import pipe_table
+from lifelong_gym.reports.tables import DASH as DASH
+
+Rows = tuple[list[str], list[list[str]]]  # the head of a table, and what is below
 
 SILENT = "not printed"
 MANY = 4  # numbers that are said one by one even where they are the same
@@ -39,7 +35,7 @@ def page(paper: PaperSpec, numbers: Numbers, code: Code, budget: str) -> str:
     checked = [judge(each, numbers, code) for each in paper.expectations]
     theirs_and_ours = [(name, s.theirs or SILENT, s.ours or DASH, s.why) for name, s in paper.settings.items()]
     parts = (
-        _opening(paper.about, code.name, budget),
+        _opening(paper, code.name, budget),
         _claims("What the paper claims", [each for each in judged if each.said.by == PAPER], code.name),
         _claims("Controls that the paper lacks", [each for each in judged if each.said.by == US], code.name),
         RULE if judged else "",
@@ -67,8 +63,8 @@ def _chapter(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], sai
     return _joined(f"## {title}", said, pipe_table(head, rows)) if rows else ""
 
 
-def _opening(about: AboutSpec, name: str, budget: str) -> str:
-    option = "" if budget == DEFAULT else f" --{budget}"
+def _opening(paper: PaperSpec, name: str, budget: str) -> str:
+    about, option = paper.about, "" if budget == DEFAULT else f" --{budget}"
     return _joined(
         f"# {about.title}, run again",
         f"{about.authors}, *{about.title}*, {about.where}. This page, its figures and "
@@ -147,13 +143,10 @@ def _whole(paper: PaperSpec) -> list[SectionSpec]:
 
 
 def _section(section: SectionSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> str:
-    figures = [_picture(paper.figures[name], code.name) for name in section.figures]
+    captions = {name: paper.figures[name].caption for name in section.figures}
+    figures = [_joined(f"![{text or name}]({code.name}/{name}.png)", text) for name, text in captions.items()]
     tables = [table(paper.tables[name], paper, numbers, code) for name in section.tables]
     return _joined(f"## {section.title}", section.text.strip(), *figures, *tables)
-
-
-def _picture(figure: FigureSpec, folder: str) -> str:
-    return _joined(f"![{figure.caption or figure.name}]({folder}/{figure.name}.png)", figure.caption)
 
 
 def _details(judged: Sequence[Judged[ClaimSpec]], checked: Sequence[Judged[ExpectationSpec]]) -> str:
@@ -161,10 +154,49 @@ def _details(judged: Sequence[Judged[ClaimSpec]], checked: Sequence[Judged[Expec
     found = [(each.said.text, e, e.found) for each in judged for e in each.evidence]
     found += [(each.said.text, e, DASH) for each in checked for e in each.evidence]
     rows = [(text, e.system, shown(e.interval), _bound(e.bound), word) for text, e, word in found]
-    return _chapter(
-        "The numbers behind the verdicts", ("claim or expectation", "system", "measured", "bound", ""), rows
-    )
+    head = ("claim or expectation", "system", "measured", "bound", "")
+    return _chapter("The numbers behind the verdicts", head, rows)
 
 
 def _bound(bound: Bound) -> str:
     return f"{bound.side} {bound.at:g}" + (f" to {bound.to:g}" if bound.to != bound.at else "")
+
+
+def shown(interval: Interval) -> str:
+    """As in a table; without brackets where there is one number alone.
+
+    >>> shown(Interval(0.5, 0.4, 0.6)), shown(Interval(2.0, 2.0, 2.0)), shown(Interval(1.0, -np.inf, np.inf))
+    ('0.5 [0.4, 0.6]', '2', '1')
+    """
+    is_alone = interval.low == interval.high or (np.isneginf(interval.low) and np.isposinf(interval.high))
+    return number(interval.estimate) if is_alone else str(interval)
+
+
+def table(spec: TableSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> str:
+    """With its caption."""
+    systems = numbers.systems(spec.study, spec.systems)
+    if ":" in spec.kind:
+        head, rows = code.load(spec.kind)(numbers, spec)
+    elif len(spec.of) == 1:
+        head = ["", *(paper.systems[system].name or system for system in systems)]
+        rows = [[m, *(_cell(spec, numbers, s, m, spec.of[0]) for s in systems)] for m in spec.methods]
+    else:
+        head = ["", *(spec.heads or spec.of)]
+        several = len(systems) > 1
+        rows = [
+            [f"{s}, {m}" if several else m, *(_cell(spec, numbers, s, m, of) for of in spec.of)]
+            for s, m in product(systems, spec.methods)
+        ]
+    return "\n\n".join(part for part in (spec.caption, pipe_table(head, rows)) if part)
+
+
+def _cell(spec: TableSpec, numbers: Numbers, system: str, method: str, of: str) -> str:
+    values = numbers.by_seed(spec.study, system, method, of)
+    if any(isinstance(value, dict | str) for value in values):
+        raise ValueError(f"tables[{spec.name}]: {of!r} must be numbers. Received {values[0]!r}")
+    if spec.over:
+        return shown(ratio_interval(values, numbers.by_seed(spec.study, system, spec.over, of)))
+    if of.startswith("sweeps to") or any(isinstance(value, list | None) for value in values):
+        lasted = float(numbers.values(spec.study, system, method)[spec.lasted])
+        return shown(median_time(flat_times(values), lasted))
+    return shown(mean_interval(values))

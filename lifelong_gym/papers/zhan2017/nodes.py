@@ -6,7 +6,6 @@ The same program runs on threads, where clocks tell what nodes and wires of thei
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lifelong_gym.agents import CommonSettings, PolicySearch, ScalablePGELLA
+from lifelong_gym.agents import CommonSettings, PolicySearch
 from lifelong_gym.agents.linear.operating_point import OperatingPoint
 from lifelong_gym.agents.linear.sharers import Record
 from lifelong_gym.agents.shared_basis.distributed_basis import ConsensusSettings, DistributedBasis
@@ -28,8 +27,11 @@ from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.numerics.arrays import FloatArray, IntArray
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.code import Code
+from lifelong_gym.papers.sweeps import Values
 from lifelong_gym.wrappers import Channel, colouring
 from lifelong_gym.wrappers.topology import Node
+
+CODE = Code(str(Path(__file__).parent))
 
 
 class Wire(NamedTuple):
@@ -52,7 +54,7 @@ class Link:
 
     node: int
     channel: Channel  # for its graph: who is whose neighbour, colours, and the tree of sums
-    pipes: Mapping[Node, Connection]
+    pipes: dict[Node, Connection]
     wire: Wire = GIGABIT
     clock: float = 0.0
     worked: float = 0.0  # seconds of the processor
@@ -64,21 +66,21 @@ class Link:
         done = time.thread_time() - self.since
         self.clock, self.worked, self.since = self.clock + done, self.worked + done, self.since + done
 
-    def send(self, to: Node, values: FloatArray) -> None:
-        """A message to a neighbour."""
-        self.work()
-        self.sent += values.nbytes
-        self.clock += 8 * values.nbytes / self.wire.bandwidth
-        self.pipes[to].send((self.clock + self.wire.latency, values))
-        self.since = time.thread_time()
+    def send(self, values: FloatArray, *to: Node) -> None:
+        """A message to each of these neighbours."""
+        for node in to:
+            self.work()
+            self.sent += values.nbytes
+            self.clock += 8 * values.nbytes / self.wire.bandwidth
+            self.pipes[node].send((self.clock + self.wire.latency, values))
+            self.since = time.thread_time()
 
-    def receive(self, sender: Node) -> FloatArray:
+    def receive(self, sender: Node) -> Any:
         """A neighbour's next message."""
         self.work()
         arrival, values = self.pipes[sender].recv()
         self.clock, self.since = max(self.clock, arrival), time.thread_time()
-        found: FloatArray = values
-        return found
+        return values
 
     def close(self) -> None:
         """Nobody hears of this node any more."""
@@ -87,19 +89,15 @@ class Link:
 
     def sum(self, values: FloatArray) -> FloatArray:
         """Of all nodes, up the channel's tree and down again, as `Channel.all_reduce` does it."""
-        total = values
-        for level in reversed(self.channel.tree.levels):
-            for child, parent in level:
-                if self.node == child:
-                    self.send(parent, total)
-                elif self.node == parent:
-                    total = np.add(total, self.receive(child))
-        for level in self.channel.tree.levels:
-            for child, parent in level:
-                if self.node == parent:
-                    self.send(child, total)
-                elif self.node == child:
-                    total = self.receive(parent)
+        levels, total = self.channel.tree.levels, values
+        up = [edge for level in reversed(levels) for edge in level]
+        down = [(parent, child) for level in levels for child, parent in level]
+        for hop, (sender, receiver) in enumerate(up + down):
+            if self.node == sender:
+                self.send(total, receiver)
+            elif self.node == receiver:
+                told = self.receive(sender)
+                total = np.add(total, told) if hop < len(up) else told
         return total
 
 
@@ -125,45 +123,32 @@ class Turns(ConsensusSettings):
     """One node's part in `Consensus`, without losses."""
 
     def solve(
-        self,
-        shards: Shards,
-        matrix: FloatArray,
-        vector: FloatArray,
-        total: FloatArray,
-        start: FloatArray | None = None,
+        self, shards: Shards, matrix: FloatArray, vector: FloatArray, total: FloatArray, start: FloatArray | None = None
     ) -> FloatArray:
         """The node's own solution, (1, n, k)."""
         assert isinstance(shards, Row)
         if self.consensus == "all_reduce":
             return super().solve(shards, matrix, vector, total)[:1]
-        metric = self.metric_of(total, shards.n_nodes)
         assert start is not None  # as it is for L
-        return self._iterated(shards.link, matrix[0], vector[0], metric, start[0])[None]
-
-    def _iterated(
-        self, link: Link, matrix: FloatArray, vector: FloatArray, metric: FloatArray, x: FloatArray
-    ) -> FloatArray:
-        graph, colours = link.channel.graph, colouring(link.channel.graph)
+        link, near, x, metric = shards.link, [*shards.link.pipes], start[0], self.metric_of(total, shards.n_nodes)
+        colours = colouring(link.channel.graph)
         turn = {node: number for number, colour in enumerate(colours) for node in colour}
-        degree, near = len(link.pipes), list(link.pipes)
-        inverse = np.linalg.inv(matrix + self.penalty * degree * metric)
-        own, pull = (inverse @ vector[..., None])[..., 0], self.penalty * inverse @ metric
-        for other in near:
-            link.send(other, x)
+        inverse = np.linalg.inv(matrix[0] + self.penalty * len(near) * metric)
+        own, pull = (inverse @ vector[0][..., None])[..., 0], self.penalty * inverse @ metric
+        link.send(x, *near)
         last = {other: link.receive(other) for other in near}
-        sums, mine = {other: np.zeros_like(x) for other in near}, np.zeros_like(x)
+        mine, sums = np.zeros_like(x), dict.fromkeys(near, np.zeros_like(x))
         for colour in colours * self.admm_iterations:
             if link.node in colour:
                 later = (last[other] for other in near if turn[other] > turn[link.node])
-                heard = sum(later, sum(sums.values(), -degree * mine))
+                heard = sum(later, sum(sums.values(), -len(near) * mine))
                 x = own + (pull @ heard[..., None])[..., 0]
                 mine = mine + x
-                for other in near:
-                    link.send(other, mine)
-            for teller in (each for each in colour if graph.has_edge(each, link.node)):
+                link.send(mine, *near)
+            for teller in (each for each in colour if each in link.pipes):
                 told = link.receive(teller)
                 sums[teller], last[teller] = told, told - sums[teller]
-        return x
+        return x[None]
 
 
 class OwnTasks(BasisSharer):
@@ -189,17 +174,16 @@ class Ticks(sweeps.Watcher):
 
     def __init__(self, run: sweeps.SweepRun, link: Link) -> None:
         super().__init__(run)
-        self._link, self._at = link, list[tuple[float, ...]]()
+        self._link = link
 
     def after(self, done: int) -> None:
         """Read them."""
-        link = self._link
-        link.work()
-        self._at.append((link.clock, time.perf_counter(), link.sent, link.worked))
+        self._link.work()
+        self.noted.append((self._link.clock, time.perf_counter(), self._link.sent, self._link.worked))
 
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Values:
         """See the class."""
-        return {"at": np.array(self._at)}
+        return {"at": np.array(self.noted)}
 
 
 def a_sweep(ticks: FloatArray) -> dict[str, float]:
@@ -213,32 +197,29 @@ def a_sweep(ticks: FloatArray) -> dict[str, float]:
     return {"critical": critical, "wall": wall, "busiest": float(worked.max()), "bytes": float(sent.sum())}
 
 
-def made(link: Link, settings: Mapping[str, Any], own: IntArray) -> sweeps.SweepRun:
+def made(link: Link, settings: Values) -> sweeps.SweepRun:
     """The node's learner on its own tasks, with the settings of a `ScalablePGELLA`."""
-    code, tasks = Code(str(Path(__file__).parent)), sweeps.drawn_tasks(settings)
-    env = sweeps.environment({**settings, "nodes": 0}, tasks[own])
-    like = sweeps.make_learner(code, settings, env)
-    assert isinstance(like, ScalablePGELLA)
+    tasks = sweeps.drawn_tasks(settings)
+    own = tasks[np.arange(link.node, len(tasks), len(link.channel.nodes))]
+    env = sweeps.environment({**settings, "nodes": 0}, own)
+    like = sweeps.make_learner(CODE, settings, env)
     agreement = Turns(like.consensus, like.admm_iterations, like.penalty)
     basis = BasisSettings(like.n_basis, like.sparsity, like.ridge, like.mean_basis)
     sharer = OwnTasks(basis, InTurns(like.alternations), agreement, Row(link, len(tasks)))
-    common = CommonSettings(seed=settings["seed"])
-    learner = PolicySearch(
-        "LinearGaussianPolicy", env, like.learning_rate, like._improver, sharer, like._sampler, common
-    )
-    return sweeps.SweepRun(code, settings, tasks[own], learner)
+    parts = (like.learning_rate, like._improver, sharer, like._sampler, CommonSettings(seed=settings["seed"]))
+    return sweeps.SweepRun(CODE, settings, own, PolicySearch("LinearGaussianPolicy", env, *parts))
 
 
-def node(link: Link, settings: Mapping[str, Any], in_process: bool) -> tuple[FloatArray, FloatArray]:
+def node(link: Link, settings: Values, in_process: bool) -> tuple[FloatArray, FloatArray]:
     """One node's life: its policies, and its `Ticks`."""
     try:
         set_num_threads(1)
-        run = made(link, settings, np.arange(link.node, settings["n_tasks"], len(link.channel.nodes)))
+        run = made(link, settings)
         if in_process and len(link.pipes) == 1:
             link.wire = measured(link)
         link.clock, link.since = 0.0, time.thread_time()
         ticks = Ticks(run, link)
-        sweeps.sweep(run, [ticks], lambda share: None)
+        sweeps.sweep(run, [ticks])
         return run.theta.copy(), ticks.figures()["at"]
     finally:  # or neighbours would wait for ever
         link.close()
@@ -252,10 +233,10 @@ def measured(link: Link) -> Wire:
         for _ in range(101):
             begun.append(time.perf_counter())
             if link.node == 0:
-                link.send(1, values)
+                link.send(values, 1)
             values = link.receive(1 - link.node)
             if link.node == 1:
-                link.send(0, values)
+                link.send(values, 0)
         return float(np.median(np.diff(begun))) / 2
 
     few, many = np.zeros(1), np.zeros(20_000)
@@ -263,16 +244,15 @@ def measured(link: Link) -> Wire:
     return Wire(latency, 8 * many.nbytes / max(longer - latency, 1e-9))
 
 
-def together(settings: Mapping[str, Any], n_nodes: int, in_processes: bool = False) -> tuple[FloatArray, FloatArray]:
+def together(settings: Values, n_nodes: int, in_processes: bool = False) -> tuple[FloatArray, FloatArray]:
     """All nodes' lives: policies, (n_tasks, d), and `Ticks` by node.
 
     On threads, or in processes of their own, where the wire between two is measured first.
     """
     channel = default_channel(n_nodes)
-    pipes: list[dict[Node, Connection]] = [{} for _ in range(n_nodes)]
+    links = [Link(i, channel, {}) for i in range(n_nodes)]
     for a, b in channel.graph.edges:
-        pipes[a][b], pipes[b][a] = Pipe()
-    links = [Link(i, channel, pipes[i]) for i in range(n_nodes)]
+        links[a].pipes[b], links[b].pipes[a] = Pipe()
     with ProcessPoolExecutor(n_nodes, process_context()) if in_processes else ThreadPoolExecutor(n_nodes) as pool:
         lives = [pool.submit(node, link, settings, in_processes) for link in links]
         over, _ = wait(lives, return_when=FIRST_EXCEPTION)

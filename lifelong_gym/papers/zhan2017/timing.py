@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from functools import partial
+from itertools import product
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,37 +14,24 @@ from lifelong_gym.agents import ScalablePGELLA
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.measures.intervals import mean_interval, ratio_interval
 from lifelong_gym.measures.statistics import Interval
-from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers import sweeps
-from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers, flat_times
 from lifelong_gym.papers.plotting import finish
 from lifelong_gym.papers.specs import FigureSpec, TableSpec
-from lifelong_gym.papers.sweeps import Progress
-from lifelong_gym.papers.tabulating import DASH, shown
+from lifelong_gym.papers.sweeps import Progress, Values
+from lifelong_gym.papers.writing import DASH, Rows, shown
 from lifelong_gym.reports.plots import COLOURS, new_figure
 
-from .nodes import a_sweep, together
+from .nodes import CODE, a_sweep, together
 
-Settings = Mapping[str, Any]
 TO_LEVEL = "sweeps to 90%"
 TIMED = 6  # sweeps of nodes, at most
 MEASURED = ("seconds", "busiest", "bytes")
 NODES = "ePG-ELLA, ADMM"
-
-
-class Growth(NamedTuple):
-    """What grows in a study of that name."""
-
-    label: str
-    value: str  # of the settings
-    sizes: tuple[int, ...]  # as many as ``n_problems`` says
-
-
-GROWING = {
-    "tasks": Growth("tasks", "n_tasks", (10, 100, 1000, 10_000)),
-    "dimensions": Growth("d p", "n_basis", (1, 2, 4, 8, 16)),
-    "nodes": Growth("nodes", "n_nodes", (2, 5, 10, 20, 50)),
+GROWING: Mapping[str, tuple[str, str, tuple[int, ...]]] = {  # by study: its label, the value, and sizes
+    "tasks": ("tasks", "n_tasks", (10, 100, 1000, 10_000)),
+    "dimensions": ("d p", "n_basis", (1, 2, 4, 8, 16)),
+    "nodes": ("nodes", "n_nodes", (2, 5, 10, 20, 50)),
 }
 
 
@@ -53,10 +41,7 @@ class Stopwatch(sweeps.Watcher):
     Also ``busiest`` and ``bytes``, see `a_sweep`; medians, all three.
     """
 
-    def after(self, done: int) -> None:
-        """It is taken at the end."""
-
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Values:
         """See the class."""
         settings = self.run.settings
         if isinstance(self.run.learner, ScalablePGELLA):
@@ -64,37 +49,38 @@ class Stopwatch(sweeps.Watcher):
             times = found["critical"], found["busiest"], found["bytes"]
         else:
             times = *2 * (float(np.median(self.run.seconds[1:])),), 0.0
-        return dict(zip(MEASURED, rounded(np.array(times), 4).tolist(), strict=True))
+        return dict(zip(MEASURED, rounded(times, 4).tolist(), strict=True))
+
+
+def _with(settings: Values, **arguments: Any) -> dict[str, Any]:
+    """The settings of the same learner with some other arguments."""
+    own = settings["learner"]
+    return {**settings, "learner": {**own, "arguments": own["arguments"] | arguments}}
 
 
 def exact(run: sweeps.SweepRun) -> Any:
     """The method's learner; where nodes share the work, by all-reduce, whose solution ADMM nears."""
-    own = run.settings["learner"]
-    arguments = own["arguments"] | ({"consensus": "all_reduce"} if own["class"] == "ScalablePGELLA" else {})
-    settings = {**run.settings, "learner": {**own, "arguments": arguments}}
+    is_shared = run.settings["learner"]["class"] == "ScalablePGELLA"
+    settings = _with(run.settings, **({"consensus": "all_reduce"} if is_shared else {}))
     return sweeps.make_learner(run.code, settings, sweeps.environment(settings, run.tasks))
 
 
-def _made(settings: Settings) -> sweeps.SweepRun:
-    return sweeps.SweepRun(Code(str(Path(__file__).parent)), settings)
-
-
-def growth(settings: Settings, progress: Progress) -> dict[str, Any]:
+def growth(settings: Values, progress: Progress) -> dict[str, Any]:
     """A `Stopwatch` at each size of what grows in this study: ``at``, and there what is measured."""
     _, value, sizes = GROWING[settings["study"]]
-    sizes, own, found = sizes[: max(2, settings["n_problems"])], settings["learner"], []
+    sizes, found = sizes[: max(2, settings["n_problems"])], []
     for size in sizes:
-        arguments = own["arguments"] | ({value: size} if value in own["arguments"] else {})
-        run = _made({**settings, value: size, "learner": {**own, "arguments": arguments}})
+        arguments = {value: size} if value in settings["learner"]["arguments"] else {}
+        run = sweeps.SweepRun(CODE, _with({**settings, value: size}, **arguments))
         if not isinstance(run.learner, ScalablePGELLA):
-            sweeps.sweep(run, [], lambda share: None)
+            sweeps.sweep(run)
         at = size * run.theta.shape[1] if value == "n_basis" else size
         found.append({"at": at, **Stopwatch(run).figures()})
         progress(len(found) / len(sizes))
     return {name: [each[name] for each in found] for name in ("at", *MEASURED)}
 
 
-def processes(settings: Settings, progress: Progress) -> dict[str, float]:
+def processes(settings: Values, progress: Progress) -> dict[str, float]:
     """Two nodes in two real processes: seconds a sweep by the clock on the ``wall`` and by the ``model``.
 
     ``one``: what one process takes, on the wall. ``difference`` of policies from those that the learner finds, relative
@@ -102,91 +88,77 @@ def processes(settings: Settings, progress: Progress) -> dict[str, float]:
     """
     thetas, ticks = together(settings, 2, in_processes=True)
     progress(0.5)
-    found, alone, run = a_sweep(ticks), a_sweep(together(settings, 1)[1]), _made(settings)
-    sweeps.sweep(run, [], lambda share: None)
-    wanted = run.theta
-    difference = float(np.abs(thetas - wanted).max() / np.abs(wanted).max())
+    found, alone, run = a_sweep(ticks), a_sweep(together(settings, 1)[1]), sweeps.SweepRun(CODE, settings)
+    sweeps.sweep(run)
+    difference = np.abs(thetas - run.theta).max() / np.abs(run.theta).max()
     figures = {"wall": found["wall"], "model": found["critical"], "one": alone["wall"], "difference": difference}
     return {name: float(f"{value:.3g}") for name, value in figures.items()}
 
 
-def exponents(figures: Settings) -> dict[str, float | None]:
+def exponents(figures: Values) -> dict[str, float | None]:
     """Of what is measured, over the last three sizes: size^x."""
     at = np.log(figures["at"][-3:])
     last = {name: np.array(figures[name][-3:]) for name in MEASURED}
     return {name: round(float(np.polyfit(at, np.log(v), 1)[0]), 4) if v.all() else None for name, v in last.items()}
 
 
-def exponent(figures: Settings) -> float:
+def exponent(figures: Values) -> float | None:
     """That of seconds."""
-    found = exponents(figures)["seconds"]
-    assert found is not None
-    return found
+    return exponents(figures)["seconds"]
 
 
-def _seconds(numbers: Numbers, study: str, system: str, method: str) -> tuple[list[float], FloatArray]:
-    """To 90% of the best gain (infinite: never), by seed, and how long was waited for that."""
-    each = np.array(numbers.by_seed(study, system, method, "seconds"))
-    sweeps_to = np.array(flat_times(numbers.by_seed(study, system, method, TO_LEVEL)))
-    return (sweeps_to * each).tolist(), numbers.values(study, system, method)["sweeps"] * each
+def _seconds(numbers: Numbers, study: str, system: str, method: str) -> Any:
+    """To 90% of the best gain (infinite: never), and how long was waited for that, by seed: (2, n_seeds)."""
+    to = flat_times(numbers.by_seed(study, system, method, TO_LEVEL))
+    waited = [numbers.values(study, system, method)["sweeps"]] * len(to)
+    return np.array([to, waited]) * numbers.by_seed(study, system, method, "seconds")
 
 
 def sooner(
-    numbers: Numbers, study: str, systems: tuple[str, ...], rivals: Sequence[str] = ("PG-ELLA", "GO-MTL")
+    numbers: Numbers, study: str, systems: Sequence[str], rivals: Sequence[str] = ("PG-ELLA", "GO-MTL")
 ) -> Mapping[str, Interval]:
     """Time of ePG-ELLA to convergence over the rivals'; who never comes counts as if at the end.
 
     Where neither comes in some seed, nothing is known.
     """
     found = {}
-    for system in systems:
-        for rival in rivals:
-            (own, waited), (other, longer) = (_seconds(numbers, study, system, m) for m in (NODES, rival))
-            if np.isinf(np.minimum(own, other)).any():
-                found[f"{system}: over {rival}"] = Interval(1.0, 0.0, np.inf)
-            else:
-                found[f"{system}: over {rival}"] = ratio_interval(np.minimum(own, waited), np.minimum(other, longer))
+    for system, rival in product(systems, rivals):
+        own, other = (_seconds(numbers, study, system, method) for method in (NODES, rival))
+        is_known = np.isfinite(np.minimum(own[0], other[0])).all()
+        ratio = ratio_interval(own.min(axis=0), other.min(axis=0)) if is_known else Interval(1.0, 0.0, np.inf)
+        found[f"{system}: over {rival}"] = ratio
     return found
 
 
-def sooner_alike(numbers: Numbers, study: str, systems: tuple[str, ...]) -> Mapping[str, Interval]:
-    """The same over one place with the same operating points."""
-    return sooner(numbers, study, systems, ("GO-MTL (RWR)",))
+sooner_alike = partial(sooner, rivals=("GO-MTL (RWR)",))
 
 
-def times(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[str]]]:
+def times(numbers: Numbers, spec: TableSpec) -> Rows:
     """Seconds to convergence, and milliseconds a sweep with those of the busiest node, a row a method."""
-    rows = []
-    for method in spec.methods:
-        row = [method]
-        for system in spec.systems:
-            seconds = float(np.median(_seconds(numbers, spec.study, system, method)[0]))
-            path, busiest = (
-                1e3 * np.mean(numbers.by_seed(spec.study, system, method, of)) for of in ("seconds", "busiest")
-            )
-            row += [shown(Interval(seconds, seconds, seconds)), f"{path:.3g} ({busiest:.3g})"]
-        rows.append(row)
+    rows = [[method] for method in spec.methods]
+    for row, system in product(rows, spec.systems):
+        of = numbers.content["quantities"][spec.study][system][row[0]]
+        seconds = float(np.median(_seconds(numbers, spec.study, system, row[0])[0]))
+        path, busiest = (1e3 * np.mean(of[name]) for name in ("seconds", "busiest"))
+        row += [shown(Interval(seconds, seconds, seconds)), f"{path:.3g} ({busiest:.3g})"]
     return ["", *(text for s in spec.systems for text in (f"{s}: seconds", "ms a sweep (busiest)"))], rows
 
 
-def _system(numbers: Numbers, study: str) -> str:
-    (system,) = numbers.content["quantities"][study]
-    return str(system)
+def _grown(numbers: Numbers, study: str, method: str) -> Mapping[str, list[Any]]:
+    """In the study's only system, quantities by seed."""
+    (by_method,) = numbers.content["quantities"][study].values()
+    found: Mapping[str, list[Any]] = by_method[method]
+    return found
 
 
-def growths(numbers: Numbers, spec: TableSpec) -> tuple[list[str], list[list[str]]]:
+def growths(numbers: Numbers, spec: TableSpec) -> Rows:
     """Exponents of seconds and bytes, a row a method."""
-    studies = [spec.study, *spec.also]
-    rows = []
-    for method in spec.methods:
-        row = [method]
-        for study in studies:
-            found = numbers.by_seed(study, _system(numbers, study), method, "timing:exponents")
-            for of in ("seconds", "bytes"):
-                values = [each[of] for each in found]
-                row.append(DASH if None in values else shown(mean_interval(values)))
-        rows.append(row)
-    return ["", *(f"{of}, by {GROWING[study].label}" for study in studies for of in ("seconds", "bytes"))], rows
+    columns = list(product((spec.study, *spec.also), ("seconds", "bytes")))
+    rows = [[method] for method in spec.methods]
+    for row, (study, of) in product(rows, columns):
+        values = [each[of] for each in _grown(numbers, study, row[0])["timing:exponents"]]
+        row.append(DASH if None in values else shown(mean_interval(values)))
+    return ["", *(f"{of}, by {GROWING[study][0]}" for study, of in columns)], rows
 
 
 def grown(numbers: Numbers, spec: FigureSpec) -> Figure:
@@ -196,12 +168,12 @@ def grown(numbers: Numbers, spec: FigureSpec) -> Figure:
     panels = figure.subplots(2, len(studies), squeeze=False)
     for (above, below), study in zip(panels.T, studies, strict=True):
         for method, colour in zip(spec.methods, COLOURS, strict=False):
-            lines = {of: np.mean(numbers.by_seed(study, _system(numbers, study), method, of), axis=0) for of in spec.of}
+            lines = {of: np.mean(_grown(numbers, study, method)[of], axis=0) for of in spec.of}
             above.loglog(lines["at"], lines["seconds"], "o-", color=colour, ms=3, label=method)
             if lines["bytes"].all():
                 above.loglog(lines["at"], lines["busiest"], "--", color=colour, lw=1)
                 below.loglog(lines["at"], lines["bytes"], "o-", color=colour, ms=3)
-        below.set_xlabel(GROWING[study].label)
+        below.set_xlabel(GROWING[study][0])
         for axes in (above, below):
             axes.set_xticks(lines["at"], [f"{size:g}" for size in lines["at"]], minor=False)
             axes.xaxis.minorticks_off()
