@@ -7,18 +7,19 @@ A *kernel family* states its physics as small pure functions on tuples of floats
 of `lifelong_gym.numerics.scalar`. They are never called as they stand: a backend binds them. Each names the
 arguments it needs:
 
-===============  ===================================================  =====================================
-role             arguments to choose from                             returns
-===============  ===================================================  =====================================
-``initial``      noise, tables, groups                                state
-``exogenous``    state, tables, groups                                noise of the step; optional
-``present``      state, tables, groups                                1 or 0 per number of an action; optional
-``transition``   state, action, noise, tables, groups                 next state
-reward           state, action, next_state, noise, tables, groups     float
-``failed``       state, tables, groups                                bool; optional
-``terminated``   state, tables, groups                                bool; optional
-``observation``  state, tables, groups, out                           tuple, as float64, or writes ``out[i]``
-===============  ===================================================  =====================================
+===============  =========================================================  =====================================
+role             arguments to choose from                                   returns
+===============  =========================================================  =====================================
+``initial``      noise, tables, groups                                      state
+``exogenous``    state, tables, groups                                      noise of the step; optional
+``present``      state, tables, groups                                      1 or 0 per number of an action; optional
+``transition``   state, action, noise, tables, groups                       next state
+``measure``      state, tables, groups, out                                 writes ``out[i]``; optional
+reward           state, action, next_state, noise, tables, groups, measured float
+``failed``       state, tables, groups                                      bool; optional
+``terminated``   state, tables, groups, measured                            bool; optional
+``observation``  state, tables, groups, out                                 tuple, as float64, or writes ``out[i]``
+===============  =========================================================  =====================================
 
 ``noise`` are uniforms in [0, 1), or what ``exogenous`` returns: noise that has already happened, such as prices.
 ``action`` is what the codec of its space makes of it, for one in [-1, 1] clipped and in physical or dimensionless
@@ -34,6 +35,13 @@ have no entry. NaN must not get as far as ``int``.
 
 An observation of many numbers is written: a role that names ``out`` sets each of ``out[0] ... out[n - 1]`` and returns
 nothing. Elsewhere, too, `int`, `float`, `min`, `max`, `abs`, `len` and loops over a constant `range` are at hand.
+
+``measure`` looks at the state that a step leads to and writes the ``n_measures`` numbers that reward and
+``terminated`` read as ``measured``, a tuple: what both need and costs much, such as distances to walls.
+
+``measure``, and an ``observation`` that writes an `Image`, have one row to themselves on every backend: they may
+branch and loop as they like, on floats and integers. Of an image they write whole numbers or their like from 0 to
+below 256; the fraction is cut off.
 """
 
 from __future__ import annotations
@@ -172,12 +180,14 @@ class KernelFamily(Family):
     Attributes:
         n_initial_noise: uniforms that ``initial`` receives.
         n_noise: uniforms that a step receives, or numbers that ``exogenous`` returns.
+        n_measures: numbers that ``measure`` writes; 0 where there is none.
         failure_cost: cost of every step from the failing one on.
         TABLES: name and kind of each table: ``"shared"`` by all tasks, or one a ``"task"``.
     """
 
     n_initial_noise: int = 0
     n_noise: int = 0
+    n_measures: int = 0
     failure_cost: ClassVar[float] = 0.0
     TABLES: tuple[tuple[str, str], ...] = ()
 
@@ -186,6 +196,7 @@ class KernelFamily(Family):
     observation: ClassVar[Callable[..., Any]]
 
     exogenous: ClassVar[Callable[..., Any] | None] = None
+    measure: ClassVar[Callable[..., None] | None] = None
     failed: ClassVar[Callable[..., bool]] = staticmethod(never)
     terminated: ClassVar[Callable[..., bool]] = staticmethod(never)
     present: ClassVar[Callable[..., Any] | None] = None
@@ -365,8 +376,8 @@ def reward_of(family: Family, name: str | None) -> Callable[..., float]:
 
 
 def has_role(family: KernelFamily, role: str) -> bool:
-    """Whether there is such a role; all but ``exogenous`` and ``present`` are everybody's."""
-    return role not in ("exogenous", "present") or getattr(family, role) is not None
+    """Whether there is such a role; all but ``exogenous``, ``present`` and ``measure`` are everybody's."""
+    return role not in ("exogenous", "present", "measure") or getattr(family, role) is not None
 
 
 def role_of(family: KernelFamily, role: str, reward: str | None = None) -> FunctionType:

@@ -25,9 +25,10 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "exogenous": ("state", "k", "tables"),
     "present": ("state", "k", "tables"),
     "transition": ("state", "action", "noise", "k", "tables"),
-    "reward": ("state", "action", "next_state", "noise", "k", "tables"),
+    "measure": ("state", "k", "tables", "out"),
+    "reward": ("state", "action", "next_state", "noise", "k", "tables", "measured"),
     "failed": ("state", "k", "tables"),
-    "terminated": ("state", "k", "tables"),
+    "terminated": ("state", "k", "tables", "measured"),
     "observation": ("state", "k", "tables", "out"),
 }
 

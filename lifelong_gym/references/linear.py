@@ -10,7 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lifelong_gym.envs.backends.kernels import bind_family
+from lifelong_gym.envs.backends.arrays import bind_arrays
 from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.envs.family import Constants, Family, kernel_of, reward_of
 from lifelong_gym.envs.rollout import rollout
@@ -62,7 +62,7 @@ class Trial:
         kernel = kernel_of(family, "a search for linear policies")
         program, key = Program.of(kernel, tasks), philox.row_key(START_SEED)
         noise = numpy_math.uniforms(kernel.n_initial_noise, 0, 0, np.arange(N_STARTS), philox.INITIAL, key)
-        kernels = bind_family(program.text, numpy_math.binder())
+        kernels = bind_arrays(program.text)
         drawn = kernels.initial(noise, *program.on_arrays(program.tables.slots[:, None]))
         starts = np.stack([np.broadcast_to(x, (len(tasks), N_STARTS)) for x in drawn], axis=-1)
         return cls(family, tasks, reward or next(iter(family.rewards)), starts)

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from lifelong_gym.envs.backends.kernels import bind_family
+from lifelong_gym.envs.backends.arrays import bind_arrays
 from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.envs.family import Constants, Family, kernel_of
 from lifelong_gym.envs.spaces import ActionCodec
 from lifelong_gym.errors import unknown
-from lifelong_gym.numerics import numpy_math
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.tasks.task_set import TaskSet
 
@@ -58,7 +57,7 @@ class Linearised(NamedTuple):
         if "goal" not in Constants.of(family, tasks.values).groups:
             raise ValueError(f"`family` must have a group of constants `goal`. Received {type(family).__name__}")
         program = Program.of(kernel, tasks)
-        kernels, data = bind_family(program.text, numpy_math.binder()), program.on_arrays(program.tables.slots)
+        kernels, data = bind_arrays(program.text), program.on_arrays(program.tables.slots)
         goal = program.constants[program.tables.slots, program.groups["goal"]]
         n = goal.shape[1]
 

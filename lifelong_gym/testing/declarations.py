@@ -45,10 +45,13 @@ def _wrong_numbers(kind: Family) -> Iterator[str]:
     is_kernel = isinstance(kind, KernelFamily)
     if len(set(names)) < len(names) or (is_kernel and not names):
         yield f"`state` must have channels of different names. Received {names}"
-    for name, least in (("horizon", 1), *((("n_noise", 0), ("n_initial_noise", 0)) if is_kernel else ())):
+    of_kernel = ("n_noise", 0), ("n_initial_noise", 0), ("n_measures", 0)
+    for name, least in (("horizon", 1), *(of_kernel if is_kernel else ())):
         value = getattr(kind, name)
         if not (isinstance(value, int) and value >= least):
             yield f"`{name}` must be at least {least}. Received {value}"
+    if isinstance(kind, KernelFamily) and (kind.measure is not None) != (kind.n_measures > 0):
+        yield f"`n_measures` must be what `measure` writes, 0 where there is none. Received {kind.n_measures}"
     if not kind.time_step > 0:
         yield f"`time_step` must be positive. Received {kind.time_step}"
     for name in kind.known:

@@ -19,10 +19,11 @@ def historic(family: Family) -> Any:
     """The family, if its tasks can be differentiated.
 
     Raises:
-        FamilyError: it has no kernel, its noise hasn't happened, or its episodes may end by failing.
+        FamilyError: it has no kernel or measures something, its noise hasn't happened, or its episodes may end by
+            failing.
     """
     happened = isinstance(family, KernelFamily) and isinstance(family, Historic) and family.exogenous is not None
-    if not happened or family.state_limits:
+    if not happened or family.state_limits or family.n_measures:
         raise FamilyError(
             "rewards are differentiated where all noise has happened: in families with `exogenous`, `clock` and "
             f"`history`, such as LifelongPortfolio-v0. Received {type(family).__name__}"
@@ -96,7 +97,7 @@ class DifferentiableTasks:
         led_to = self._next(kept, chosen, noise, own)
         begun = Stack(th.cat([kept.numbers[:, :1], led_to.numbers[:, :-1]], 1))
         after = self._next(begun, chosen, noise, own)
-        rewards = self._roles["reward"](begun, chosen, after, noise, *own)
+        rewards = self._roles["reward"](begun, chosen, after, noise, *own, ())
         return after.numbers.T, rewards
 
     def _next(self, state: Stack, chosen: Stack, noise: Stack, own: tuple[Any, ...]) -> Stack:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from lifelong_gym.envs.backends.text import Text
@@ -21,6 +23,7 @@ ENDS_ON_FAILURE = False
 INVERSE_BOUND: Vector = (1.0,)
 INVERSE_SCALE: Vector = (1.0,)
 N_OBSERVATION = 1
+N_MEASURES = 1
 PRESENT: Vector = (1.0,)
 
 
@@ -29,7 +32,14 @@ def transition(state: Vector, action: Vector, noise: Vector, k: Vector, tables: 
     raise NotImplementedError
 
 
-def reward(state: Vector, action: Vector, next_state: Vector, noise: Vector, k: Vector, tables: Tables) -> float:
+def measure(state: Vector, k: Vector, tables: Tables, out: Any) -> None:
+    """The family's role of that name."""
+    raise NotImplementedError
+
+
+def reward(
+    state: Vector, action: Vector, next_state: Vector, noise: Vector, k: Vector, tables: Tables, measured: Vector
+) -> float:
     """The family's role of that name."""
     raise NotImplementedError
 
@@ -39,7 +49,7 @@ def failed(state: Vector, k: Vector, tables: Tables) -> bool:
     raise NotImplementedError
 
 
-def terminated(state: Vector, k: Vector, tables: Tables) -> bool:
+def terminated(state: Vector, k: Vector, tables: Tables, measured: Vector) -> bool:
     """The family's role of that name."""
     raise NotImplementedError
 
@@ -61,6 +71,18 @@ def written(state: Vector, k: Vector, tables: Tables) -> Vector:
     return contents(out, N_OBSERVATION)
 
 
+def measured(state: Vector, k: Vector, tables: Tables) -> Vector:
+    """What the family's ``measure`` writes, as a tuple."""
+    out = room(N_MEASURES)
+    measure(state, k, tables, out)
+    return contents(out, N_MEASURES)
+
+
+def nothing_measured(state: Vector, k: Vector, tables: Tables) -> Vector:
+    """Of a family without ``measure``."""
+    return ()
+
+
 def seen(action: Vector, present: Vector) -> Vector:
     """The text of the family's `ActionCodec`."""
     raise NotImplementedError
@@ -77,7 +99,9 @@ def advance(
     """One step without failure handling: ``(next state, reward, terminated, failed)``."""
     a = seen(action, present(state, k, tables))
     moved = transition(state, a, noise, k, tables)
-    return moved, reward(state, a, moved, noise, k, tables), terminated(moved, k, tables), has_failed
+    found = measured(moved, k, tables)
+    r = reward(state, a, moved, noise, k, tables, found)
+    return moved, r, terminated(moved, k, tables, found), has_failed
 
 
 def advance_or_freeze(
@@ -88,8 +112,9 @@ def advance_or_freeze(
     moved = transition(state, a, noise, k, tables)
     fails = has_failed | failed(moved, k, tables)
     following = choose(has_failed, state, choose(fails, bounded(moved, CLIP_LOW, CLIP_HIGH), moved))
-    r = where(fails, -FAILURE_COST, reward(state, a, moved, noise, k, tables))
-    return following, r, terminated(following, k, tables) | (fails & ENDS_ON_FAILURE), fails
+    found = measured(following, k, tables)
+    r = where(fails, -FAILURE_COST, reward(state, a, moved, noise, k, tables, found))
+    return following, r, terminated(following, k, tables, found) | (fails & ENDS_ON_FAILURE), fails
 
 
 def features(state: Vector, k: Vector, tables: Tables) -> Vector:
@@ -156,22 +181,21 @@ class Kernels:
     binder: Binder
 
 
-def bind_family(text: Text, binder: Binder, transition_role: Any = None) -> Kernels:
+def bind_family(text: Text, binder: Binder, replaced: Mapping[str, Any] = MappingProxyType({})) -> Kernels:
     """Bind a family's roles, and the step around them, to a backend.
 
     Args:
         text: of the family.
         binder: of the backend.
-        transition_role: replaces the family's transition by a callable ``(state, action, noise, k, tables)``.
+        replaced: by role, callables that take the place of the family's own; with all the role's arguments.
     """
-    bound = text.bound_roles(binder)
-    if transition_role is not None:
-        bound["transition"] = transition_role
+    bound = {**text.bound_roles(binder), **replaced}
     function, values = text.seen
     given: dict[str, Any] = {
         "present": binder.bind(present, {"PRESENT": (1.0,) * text.n_action}),
         **bound,
         "seen": binder.bind(function, dict(values)),
+        "measured": _bound_measures(text, binder, bound),
         "CLIP_LOW": tuple(-limit for limit in text.limits),
         "CLIP_HIGH": text.limits,
         "FAILURE_COST": text.failure_cost,
@@ -184,3 +208,9 @@ def bind_family(text: Text, binder: Binder, transition_role: Any = None) -> Kern
         observation = binder.bind(written, {"write": write, "N_OBSERVATION": text.n_observation})
     roles = bound["initial"], bound["transition"], bound.get("exogenous")
     return Kernels(*roles, observation, write, given["present"], step, binder)
+
+
+def _bound_measures(text: Text, binder: Binder, bound: Mapping[str, Any]) -> Any:
+    if not text.n_measures:
+        return binder.bind(nothing_measured)
+    return binder.bind(measured, {"measure": bound["measure"], "N_MEASURES": text.n_measures})

@@ -22,6 +22,7 @@ LANES = 64
 ITEM_BYTES = np.dtype(np.float64).itemsize
 UNPACKED_BYTES = 12 * 2**20  # beyond, blocks leave the cache that cores share, and packed ones are faster
 MIN_BLOCKS_A_THREAD = 100  # a hand-over to a thread costs about as much as 50 blocks
+MIN_LONG_ROWS_A_THREAD = 2  # or as the picture that one row sees
 
 
 class NumbaRows:
@@ -40,7 +41,7 @@ class NumbaRows:
         """Compile (or load) the family and allocate the blocks; ``width`` and ``packed`` are for tests."""
         self._n_rows = n_rows
         self._n_state = len(family.state)
-        self._width = width or (1 if n_rows == 1 else LANES)
+        self._width = width
         self._arguments = family, tasks, reward, terminate_on_failure
         self._bind()
         n_blocks = -(-n_rows // self._width)
@@ -54,6 +55,9 @@ class NumbaRows:
         family, tasks, reward, terminate_on_failure = self._arguments
         self._program = Program.of(family, tasks, reward, terminate_on_failure)
         self._data = table_data(self._program)
+        alone = bool(self._program.text.alone)
+        self._width = self._width or (1 if self._n_rows == 1 or alone else LANES)
+        self._smallest = MIN_LONG_ROWS_A_THREAD if alone else MIN_BLOCKS_A_THREAD
         self._code = compiled(self._program.text, self._width)
         self._step_one: Any = getattr(self._code, "step_one", None)
         self._step_one_with_tables: Any = getattr(self._code, "step_one_with_tables", None)
@@ -105,7 +109,7 @@ class NumbaRows:
             truncated,
             failed,
         )
-        return in_chunks(self._code.step_rows, len(self._blocks), MIN_BLOCKS_A_THREAD, arguments)
+        return in_chunks(self._code.step_rows, len(self._blocks), self._smallest, arguments)
 
     def step_one(
         self, action: npt.NDArray[Any], clock: Clock, observation: npt.NDArray[Any]

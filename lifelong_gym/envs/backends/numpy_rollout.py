@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.envs.backends.kernels import Kernels, bind_family, bind_policy, pick
+from lifelong_gym.envs.backends.arrays import bind_arrays
+from lifelong_gym.envs.backends.kernels import Kernels, bind_policy, pick
 from lifelong_gym.envs.backends.rollout_plan import (
     LinearPolicies,
     LinearSums,
@@ -38,7 +39,7 @@ def trajectories(plan: RolloutPlan) -> TrajectoryArrays:
 def _run(plan: RolloutPlan, arrays: TrajectoryArrays | None) -> RolloutSums:
     n, family = len(plan.task), plan.family
     program = Program.of(family, plan.tasks, plan.reward)
-    kernels = bind_family(program.text, numpy_math.binder())
+    kernels = bind_arrays(program.text)
     policies: Any = (_Linear if isinstance(plan.policies, LinearPolicies) else _Softmax)(plan, program, kernels)
     data = program.on_arrays(program.tables.slots[plan.task])
     noise = numpy_math.uniforms(family.n_initial_noise, 0, plan.uid, plan.visit, philox.INITIAL, plan.key)

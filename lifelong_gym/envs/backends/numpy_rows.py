@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.backends.kernels import bind_family
+from lifelong_gym.envs.backends.arrays import bind_arrays
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results, kernel_state, read_kernel_state
 from lifelong_gym.envs.backends.table_views import array_tables
 from lifelong_gym.envs.backends.text import Program
@@ -38,7 +38,7 @@ class NumpyRows:
 
     def _bind(self) -> None:
         self._program = Program.of(*self._arguments)
-        self._kernels = bind_family(self._program.text, numpy_math.binder())
+        self._kernels = bind_arrays(self._program.text)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kernels": None, "_program": None}

@@ -189,11 +189,11 @@ def lacking(family: Family) -> FamilyError:
 def theta_shape(family: Family, bias: bool = True) -> tuple[int, ...] | None:
     """Shape of one task's ``theta`` in `rollout`; None: there are no policies for the family's spaces.
 
-    Gains of a linear-Gaussian policy, row-major, (n_action * n_features,), where actions are continuous; a table of
-    logits, (n_observations, n_actions), where observations and actions are discrete.
+    Gains of a linear-Gaussian policy, row-major, (n_action * n_features,), where actions are continuous and there are
+    no images; a table of logits, (n_observations, n_actions), where observations and actions are discrete.
     """
     actions, observations = family.actions, family.observations
-    if actions.bound:
+    if actions.bound and not observations.is_image:
         return (actions.size * (observations.size + bias),)
     if isinstance(actions, Discrete) and isinstance(observations, Discrete):
         return observations.n, actions.n
@@ -253,7 +253,7 @@ def _policies(
     if shape is None:
         kinds = f"{type(family.observations).__name__} observations and {type(family.actions).__name__} actions"
         raise ValueError(
-            "`family` must have continuous actions, or discrete observations and actions. "
+            "`family` must have continuous actions and no images, or discrete observations and actions. "
             f"Received {type(family).__name__} of {kinds}"
         )
     if family.actions.bound:

@@ -39,6 +39,16 @@ class ArrayTable:
         """Row i reads ``size`` numbers from ``offsets[i]`` on."""
         self._name, self._numbers, self._offsets, self._size = name, numbers, offsets, size
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the rows."""
+        return np.shape(self._offsets)
+
+    def row(self, at: tuple[int, ...]) -> RowTable:
+        """One row's."""
+        first = int(np.asarray(self._offsets)[at])
+        return RowTable(self._name, self._numbers[first : first + self._size])
+
     def __getitem__(self, index: Any) -> npt.NDArray[np.float64]:
         outside = (np.asarray(index) < 0) | (np.asarray(index) >= self._size)
         if outside.any():

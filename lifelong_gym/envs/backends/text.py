@@ -26,7 +26,8 @@ class Text:
         name: of the family, for errors.
         roles: the family's functions by role.
         groups: name, first and last index (exclusive) of each group of constants in k.
-        n_state, n_constants, n_observation, n_action, n_initial_noise, n_noise: sizes.
+        n_state, n_constants, n_observation, n_action, n_initial_noise, n_noise, n_measures: sizes.
+        is_image: whether observations are pixels.
         seen: text of the actions' codec, and the values of its names.
         valid: see `ActionCodec`.
         bound: see `ActionCodec`; a linear policy's actions are divided by it.
@@ -46,6 +47,8 @@ class Text:
     n_action: int
     n_initial_noise: int
     n_noise: int
+    n_measures: int
+    is_image: bool
     seen: tuple[ActionText, tuple[tuple[str, Any], ...]]
     valid: tuple[float, float] | None
     bound: Vector
@@ -85,6 +88,8 @@ class Text:
             n_action=family.actions.size,
             n_initial_noise=family.n_initial_noise,
             n_noise=family.n_noise,
+            n_measures=family.n_measures if has_role(family, "measure") else 0,
+            is_image=family.observations.is_image,
             seen=(seen, tuple(sorted(given.items()))),
             valid=family.actions.valid,
             bound=tuple(map(float, family.actions.bound)),
@@ -100,14 +105,20 @@ class Text:
         """Whether the observation is written rather than returned."""
         return "out" in inspect.signature(dict(self.roles)["observation"]).parameters
 
+    @property
+    def alone(self) -> dict[str, int]:
+        """Roles that have one row to themselves, and how many numbers they write."""
+        image = {"observation": self.n_observation} if self.is_image and self.writes else {}
+        return {**image, **({"measure": self.n_measures} if self.n_measures else {})}
+
     def arguments(self, role: str) -> tuple[str, ...]:
         """What a bound role is called with."""
-        return tuple(name for name in ROLES[role] if name != "out" or self.writes)
+        return tuple(name for name in ROLES[role] if name != "out" or role == "measure" or self.writes)
 
     def bound_roles(self, binder: Binder) -> dict[str, Any]:
         """The family's functions by role, bound to a backend; each is called with its `arguments`."""
         groups = {name: slice(first, last) for name, first, last in self.groups}
-        hidden = {"k"} if self.tables else {"k", "tables"}
+        hidden = {"k", *(() if self.tables else ("tables",)), *(() if self.n_measures else ("measured",))}
         return {
             role: binder.role(function, self.arguments(role), hidden, groups, self.name)
             for role, function in self.roles

@@ -127,9 +127,11 @@ class ObservationCodec(Codec):
 
     Attributes:
         is_vector: whether it is a vector of float32 numbers, as linear policies, constraints and task features need.
+        is_image: whether it is pixels, which a kernel family writes one row at a time.
     """
 
     is_vector: ClassVar[bool] = False
+    is_image: ClassVar[bool] = False
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:

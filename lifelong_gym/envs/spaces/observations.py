@@ -177,6 +177,7 @@ class Image(ObservationCodec):
     height: int
     width: int
     channels: int = 3
+    is_image: ClassVar[bool] = True
 
     @property
     def size(self) -> int:

@@ -91,7 +91,7 @@ class MujocoCartPole:
         """
         imported()
         program = Program.of(family, tasks, reward, terminate_on_failure)
-        kernels = bind_family(program.text, Binder({}), transition)
+        kernels = bind_family(program.text, Binder({}), {"transition": transition})
 
         def make(index: int) -> Simulator:
             k: tuple[Any, ...] = (*program.constants[program.tables.slots[index]].tolist(), cls(tasks[index]))
