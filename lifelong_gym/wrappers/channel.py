@@ -12,11 +12,13 @@ import numpy.typing as npt
 from scipy import sparse
 
 from lifelong_gym.errors import SharingError, integer, unknown
-from lifelong_gym.numerics.arrays import BoolArray, IntArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
+from lifelong_gym.wrappers.compression import Copies, compressor_of
 from lifelong_gym.wrappers.faults import Faults
 from lifelong_gym.wrappers.ledger import Ledger
 from lifelong_gym.wrappers.messages import Arrays, addressed, collect
-from lifelong_gym.wrappers.topology import Node, SpanningTree, graph_of, mixing_matrix, spanning_tree
+from lifelong_gym.wrappers.mixing import mean_of_pairs, partners, product, second_singular_value
+from lifelong_gym.wrappers.topology import RANDOM_PAIRS, Node, SpanningTree, graph_of, mixing_matrix, spanning_tree
 
 MAX_TRIES = 10_000  # rounds in which `all_reduce` sends a message before it gives up
 MAX_ROUNDS = 2**31 - 1  # of one call of `mix`
@@ -31,20 +33,26 @@ class Channel:
     in names, shapes and dtypes; otherwise nothing is sent and a `ValueError` names node and edge. `send` takes messages
     that are each for one neighbour, and unlike each other.
 
+    Over a graph of ``"random_pairs"``, nodes speak in `exchange` and `mix` with one partner only, drawn anew in each
+    round; a pair averages by halves, and of an odd number of nodes one is silent.
+
     Args:
         graph: connected and undirected, see `graph_of`.
         weights: of `mix`, see `mixing_matrix`.
         faults: None: every message arrives as it was sent.
+        compress: of what `mix` sends: None; ``"int8"``: a byte a number; ``"top_k"``: the tenth of the numbers that
+            has changed most, with its places, or another share, as in ``"top_k:0.02"``. See `mix`.
 
     Attributes:
         graph: a copy of the graph.
         nodes: their names, in the graph's order.
-        weights: the mixing matrix, sparse, shape (n_nodes, n_nodes).
+        weights: the mixing matrix, sparse, shape (n_nodes, n_nodes); of random pairs: the mean of theirs.
         faults: as given.
+        compress: as given.
         ledger: what has been sent so far.
 
     Raises:
-        ValueError: a graph, weights or faults that don't fit.
+        ValueError: a graph, weights, faults or a compression that don't fit.
 
     >>> channel = Channel(graph_of("chain", "abc"))
     >>> channel.all_reduce([1.0, 2.0, 4.0])
@@ -53,24 +61,48 @@ class Channel:
     {'rounds': 2, 'messages': 4, 'bytes': 32}
     """
 
-    def __init__(self, graph: nx.Graph, weights: Any = "metropolis", faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        graph: nx.Graph,
+        weights: Any = "metropolis",
+        faults: Faults | None = None,
+        compress: str | None = None,
+    ) -> None:
         """See the class."""
         self.graph = graph_of(graph, list(graph))
         self.nodes: tuple[Node, ...] = tuple(self.graph)
-        self.weights = mixing_matrix(self.graph, weights)
-        self.faults = faults
+        self._pairs_seed: int | None = self.graph.graph.get(RANDOM_PAIRS)
+        if self._pairs_seed is not None and not (isinstance(weights, str) and weights == "metropolis"):
+            raise ValueError(f"`weights` must be left alone: random pairs average by halves. Received {weights!r}")
+        is_fixed = self._pairs_seed is None
+        self.weights = mixing_matrix(self.graph, weights) if is_fixed else mean_of_pairs(len(self.nodes))
+        self.faults, self.compress = faults, compress
         if faults is not None:
             faults.check_nodes(self.nodes)
         self._index = index = {node: i for i, node in enumerate(self.nodes)}
         pairs = sorted((index[node], index[other]) for node in self.nodes for other in self.graph[node])
         self._from, self._to = np.array(pairs, np.intp).reshape(-1, 2).T
         self._edge = {(self.nodes[i], self.nodes[j]): e for e, (i, j) in enumerate(pairs)}
+        back = {pair: e for e, pair in enumerate(pairs)}
+        self._back = np.array([back[j, i] for i, j in pairs], np.intp)  # the edge the other way
+        self._copies = None if compress is None else Copies(compressor_of(compress), self._from)
         self.ledger = Ledger(list(self._edge))
+
+    @cached_property
+    def sigma_2(self) -> float:
+        """Second largest singular value of the mixing matrix: the rate at which `mix` leads to agreement."""
+        return second_singular_value(self.weights)
+
+    def _active(self, round: int) -> BoolArray:
+        """Edges over which nodes speak in a round, unless to nodes they name, shape (n_edges,)."""
+        if self._pairs_seed is None:
+            return np.ones(len(self._from), bool)
+        return partners(len(self.nodes), round, self._pairs_seed)[self._from] == self._to
 
     # ------------------------------------------------------------------------------------------------------ exchange
 
     def exchange(self, values: Any, senders: Iterable[Node] | None = None) -> dict[Node, dict[Node, Any]]:
-        """One round in which nodes send their values to all their neighbours.
+        """One round in which nodes send their values to all their neighbours; of random pairs: to their partner.
 
         Args:
             values: see the class; those of nodes that don't send may be missing from a mapping.
@@ -85,7 +117,7 @@ class Channel:
         sending = self._senders(senders)
         messages = collect(values, self.graph, [self.nodes[i] for i in np.flatnonzero(sending)])
         round = self.ledger.rounds
-        arrived = np.flatnonzero(self._send(sending[self._from], messages.n_bytes))
+        arrived = np.flatnonzero(self._send(sending[self._from] & self._active(round), messages.n_bytes))
         received = self._received(messages.arrays, arrived, round)
         inboxes: dict[Node, dict[Node, Any]] = {node: {} for node in self.nodes}
         for k, e in enumerate(arrived.tolist()):
@@ -170,6 +202,13 @@ class Channel:
         averages then, but losses in one direction move the mean of all nodes: agreement is reached, on a value near
         the mean.
 
+        With compression, neighbours hold copies of each other's values. The first message over an edge is whole; then
+        only compressed differences from the copy are sent, and what they leave out is part of the next. Node i moves by
+        s sum_j W_ij (copy of x_j - copy of x_i), over neighbours to whom its own message arrived too: so the mean stays
+        as it is, also with losses.
+        The step s is 1 for ``"int8"`` and twice the share for ``"top_k"``, which needs more rounds to agree.
+        Values of other names or shapes than last time begin anew.
+
         Args:
             values: see the class; floating-point numbers.
             n_rounds: at least 1.
@@ -183,36 +222,69 @@ class Channel:
         integer("n_rounds", n_rounds, most=MAX_ROUNDS)
         messages = collect(values, self.graph, self.nodes)
         messages.require("f", "floating-point numbers to be averaged")
-        arrays, everyone = messages.arrays, np.ones(len(self._from), bool)
-        if self.faults is None:
+        arrays = messages.arrays
+        if self.faults is None and self._copies is None and self._pairs_seed is None:
             for _ in range(n_rounds):
-                arrays = {name: _product(self.weights, array) for name, array in arrays.items()}
+                arrays = {name: product(self.weights, array) for name, array in arrays.items()}
+            everyone = np.ones(len(self._from), bool)
             self.ledger.count(everyone, everyone, messages.n_bytes, n_rounds)
             return messages.restored(arrays)
         for _ in range(n_rounds):
             round = self.ledger.rounds
-            arrays = self._mixed(arrays, self._send(everyone, messages.n_bytes), round)
+            active = self._active(round)
+            if self._copies is None:
+                arrays = self._mixed(arrays, self._send(active, messages.n_bytes), round)
+            else:
+                arrays = self._mixed_by_copies(arrays, active, self._copies, round)
         return messages.restored(arrays)
 
     def _mixed(self, arrays: Arrays, arrived: BoolArray, round: int) -> Arrays:
         """One round of averages over the messages that arrived."""
-        edges = np.flatnonzero(arrived)
-        given = self._weight_of_edge * arrived
-        kept = self.weights.diagonal() + np.bincount(self._to, self._weight_of_edge - given, len(self.nodes))
+        weight, own = self._weights_in(round)
+        given = weight * arrived
+        kept = own + np.bincount(self._to, weight - given, len(self.nodes))
         everybody = np.arange(len(self.nodes))
         entries = (np.append(given, kept), (np.append(self._to, everybody), np.append(self._from, everybody)))
         matrix = sparse.csr_array(entries, shape=self.weights.shape)
-        mixed = {name: _product(matrix, array) for name, array in arrays.items()}
-        assert self.faults is not None
-        if self.faults.noise > 0:
-            for e in edges.tolist():
-                noise = self.faults.noise_like(round, e, [array.shape[1:] for array in arrays.values()])
-                for array, added in zip(mixed.values(), noise, strict=True):
-                    array[self._to[e], ...] += (self._weight_of_edge[e] * added).astype(array.dtype)
+        mixed = {name: product(matrix, array) for name, array in arrays.items()}
+        self._add_noise(mixed, given, round)
         return mixed
 
+    def _mixed_by_copies(self, arrays: Arrays, active: BoolArray, copies: Copies, round: int) -> Arrays:
+        """One round of averages over compressed messages."""
+        copies.fit(arrays)
+        sent, n_bytes = copies.messages(arrays, active)
+        arrived = self._send(active, n_bytes)
+        copies.update(sent, arrived)
+        weight, _ = self._weights_in(round)
+        given = copies.step * weight * (arrived & arrived[self._back])
+        mixed = {name: array.copy() for name, array in arrays.items()}
+        for e in np.flatnonzero(given).tolist():
+            for name, array in mixed.items():
+                known = copies.known[name]
+                difference = (given[e] * (known[e] - known[self._back[e]])).astype(array.dtype)
+                array[self._to[e], ...] += difference.reshape(array.shape[1:])
+        self._add_noise(mixed, given, round)
+        return mixed
+
+    def _add_noise(self, mixed: Arrays, given: FloatArray, round: int) -> None:
+        """The noise of messages, weighted as these are."""
+        if self.faults is None or self.faults.noise == 0:
+            return
+        for e in np.flatnonzero(given).tolist():
+            noise = self.faults.noise_like(round, e, [array.shape[1:] for array in mixed.values()])
+            for array, added in zip(mixed.values(), noise, strict=True):
+                array[self._to[e], ...] += (given[e] * added).astype(array.dtype)
+
+    def _weights_in(self, round: int) -> tuple[FloatArray, FloatArray]:
+        """What a receiver gives to each directed edge's message, (n_edges,), and to its own value, (n_nodes,)."""
+        if self._pairs_seed is None:
+            return self._weight_of_edge, self.weights.diagonal()
+        given = np.where(self._active(round), 0.5, 0.0)
+        return given, 1 - np.bincount(self._to, given, len(self.nodes))
+
     @cached_property
-    def _weight_of_edge(self) -> npt.NDArray[np.float64]:
+    def _weight_of_edge(self) -> FloatArray:
         """What a receiver gives to each directed edge's message, shape (n_edges,)."""
         if len(self._from) == 0:  # whose entries SciPy gives as a matrix
             return np.zeros(0)
@@ -284,22 +356,29 @@ class Channel:
     # --------------------------------------------------------------------------------------------------------- state
 
     def state_dict(self) -> dict[str, Any]:
-        """The ledger, in the types JSON knows; its number of rounds decides which faults come next."""
-        return {"ledger": self.ledger.state_dict()}
+        """The ledger, in the types JSON knows, and with compression the copies, arrays by name.
+
+        The number of rounds decides which faults and pairs come next.
+        """
+        copies = {} if self._copies is None else {"copies": self._copies.state_dict()}
+        return {"ledger": self.ledger.state_dict(), **copies}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`.
 
         Raises:
-            ValueError: it is of a channel with other edges.
+            ValueError: it is of a channel with other edges, or with compression where this one has none, or without.
         """
+        if ("copies" in state) != (self._copies is not None):
+            raise ValueError(f"the state must be of a channel with compression {self.compress!r}")
+        before = self.ledger.state_dict()
         self.ledger.load_state_dict(state["ledger"])
+        if self._copies is not None:
+            try:
+                self._copies.load_state_dict(state["copies"])
+            except ValueError:
+                self.ledger.load_state_dict(before)
+                raise
 
     def __repr__(self) -> str:
         return f"Channel({len(self.nodes)} nodes, {self.graph.number_of_edges()} edges, {self.faults})"
-
-
-def _product(matrix: sparse.csr_array, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Averages along the first axis, in the array's dtype."""
-    flat = array.reshape(len(array), -1).astype(np.float64, copy=False)
-    return np.asarray(matrix @ flat).astype(array.dtype, copy=False).reshape(array.shape)

@@ -190,11 +190,11 @@ def _gathered(values: Mapping[Any, Any], graph: nx.Graph, nodes: list[Node], sen
     if first is None:
         return Messages(nodes, {}, {}, stacked=False, named=True)
     index = {node: i for i, node in enumerate(nodes)}
-    rows = [index[node] for node in senders]
     arrays = {}
     for name, sample in sent[first].items():
         arrays[name] = np.zeros((len(nodes), *sample.shape), sample.dtype)
-        arrays[name][rows] = [sent[node][name] for node in senders]
+        for node in senders:
+            arrays[name][index[node]] = sent[node][name]
     named = isinstance(values[first], Mapping)
     return Messages(nodes, arrays, values[first] if named else {ALONE: values[first]}, stacked=False, named=named)
 

@@ -23,14 +23,15 @@ class ParameterSharing(BaseParallelWrapper[Any, Any, Any]):
 
     Args:
         env: any PettingZoo ParallelEnv.
-        topology: ``"ring"``, ``"star"``, ``"complete"``, ``"chain"``, ``"chain+20"`` or a networkx graph, see
-            `graph_of`.
+        topology: ``"ring"``, ``"star"``, ``"complete"``, ``"chain"``, ``"chain+20"``, ``"random_pairs"`` or a
+            networkx graph, see `graph_of`.
         weights: of averages: ``"metropolis"``, ``"max_degree"`` or a matrix, see `mixing_matrix`.
         nodes: which agents communicate as one. None: each agent is a node of its own; a number k: nodes
             ``node_0`` ... hold the agents in order, split as evenly as possible; or a mapping from node to its
             agents, who may be none: ``{"server": [], ...}`` with ``topology="star"`` is a server without a task.
         faults: for experiments, see `Faults`.
-        seed: of a topology's random edges.
+        seed: of a topology's random edges or pairs.
+        compress: of averages: None, ``"int8"`` or ``"top_k"``, see `Channel`.
 
     Attributes:
         channel: which learners take; it knows nothing of the env.
@@ -49,13 +50,14 @@ class ParameterSharing(BaseParallelWrapper[Any, Any, Any]):
         nodes: int | Mapping[Node, Iterable[Any]] | None = None,
         faults: Faults | None = None,
         seed: int = 0,
+        compress: str | None = None,
     ) -> None:
         """See the class."""
         if not isinstance(env, ParallelEnv):
             raise TypeError(f"`env` must be a PettingZoo ParallelEnv. Received {type(env)}")
         super().__init__(env)
         self.members = _members(nodes, env.possible_agents)
-        self.channel = Channel(graph_of(topology, self.members, seed), weights, faults)
+        self.channel = Channel(graph_of(topology, self.members, seed), weights, faults, compress)
 
     @property
     def nodes(self) -> tuple[Node, ...]:

@@ -40,7 +40,14 @@ def complete(n: int) -> Pairs:
     return [(i, j) for i in range(n) for j in range(i + 1, n)]
 
 
-TOPOLOGIES: dict[str, Callable[[int], Pairs]] = {"ring": ring, "star": star, "complete": complete, "chain": chain}
+RANDOM_PAIRS = "random_pairs"  # a topology, and the attribute of its graphs that holds their seed
+TOPOLOGIES: dict[str, Callable[[int], Pairs]] = {
+    "ring": ring,
+    "star": star,
+    "complete": complete,
+    "chain": chain,
+    RANDOM_PAIRS: complete,
+}
 
 
 def graph_of(spec: str | nx.Graph, nodes: Iterable[Node], seed: int = 0) -> nx.Graph:
@@ -49,10 +56,11 @@ def graph_of(spec: str | nx.Graph, nodes: Iterable[Node], seed: int = 0) -> nx.G
     Args:
         spec: ``"ring"``, ``"star"`` (the first node is the server; for a server without a task, let the first node
             be one without agents), ``"complete"``, ``"chain"``, ``"chain+20"`` (a chain and 20 further edges drawn
-            at random, as in Zhan, Bou Ammar and Taylor, 2017), or an undirected networkx graph on the nodes' names
-            or on 0 ... n - 1.
+            at random, as in Zhan, Bou Ammar and Taylor, 2017), ``"random_pairs"`` (all are neighbours, but a `Channel`
+            lets them speak in disjoint pairs, drawn anew for each round), or an undirected networkx graph on the
+            nodes' names or on 0 ... n - 1.
         nodes: their names, in order.
-        seed: of the random edges.
+        seed: of the random edges or pairs.
 
     Returns:
         A new graph whose nodes are in the order of ``nodes``.
@@ -69,10 +77,14 @@ def graph_of(spec: str | nx.Graph, nodes: Iterable[Node], seed: int = 0) -> nx.G
     graph.add_nodes_from(names)
     if isinstance(spec, str):
         graph.add_edges_from((names[i], names[j]) for i, j in _named_edges(spec, len(names), seed))
+        if spec == RANDOM_PAIRS:
+            graph.graph[RANDOM_PAIRS] = integer("seed", seed, 0, 2**64 - 1)
         return graph
     if not isinstance(spec, nx.Graph):
         raise ValueError(f"`topology` must be a name or a networkx graph. Received {spec!r}")
     graph.add_edges_from(_own_edges(spec, names))
+    if RANDOM_PAIRS in spec.graph:
+        graph.graph[RANDOM_PAIRS] = spec.graph[RANDOM_PAIRS]
     if not nx.is_connected(graph):
         parts = [_listed(part) for part in nx.connected_components(graph)]
         raise ValueError(f"`topology` must be connected. No path joins {' and '.join(parts[:2])}")
