@@ -14,7 +14,7 @@ class AveragingPPO(MultiAgentAlgorithm):
 
     default: ClassVar[str] = "PPO"
 
-    def share(self) -> None:
+    def communicate(self) -> None:
         """One round of averaging."""
         own = {agent.node: agent.policy.state_dict() for agent in self.agents}
         for node, mixed in self.channel.mix(own).items():
@@ -28,7 +28,7 @@ class ReplayingDQN(MultiAgentAlgorithm):
     default: ClassVar[str] = "DQN"
     arrays: ClassVar[tuple[str, ...]] = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
-    def share(self) -> None:
+    def communicate(self) -> None:
         """One round of exchange."""
         buffers: dict[Any, Any] = {agent.node: agent.algorithm.replay_buffer for agent in self.agents}
         inboxes = self.channel.exchange({node: self._newest(buffer) for node, buffer in buffers.items()})

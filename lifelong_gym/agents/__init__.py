@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.allocation.learned_weights import LearnedWeights
     from lifelong_gym.agents.contract.arguments import CommonSettings
     from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
+    from lifelong_gym.agents.decentralised.dcpg import DCPG
     from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
     from lifelong_gym.agents.equivariant.lspi import LSPI
     from lifelong_gym.agents.equivariant.policies import EquivariantPolicy, FlatSimplexPolicy
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.shared_basis.sharers import BasisSettings, BasisSharer, InTurns
 
 __all__ = [
+    "DCPG",
     "ENAC",
     "GOMTL",
     "LSPI",
@@ -76,6 +78,7 @@ __getattr__ = lazy(
         "allocation.learned_weights": ["LearnedWeights"],
         "contract.arguments": ["CommonSettings"],
         "contract.base": ["MultiTaskAlgorithm"],
+        "decentralised.dcpg": ["DCPG"],
         "deep.multi_agent": ["MultiAgentAlgorithm"],
         "linear.base_learners": ["BaseSettings"],
         "equivariant.lspi": ["LSPI"],

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from lifelong_gym.errors import SharingError, integer, unknown
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
-from lifelong_gym.wrappers.compression import Copies, compressor_of
+from lifelong_gym.wrappers.compression import KnownValues, compressor_of
 from lifelong_gym.wrappers.faults import Faults
 from lifelong_gym.wrappers.ledger import Ledger
 from lifelong_gym.wrappers.messages import Arrays, addressed, collect
@@ -85,7 +85,7 @@ class Channel:
         self._edge = {(self.nodes[i], self.nodes[j]): e for e, (i, j) in enumerate(pairs)}
         back = {pair: e for e, pair in enumerate(pairs)}
         self._back = np.array([back[j, i] for i, j in pairs], np.intp)  # the edge the other way
-        self._copies = None if compress is None else Copies(compressor_of(compress), self._from)
+        self._copies = None if compress is None else KnownValues(compressor_of(compress), self._from)
         self.ledger = Ledger(list(self._edge))
 
     @cached_property
@@ -250,7 +250,7 @@ class Channel:
         self._add_noise(mixed, given, round)
         return mixed
 
-    def _mixed_by_copies(self, arrays: Arrays, active: BoolArray, copies: Copies, round: int) -> Arrays:
+    def _mixed_by_copies(self, arrays: Arrays, active: BoolArray, copies: KnownValues, round: int) -> Arrays:
         """One round of averages over compressed messages."""
         copies.fit(arrays)
         sent, n_bytes = copies.messages(arrays, active)

@@ -71,7 +71,7 @@ def compressor_of(name: object) -> Compressor:
     return Compressor(partial(top_k, share=share), min(1.0, 2 * share))
 
 
-class Copies:
+class KnownValues:
     """What each receiver knows of each sender's values, one copy a directed edge, and how it is brought up to date.
 
     The first message over an edge is whole. Each later one is the compressed difference between the sender's values and
@@ -122,7 +122,7 @@ class Copies:
         self.begun = self.begun | arrived
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of the copies."""
+        """KnownValues of the copies."""
         return {"known": {name: known.copy() for name, known in self.known.items()}, "begun": self.begun.copy()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

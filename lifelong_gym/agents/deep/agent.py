@@ -40,15 +40,16 @@ class Tally(BaseCallback):
         n_steps: environment steps, rows that idle left out.
         returns: of the episodes that ended.
         lengths: theirs, in steps.
+        tasks: theirs, by number; -1 where that is hidden.
     """
 
     def __init__(self) -> None:
         """Nothing yet."""
         super().__init__()
-        self.n_steps, self.returns, self.lengths = 0, list[float](), list[int]()
+        self.n_steps, self.returns, self.lengths, self.tasks = 0, list[float](), list[int](), list[int]()
 
     def _on_rollout_start(self) -> None:
-        self.n_steps, self.returns, self.lengths = 0, [], []
+        self.n_steps, self.returns, self.lengths, self.tasks = 0, [], [], []
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
@@ -56,6 +57,7 @@ class Tally(BaseCallback):
             if "episode" in info:
                 self.returns.append(info["episode"]["r"])
                 self.lengths.append(info["episode"]["l"])
+                self.tasks.append(info.get("task_id", -1))
         return True
 
 

@@ -18,26 +18,30 @@ def channel_of(env: VecEnv | None) -> Channel | None:
 
 
 class EnvironmentState:
-    """Rows, streams and schedule of a VecEnv of ours, and what its channel has sent.
+    """Rows, streams and schedule of a VecEnv of ours, and what the channel of its agents has sent.
 
     Where tasks are hidden from the learner, rows are its owner's to keep. While there is no environment, it is what a
     file said of one.
+
+    Attributes:
+        channel: through which agents speak; None where they don't.
     """
 
     def __init__(self) -> None:
         """Of none."""
         self._env: VecEnv | None = None
         self._said: dict[str, Any] = {}
+        self.channel: Channel | None = None
 
-    def enter(self, env: VecEnv) -> None:
-        """Be the state of this one, as it is, from now on."""
-        self._env, self._said = env, {}
+    def enter(self, env: VecEnv, channel: Channel | None) -> None:
+        """Be the state of these, as they are, from now on."""
+        self._env, self.channel, self._said = env, channel, {}
 
     def state_dict(self) -> dict[str, Any]:
         """Of the rows and, where there is one, of the channel."""
         if self._env is None:
             return copy.deepcopy(self._said)
-        channel, rows = channel_of(self._env), self._env
+        channel, rows = self.channel, self._env
         return {
             "rows": rows.state_dict() if isinstance(rows, CoreVecEnv) else None,
             "channel": None if channel is None else channel.state_dict(),
@@ -52,7 +56,7 @@ class EnvironmentState:
         if self._env is None or not state:
             self._said = copy.deepcopy(state)
             return
-        channel, rows = channel_of(self._env), self._env
+        channel, rows = self.channel, self._env
         if state.keys() != {"rows", "channel"} or (channel is None) != (state["channel"] is None):
             raise CheckpointError("it must be of rows and, as here, with or without a channel")
         before = None if channel is None else channel.state_dict()

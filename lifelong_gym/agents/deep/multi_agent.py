@@ -16,6 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import configure_logger
+from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym import imports
 from lifelong_gym.agents.contract import checkpoint, persistence
@@ -23,6 +24,7 @@ from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
 from lifelong_gym.agents.contract.environment import before_steps, to_vec_env
 from lifelong_gym.agents.contract.state import Parts
 from lifelong_gym.agents.deep.agent import Agent
+from lifelong_gym.agents.deep.classes import with_classes
 from lifelong_gym.agents.deep.environment_state import EnvironmentState, channel_of
 from lifelong_gym.agents.deep.joint_policy import JointPolicy
 from lifelong_gym.errors import CheckpointError, unknown
@@ -41,6 +43,7 @@ class Finished:
         returns: shape (1, n_episodes).
         steps: shape (1, n_episodes).
         of_agent: mean returns of the agents of whose episodes some ended.
+        of_task: and of the tasks, by number, where these are known.
     """
 
     def __init__(self, agents: Sequence[Agent]) -> None:
@@ -49,19 +52,24 @@ class Finished:
         self.returns: FloatArray = np.array([[r for tally in tallies for r in tally.returns]], np.float64)
         self.steps: IntArray = np.array([[n for tally in tallies for n in tally.lengths]], np.int64)
         self.of_agent = [float(np.mean(tally.returns)) for tally in tallies if tally.returns]
+        of_task: dict[int, list[float]] = {}
+        for tally in tallies:
+            for task, total in zip(tally.tasks, tally.returns, strict=True):
+                of_task.setdefault(task, []).append(total)
+        self.of_task = {task: float(np.mean(totals)) for task, totals in sorted(of_task.items()) if task >= 0}
 
 
 class MultiAgentAlgorithm(MultiTaskAlgorithm):
     """Agents that each learn by an algorithm of Stable-Baselines3's, and may tell each other what they learned.
 
     The env's nodes are the agents: those of its `ParameterSharing`, or every row by itself. In each sweep they collect
-    in turns, each by stepping its own rows, then train in turns, and then `share`: after training and before anybody
-    collects again, so that what was collected with some parameters is learned from with the same. Each has random
+    in turns, each by stepping its own rows, then train in turns, and then `communicate`: before anybody collects
+    again, so that what was collected with some parameters is learned from with the same. Each has random
     streams of its own, so that agents that share nothing are what they would be alone, to the bit: agent i equals
     ``PPO(policy, env_of_its_rows, seed=model.seed_of(i), **algorithm_kwargs)``. A learning rate or an exploration that
     changes with progress does so with the learner's.
 
-    A subclass overrides `share`, extends `_parts` by what else it keeps, and names its algorithm in ``default``.
+    A subclass overrides `communicate`, extends `_parts` by what else it keeps, and names its algorithm in ``default``.
 
     Args:
         policy: name of one of the algorithm's policies, such as ``"MlpPolicy"``, or its class.
@@ -71,7 +79,8 @@ class MultiAgentAlgorithm(MultiTaskAlgorithm):
         algorithm: ``"A2C"``, ``"DDPG"``, ``"DQN"``, ``"PPO"``, ``"SAC"``, ``"TD3"``, or ``module:Class`` of another
             that extends SB3's on-policy or off-policy base; None: ``default``.
         algorithm_kwargs: others of its constructor's arguments; JSON-native, if the learner is to be saved.
-        policy_kwargs: of the policy; JSON-native, if the learner is to be saved.
+        policy_kwargs: of the policy; JSON-native, if the learner is to be saved: classes may be names, such as
+            ``{"optimizer_class": "SGD", "features_extractor_class": "SmallCNN"}``, or ``module:Class``.
         tensorboard_log: folder for TensorBoard; None: no logging.
         verbose: 0: silent, 1: the log, 2: more.
         seed: decides everything that is random; None: different every time.
@@ -131,7 +140,7 @@ class MultiAgentAlgorithm(MultiTaskAlgorithm):
 
     # What a learner adds.
 
-    def share(self) -> None:
+    def communicate(self) -> None:
         """Let agents tell each other what they learned, through the `channel`: after all have trained.
 
         Here: nothing.
@@ -144,10 +153,14 @@ class MultiAgentAlgorithm(MultiTaskAlgorithm):
         Raises:
             ValueError: the env has none.
         """
-        channel = channel_of(self.env)
+        channel = self._environment.channel
         if channel is None:
             raise ValueError("`env` must have a channel: wrap the ParallelEnv in `ParameterSharing`")
         return channel
+
+    def _channel_in(self, env: VecEnv) -> Channel | None:
+        """Through which the agents speak in an env: its own."""
+        return channel_of(env)
 
     # How it is made.
 
@@ -172,7 +185,7 @@ class MultiAgentAlgorithm(MultiTaskAlgorithm):
             agent_of_row[own] = i
         self.n_envs = len(agent_of_row)
         if self.env is not None:
-            self._environment.enter(self.env)
+            self._environment.enter(self.env, self._channel_in(self.env))
         policies = [agent.policy for agent in self.agents]
         self.policy = JointPolicy(self.observation_space, self.action_space, policies, agent_of_row, self.n_tasks)
 
@@ -180,9 +193,13 @@ class MultiAgentAlgorithm(MultiTaskAlgorithm):
         rows = NodeRows(self.observation_space, self.action_space, own)
         if self.env is not None:
             rows.attach(self.env)
-        arguments = {"learning_rate": self.learning_rate, "policy_kwargs": self.policy_kwargs, **self.algorithm_kwargs}
-        alias: Any = self.policy_name
-        return Agent(self._kind, alias, node, rows, self.seed_of(index), self.device, arguments)
+        policy_kwargs = with_classes(self.policy_kwargs)
+        arguments = {"learning_rate": self.learning_rate, "policy_kwargs": policy_kwargs, **self.algorithm_kwargs}
+        return Agent(self._kind, self._kind_of_policy(), node, rows, self.seed_of(index), self.device, arguments)
+
+    def _kind_of_policy(self) -> Any:
+        """What the agents' algorithm is given as its policy."""
+        return self.policy_name
 
     def _policy_arguments(self) -> dict[str, Any]:
         return {"rows": {str(agent.node): agent.rows.rows.tolist() for agent in self.agents}}
@@ -222,7 +239,7 @@ class MultiAgentAlgorithm(MultiTaskAlgorithm):
             agent.rows.attach(venv)
             if force_reset:
                 agent.algorithm._last_obs = None
-        self._environment.enter(venv)
+        self._environment.enter(venv, self._channel_in(venv))
 
     # How it learns.
 
@@ -294,11 +311,11 @@ class MultiAgentAlgorithm(MultiTaskAlgorithm):
         return n_steps > 0
 
     def train(self) -> None:
-        """Let the agents train in turns, and then `share`."""
+        """Let the agents train in turns, and then `communicate`."""
         for agent in self.agents:
             if agent.tally.n_steps:
                 agent.train()
-        self.share()
+        self.communicate()
 
     def _log_rollouts(self) -> None:
         record, found = self.logger.record, self._rollouts
