@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.contract.arguments import CommonSettings
     from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
     from lifelong_gym.agents.decentralised.dcpg import DCPG
+    from lifelong_gym.agents.deep.extractors import C3F2, SmallCNN
     from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
     from lifelong_gym.agents.equivariant.lspi import LSPI
     from lifelong_gym.agents.equivariant.policies import EquivariantPolicy, FlatSimplexPolicy
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.shared_basis.sharers import BasisSettings, BasisSharer, InTurns
 
 __all__ = [
+    "C3F2",
     "DCPG",
     "ENAC",
     "GOMTL",
@@ -66,6 +68,7 @@ __all__ = [
     "Sampler",
     "ScalablePGELLA",
     "Sharer",
+    "SmallCNN",
     "TaskReplayBuffer",
     "TaskSampling",
     "Taskwise",
@@ -79,6 +82,7 @@ __getattr__ = lazy(
         "contract.arguments": ["CommonSettings"],
         "contract.base": ["MultiTaskAlgorithm"],
         "decentralised.dcpg": ["DCPG"],
+        "deep.extractors": ["C3F2", "SmallCNN"],
         "deep.multi_agent": ["MultiAgentAlgorithm"],
         "linear.base_learners": ["BaseSettings"],
         "equivariant.lspi": ["LSPI"],
