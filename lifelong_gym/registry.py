@@ -34,6 +34,7 @@ FAMILIES: dict[str, str] = {
     "LifelongCH47-v0": "lifelong_gym.envs.control.ch47:CH47",
     "LifelongQuadrotor-v0": "lifelong_gym.envs.control.quadrotor:Quadrotor",
     "LifelongGridWorld-v0": "lifelong_gym.envs.tabular.grid_world:GridWorld",
+    "LifelongChain-v0": "lifelong_gym.envs.tabular.chain:Chain",
     "LifelongAllocation-v0": "lifelong_gym.envs.allocation.allocation:Allocation",
     "LifelongPortfolio-v0": "lifelong_gym.envs.allocation.portfolio:Portfolio",
     "LifelongFederatedMNIST-v0": "lifelong_gym.envs.allocation.federated:FederatedMNIST",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from lifelong_gym.envs.family import Columns, Groups, KernelFamily
 from lifelong_gym.envs.spaces import Discrete, Quantity
-from lifelong_gym.numerics.arrays import BoolArray, FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.tasks.distributions import Integer
 from lifelong_gym.tasks.parameter_space import ParameterSpace
@@ -24,21 +23,6 @@ FEATURES = np.random.default_rng(0).dirichlet(np.full(D, 0.3), (S, A))  # of all
 def reward_worth(next_state: Vector, tables: Any) -> float:
     """What arriving there is worth."""
     return tables[1][int(next_state[0])]
-
-
-@dataclass(frozen=True)
-class Process:
-    """A task, as a `TabularModel`; its kernel has shape (n_states, n_actions, n_states)."""
-
-    kernel: FloatArray
-    reward: FloatArray
-    ends: BoolArray
-    start: int = 0
-
-    def expected(self, values: FloatArray) -> FloatArray:
-        """The expectation over next states, per action and state."""
-        means: FloatArray = (self.kernel @ values).T
-        return means
 
 
 class LinearMDP(KernelFamily):
@@ -81,15 +65,15 @@ class LinearMDP(KernelFamily):
     reference = "lifelong_gym.references.tabular:ValueIteration"
     TABLES = (("cumulative", "task"), ("worth", "task"))
 
-    def model(self, task: Mapping[str, float]) -> Process:
-        """The task as tables: a mixture of measures, as the features say, and a worth for each state."""
+    def process(self, task: Mapping[str, float]) -> tuple[FloatArray, FloatArray]:
+        """Its kernel, (n_states, n_actions, n_states), a mixture of measures as the features say, and states' worth."""
         rng = np.random.default_rng(int(task["number"]))
-        return Process(FEATURES @ rng.dirichlet(np.full(S, 0.3), D), rng.uniform(0, 1, S), np.zeros(S, bool))
+        return FEATURES @ rng.dirichlet(np.full(S, 0.3), D), rng.uniform(0, 1, S)
 
     def tables(self, parameters: Mapping[str, float], *shared: Any) -> tuple[npt.ArrayLike, ...]:
         """The distribution of the next state, cumulative, and what states are worth."""
-        model = self.model(parameters)
-        return np.cumsum(model.kernel, axis=-1), model.reward
+        kernel, worth = self.process(parameters)
+        return np.cumsum(kernel, axis=-1), worth
 
     def constants(self, parameters: Columns) -> Groups:
         """None."""

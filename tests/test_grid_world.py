@@ -12,9 +12,11 @@ import numpy.typing as npt
 import pytest
 
 import lifelong_gym
+from lifelong_gym.envs.models import tabular_model
 from lifelong_gym.envs.tabular.grid_world import DOWN, LEFT, RIGHT, UP, GridWorld
 from lifelong_gym.envs.tabular.maps import MAPS, grid_world_map
-from lifelong_gym.references.tabular import joint_optimum, optimal_actions, optimal_values
+from lifelong_gym.numerics.optima import joint_optimum, optimal_actions, optimal_values
+from lifelong_gym.numerics.tabular import TabularModel
 from lifelong_gym.tasks.distributions import Constant, Integer, Uniform
 from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
 from lifelong_gym.tasks.parameters import Parameter
@@ -54,6 +56,11 @@ def cells_of(task: Mapping[str, float]) -> tuple[Cell, set[Cell], Cell]:
         return int(full[f"{name}_row"]), int(full[f"{name}_column"])
 
     return cell("goal"), {cell(f"obstacle_{i}") for i in (1, 2, 3)}, cell("start")
+
+
+def model(task: Mapping[str, float]) -> TabularModel:
+    """The task as tables."""
+    return tabular_model(WORLD, task)
 
 
 def distances(task: Mapping[str, float]) -> npt.NDArray[np.float64]:
@@ -182,7 +189,7 @@ def test_backends_agree_to_the_bit() -> None:
 def test_every_parameter_matters(name: str) -> None:
     """Moving one changes the task's tables."""
     nominal = GridWorld.parameters[name].nominal
-    before, after = WORLD.model({}), WORLD.model({name: nominal + (0.5 if name == "slip" else 1.0)})
+    before, after = model({}), model({name: nominal + (0.5 if name == "slip" else 1.0)})
     assert any(not np.array_equal(getattr(before, table), getattr(after, table)) for table in vars(before))
 
 
@@ -227,14 +234,13 @@ def test_optimal_values_are_discounted_distances(seed: int) -> None:
     expected[goal] = 1.0
     for obstacle in obstacles:
         expected[obstacle] = -1.0
-    np.testing.assert_allclose(optimal_values(WORLD.model(task)).reshape(10, 10), expected, atol=1e-11)
+    np.testing.assert_allclose(optimal_values(model(task)).reshape(10, 10), expected, atol=1e-11)
 
 
 def test_optimal_values_where_floors_are_slippery() -> None:
     """The greedy policy, played in the environment, earns what value iteration says."""
     n, task = 4000, world(goal_row=2, goal_column=3, obstacle_1_row=0, obstacle_1_column=2, slip=0.3)
-    model = WORLD.model(task)
-    values, policy = optimal_values(model), optimal_actions(model)
+    values, policy = optimal_values(model(task)), optimal_actions(model(task))
     envs = gym.make_vec(ID, num_envs=n, tasks=[task], backend="numpy")
     cells, _ = envs.reset(seed=0)
     alive, returns = np.ones(n, bool), np.zeros(n)
@@ -251,9 +257,9 @@ def test_optimal_values_where_floors_are_slippery() -> None:
 )
 def test_joint_optima_of_the_maps(name: str, optimum: float) -> None:
     """The published ones, below what every task could earn with a policy of its own."""
-    models = [WORLD.model(task) for task in grid_world_map(name)]
-    assert joint_optimum(models, GAMMA) == pytest.approx(optimum, abs=1e-4)
-    assert optimum < sum(optimal_values(model, GAMMA)[model.start] for model in models)
+    models = [model(task) for task in grid_world_map(name)]
+    assert joint_optimum(models, GAMMA).value == pytest.approx(optimum, abs=1e-4)
+    assert optimum < sum(optimal_values(each, GAMMA) @ each.start for each in models)
 
 
 def test_joint_optima_by_hand() -> None:
@@ -262,7 +268,7 @@ def test_joint_optima_by_hand() -> None:
     blocked = {**far, "obstacle_1_row": 0.0, "obstacle_1_column": 2.0}
 
     def joint(*tasks: Mapping[str, float]) -> float:
-        return joint_optimum([WORLD.model(task) for task in tasks], 0.9)
+        return joint_optimum([model(task) for task in tasks], 0.9).value
 
     assert joint(near) == pytest.approx(0.9)
     assert joint(near, near) == pytest.approx(2 * 0.9)
@@ -290,24 +296,27 @@ def test_b_is_a_with_a_conflict() -> None:
     ("tasks", "message"),
     [
         ([], "must be 1 to 16. Received 0"),
-        ([world(), world(start_row=1)], r"one state. Received states \[0, 10\]"),
-        ([world(), world(slip=0.1)], r"leave nothing to chance. Received chance in tasks \[1\]"),
-        ([world(goal_row=0, goal_column=0)], "must not start where an episode ends. Received start 0"),
+        ([world(), world(start_row=1)], r"the same states. Received states \[0\] and states \[10\]"),
+        ([world(), world(slip=0.1)], r"leave no move to chance. Received chance in tasks \[1\]"),
+        (
+            [world(), world(goal_row=0, goal_column=0)],
+            r"where an episode ends. Received start 0 in tasks \[1\]",
+        ),
     ],
 )
 def test_joint_optimum_refuses(tasks: list[dict[str, float]], message: str) -> None:
     """What has no joint path."""
     with pytest.raises(ValueError, match=message):
-        joint_optimum([WORLD.model(task) for task in tasks])
+        joint_optimum([model(task) for task in tasks])
 
 
 @pytest.mark.parametrize("gamma", [-0.1, 1.0, float("nan")])
 def test_discounts_are_checked(gamma: float) -> None:
     """Values would be infinite, or nothing."""
     with pytest.raises(ValueError, match="`gamma` must be in"):
-        optimal_values(WORLD.model(world()), gamma)
+        optimal_values(model(world()), gamma)
     with pytest.raises(ValueError, match="`gamma` must be in"):
-        joint_optimum([WORLD.model(world())], gamma)
+        joint_optimum([model(world())], gamma)
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,11 @@ from lifelong_gym.agents import LSPI
 from lifelong_gym.agents.equivariant.action_features import ShareFeatures, features_of
 from lifelong_gym.agents.equivariant.lspi import Samples, policy_iteration
 from lifelong_gym.cli.main import app
+from lifelong_gym.envs.models import tabular_model
 from lifelong_gym.envs.spaces import EntityBox
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.references.tabular import optimal_actions
+from lifelong_gym.numerics.optima import optimal_actions
 from lifelong_gym.registry import family
 from lifelong_gym.wrappers import as_vec_env
 
@@ -47,22 +48,14 @@ def test_a_table_is_value_iteration() -> None:
     np.testing.assert_allclose(found, q, atol=1e-8)
 
 
-def values(task: Any, policy: FloatArray, gamma: float) -> FloatArray:
-    """Of a policy in a task, (n_states,), its probabilities being of shape (n_states, n_actions)."""
-    kernel = np.einsum("sa,sak->sk", policy, task.kernel)
-    lives = gamma * ~task.ends
-    found: FloatArray = np.linalg.solve(np.eye(len(kernel)) - kernel * lives, kernel @ task.reward)
-    return found
-
-
 def test_it_finds_good_actions_in_a_process() -> None:
     """Nine tenths of what the best policy has over chance, from random behaviour in episodes that are cut off."""
     env = as_vec_env(CHAIN, n_tasks=1)
     model = LSPI("GreedyPolicy", env, n_trajectories=400, ridge=1e-6, gamma=0.8, seed=0).learn(1)
-    task = family(CHAIN).model(env.get_attr("tasks")[0][0])  # type: ignore[attr-defined]
+    task = tabular_model(family(CHAIN), env.get_attr("tasks")[0][0])
     actions, _ = model.predict(np.arange(6), deterministic=True)
-    learned, best = (values(task, np.eye(3)[chosen], 0.8) for chosen in (actions, optimal_actions(task, 0.8)))
-    chance = values(task, np.full((6, 3), 1 / 3), 0.8)
+    learned, best = (task.values(np.eye(3)[chosen], 0.8) for chosen in (actions, optimal_actions(task, 0.8)))
+    chance = task.values(np.full((6, 3), 1 / 3), 0.8)
     assert (learned - chance).mean() > 0.9 * (best - chance).mean()
 
 

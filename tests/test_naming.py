@@ -239,5 +239,5 @@ def test_references_refuse_families_that_they_cannot_solve() -> None:
     with pytest.raises(ValueError, match=r"must have vectors as observations\. Received GridWorld"):
         LinearSearch(grid, tasks, "goal")
     room = lifelong_gym.family(ROOM)
-    with pytest.raises(FamilyError, match="Room must have Discrete actions and observations, and a method `model"):
+    with pytest.raises(FamilyError, match="Room must have Discrete actions and observations, and states that don't"):
         ValueIteration(room, room.parameters.sample(1), "warmth")

@@ -29,11 +29,12 @@ from lifelong_gym.agents.safety.constraints import PolicyConstraints
 from lifelong_gym.agents.safety.projection import SafeSets, SpectralBounds
 from lifelong_gym.agents.safety.steps import first_basis
 from lifelong_gym.agents.shared_basis.basis import SharedBasis, lasso, used
-from lifelong_gym.numerics.arrays import BoolArray, FloatArray
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.directions import completed, first_best, leading_directions
+from lifelong_gym.numerics.optima import optimal_actions, optimal_values
+from lifelong_gym.numerics.tabular import TabularModel
 from lifelong_gym.papers.bouammar2015 import regret
 from lifelong_gym.references.headroom import _main_directions
-from lifelong_gym.references.tabular import optimal_actions, optimal_values
 from lifelong_gym.registry import family
 from lifelong_gym.wrappers import CoreVecEnv, ParameterSharing, as_vec_env
 
@@ -191,25 +192,13 @@ def test_columns_that_no_code_uses_are_drawn_anew() -> None:
     assert used(np.array([[1.0, 1e-17, 0.0]])).tolist() == [[True, False, False]]
 
 
-@dataclass(frozen=True)
-class Fork:
-    """One state, in which two actions stay with the same chances, added up or not."""
-
-    reward: FloatArray
-    ends: BoolArray
-    start: int = 0
-
-    def expected(self, values: FloatArray) -> FloatArray:
-        """Of both actions."""
-        return np.array([0.1 * values + 0.3 * values + 0.6 * values, values])
-
-
 def test_of_equally_good_actions_the_first_is_taken() -> None:
     """Though another is better by a last digit."""
-    fork = Fork(np.array([0.5]), np.zeros(1, bool))
-    one, other = fork.expected(fork.reward + 0.99 * optimal_values(fork))
-    assert other[0] > one[0]
-    assert optimal_actions(fork).tolist() == [0]
+    stay = np.ones((1, 2, 1))
+    fork = TabularModel(stay, np.array([[0.3, 0.1 + 0.2]]), np.ones(1), np.zeros(1, bool))
+    one, other = fork.action_values(optimal_values(fork, 0.0), 0.0)[0]
+    assert other > one
+    assert optimal_actions(fork, 0.0).tolist() == [0]
 
 
 def test_an_adversary_without_a_choice_takes_the_first() -> None:

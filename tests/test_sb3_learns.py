@@ -27,7 +27,8 @@ from lifelong_gym.wrappers import as_vec_env
 
 N_TASKS = 10
 EVALUATION_SEED = 100
-GRID = "LifelongGridWorld-v0"
+GRID, CHAIN = "LifelongGridWorld-v0", "LifelongChain-v0"
+TABULAR = (GRID, CHAIN)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ LESSONS = {
     ),
     # Goals are found at least in a third of the tasks more than before.
     GRID: Lesson(30, {"start_row": 5, "start_column": 5, "goal_row": 7, "goal_column": 6}, "goal", gain=1 / 3),
+    CHAIN: Lesson(30, {"reward_s1": 1.0, "reward_s5": -1.0}, "end", gain=1 / 3),
     # So cold that spreading is worth little.
     "LifelongAllocation-v0": Lesson(
         20, {f"beta_{i + 1}": 0.05 for i in range(3)}, "worth", arguments={"m": 3, "actions": "logits"}, gain=2.0
@@ -150,7 +152,7 @@ def evaluated(model: Any, env: VecNormalize, make: Callable[[str], VecEnv], id: 
 
 def ppo(id: str, env: VecNormalize, seed: int) -> PPO:
     """A linear Gaussian policy, or a table."""
-    tabular = id == GRID
+    tabular = id in TABULAR
     return PPO(
         "MlpPolicy",
         env,
@@ -168,7 +170,7 @@ def ppo(id: str, env: VecNormalize, seed: int) -> PPO:
 def trained(id: str, make: Callable[[str], VecEnv], seed: int = 0) -> tuple[PPO, float, float]:
     """A model, and its returns before and after training."""
     lesson = LESSONS[id]
-    env = VecNormalize(make(id), norm_obs=id != GRID, gamma=0.9)
+    env = VecNormalize(make(id), norm_obs=id not in TABULAR, gamma=0.9)
     model = ppo(id, env, seed)
     before = evaluated(model, env, make, id)
     model.learn(lesson.single_steps if make is single else lesson.row_steps)
@@ -192,7 +194,7 @@ def test_ppo_learns_through_the_single_env(id: str) -> None:
     model, before, after = trained(id, single)
     assert_learnt(id, before, after)
     env = model.get_vec_normalize_env()
-    if id != GRID:  # whose action zero is a move
+    if id not in TABULAR:  # whose action zero is a move
         assert env is not None
         assert model.action_space.shape is not None
         assert after > evaluated(Zero(*model.action_space.shape), env, single, id)

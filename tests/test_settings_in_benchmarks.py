@@ -20,8 +20,9 @@ from lifelong_gym.benchmark.outputs import Outputs
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.records import Run, read_runs
 from lifelong_gym.cli.main import app
+from lifelong_gym.envs.models import tabular_model
 from lifelong_gym.envs.vector import LifelongVectorEnv
-from lifelong_gym.references.tabular import optimal_return
+from lifelong_gym.numerics.optima import optimal_return
 from lifelong_gym.registry import family
 from lifelong_gym.reports.study import studies
 from tests.running import run_here
@@ -124,7 +125,7 @@ def test_the_scale_belongs_to_them() -> None:
     references = levels_of(drawn, Protocol(n_eval_episodes=2)).references
     made = family(name)
     assert short < made.horizon
-    exact = [optimal_return(made.model(task), short) for task in drawn.tasks]  # type: ignore[attr-defined]
+    exact = [optimal_return(tabular_model(made, task), short) for task in drawn.tasks]
     assert references is not None
     assert references["best"] == pytest.approx(exact)
 

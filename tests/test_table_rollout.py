@@ -110,9 +110,9 @@ def test_the_score_is_the_gradient_of_the_likelihood() -> None:
 
 def values(task: dict[str, float], pi: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Expected returns of a `LinearMDP` by the state it begins in, by induction from its end."""
-    model, result = LinearMDP().model(task), np.zeros(S)
+    (kernel, worth), result = LinearMDP().process(task), np.zeros(S)
     for _ in range(H):
-        result = (pi * (model.kernel @ (model.reward + result))).sum(axis=1)
+        result = (pi * (kernel @ (worth + result))).sum(axis=1)
     return result
 
 

@@ -152,7 +152,7 @@ def test_transitions_follow_their_kernel() -> None:
     """Next states, over many rows of one task, have the frequencies of its table."""
     family, n = LinearMDP(), 20_000
     tasks = family.parameters.tasks([{"number": 7}])
-    kernel = family.model({"number": 7.0}).kernel
+    kernel, _ = family.process({"number": 7.0})
     rows, keys = NumbaRows(family, tasks, n, None, False), np.array([(row, 5) for row in range(n)], np.uint64)
     zeros, clock = np.zeros(n, np.int64), Clock(n, 20)
     rows.restart(Episodes(np.arange(n), zeros, zeros, zeros, keys), empty(family, n))

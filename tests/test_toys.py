@@ -26,10 +26,11 @@ from lifelong_gym.benchmark.outputs import Outputs
 from lifelong_gym.benchmark.records import read_run, read_runs
 from lifelong_gym.benchmark.run import execute
 from lifelong_gym.cli.main import app
+from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.references.closed_form import ClosedForm
 from lifelong_gym.testing import check_family
 from lifelong_gym.wrappers import as_vec_env
-from tests.linear_mdp import FEATURES, A, D, LinearMDP, Process, S
+from tests.linear_mdp import FEATURES, A, D, LinearMDP, S
 from tests.market import HORIZON, M, Market
 
 FILES = {"Market": "market", "LinearMDP": "linear_mdp", "Camera": "camera"}
@@ -137,7 +138,7 @@ def test_they_are_benchmarked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     }
     tasks = lifelong_gym.sample_tasks("LinearMDP-v0", 3)
     assert runs[chain, "random"].reference("best").tolist() == [
-        pytest.approx(best_return(LinearMDP().model(task))) for task in tasks
+        pytest.approx(best_return(*LinearMDP().process(task))) for task in tasks
     ]
     assert (runs[market, "random"].reference("best") > runs[market, "random"].reference("zero")).all()
 
@@ -153,21 +154,21 @@ def test_a_policy_for_images_is_benchmarked(tmp_path: Path) -> None:
     np.testing.assert_array_equal(evaluate(path).returns, run.returns[-1])
 
 
-def best_return(model: Process) -> float:
+def best_return(kernel: FloatArray, worth: FloatArray) -> float:
     """Of an episode, by backward induction on arrays of our own."""
     values = np.zeros(S)
     for _ in range(LinearMDP.horizon):
-        values = np.einsum("sat,t->sa", model.kernel, model.reward + values).max(axis=1)
+        values = np.einsum("sat,t->sa", kernel, worth + values).max(axis=1)
     return float(values[0])
 
 
 def test_processes_are_linear_in_features() -> None:
     """Kernels and mean rewards are those of d measures and worths, exactly, and distributions."""
-    model = LinearMDP().model({"number": 5.0})
+    kernel, worth = LinearMDP().process({"number": 5.0})
     features = FEATURES.reshape(S * A, D)
-    for values in (model.kernel.reshape(S * A, S), (model.kernel @ model.reward).reshape(S * A, 1)):
+    for values in (kernel.reshape(S * A, S), (kernel @ worth).reshape(S * A, 1)):
         assert features @ np.linalg.lstsq(features, values, rcond=None)[0] == pytest.approx(values, abs=1e-12)
-    assert model.kernel.sum(axis=-1) == pytest.approx(1.0)
+    assert kernel.sum(axis=-1) == pytest.approx(1.0)
 
 
 def test_the_markets_reference_asks_for_one_instrument() -> None:

@@ -238,6 +238,10 @@ class KernelFamily(Family):
         """
         raise NotImplementedError(f"{type(self).__name__} declares tables of tasks, and no `tables`")
 
+    def discrete_states(self) -> FloatArray:
+        """The states behind Discrete observations, in order, shape (n, n_channels); by default the numbers."""
+        return np.arange(float(self.observations.space.n))[:, None]  # type: ignore[attr-defined]
+
     def cost_of_failing(self, reward: str | None) -> float:
         """What every step from the failing one on costs under the reward of that name (None: the default)."""
         return self.failure_cost

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import final
 
 import numpy as np
 
 from lifelong_gym.envs.family import Columns, Groups, KernelFamily
 from lifelong_gym.envs.spaces import Discrete, Quantity
-from lifelong_gym.envs.tabular.model import Model
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector, clip, floor, where
 from lifelong_gym.tasks.distributions import Integer, Uniform
@@ -21,8 +19,6 @@ LAST = 9.0
 N_ACTIONS = 4
 UP, DOWN, LEFT, RIGHT = 0.0, 1.0, 2.0, 3.0
 OBSTACLES = (1, 2, 3)
-ALL_CELLS = [(float(row), float(column)) for row in range(SIZE) for column in range(SIZE)]
-NO_SLIP, CERTAIN = (1.0, 0.0), (0.0,)
 STATE = (Quantity("row", "1", "from the top, 0 to 9"), Quantity("column", "1", "from the left, 0 to 9"))
 
 
@@ -75,11 +71,6 @@ def is_obstacle(state: Vector, obstacles: Vector) -> bool:
 def reward_goal(next_state: Vector, goal: Vector, obstacles: Vector) -> float:
     """+1 at the goal, -1 at an obstacle, otherwise 0; a cell that is both is a goal."""
     return where(is_goal(next_state, goal), 1.0, where(is_obstacle(next_state, obstacles), -1.0, 0.0))
-
-
-def number_of(cell: Vector) -> int:
-    """``10 row + column``."""
-    return int(GridWorld.observation(cell)[0])
 
 
 @final
@@ -190,24 +181,10 @@ class GridWorld(KernelFamily):
         obstacles = tuple(value for i in OBSTACLES for value in pair(f"obstacle_{i}"))
         return {"goal": pair("goal"), "obstacles": obstacles, "start": pair("start"), "slip": (parameters["slip"],)}
 
-    def model(self, task: Mapping[str, float]) -> Model:
-        """The task as tables over the cells, which are numbered as observed; parameters it leaves out are nominal."""
-        groups = self.constants(self.parameters.columns(self.parameters.tasks([task]).values))
-        goal, obstacles, start, slip = (
-            tuple(float(np.ravel(value)[0]) for value in groups[name])
-            for name in ("goal", "obstacles", "start", "slip")
-        )
-
-        def successor(direction: int, cell: Vector) -> int:
-            return number_of(GridWorld.transition(cell, (float(direction),), NO_SLIP, goal, obstacles, CERTAIN))
-
-        return Model(
-            np.array([[successor(direction, cell) for cell in ALL_CELLS] for direction in range(N_ACTIONS)]),
-            np.array([reward_goal(cell, goal, obstacles) for cell in ALL_CELLS]),
-            np.array([GridWorld.terminated(cell, goal, obstacles) for cell in ALL_CELLS]),
-            slip[0],
-            number_of(start),
-        )
+    def discrete_states(self) -> FloatArray:
+        """The cells, row by row."""
+        cells: FloatArray = np.stack(np.divmod(np.arange(float(SIZE * SIZE)), SIZE), axis=1)
+        return cells
 
     def check_state(self, state: FloatArray) -> None:
         """Raise `ValueError` unless ``state`` is a cell of the board."""

@@ -1,7 +1,7 @@
 """The five maps of Zeng et al. (2021), section 5: several environments that one policy is to serve.
 
 The paper prints pictures only; these cells were found by search, so that the exact joint optimum (see `joint_optimum`
-in `lifelong_gym.references.tabular`) reaches as many goals as the paper reports: all four in A and B, three of four in
+in `lifelong_gym.numerics.optima`) reaches as many goals as the paper reports: all four in A and B, three of four in
 C, where goal 4 lies behind goal 2, five of six in D and all six in E.
 """
 
