@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,7 @@ import lifelong_gym
 from lifelong_gym.envs.models import tabular_model
 from lifelong_gym.envs.tabular.grid_world import DOWN, LEFT, RIGHT, UP, GridWorld
 from lifelong_gym.envs.tabular.maps import MAPS, grid_world_map
-from lifelong_gym.numerics.optima import joint_optimum, optimal_actions, optimal_values
+from lifelong_gym.numerics.optima import joint_optimum, joint_path, optimal_actions, optimal_values
 from lifelong_gym.numerics.tabular import TabularModel
 from lifelong_gym.tasks.distributions import Constant, Integer, Uniform
 from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
@@ -44,7 +45,7 @@ def make(task: Mapping[str, float], **settings: Any) -> gym.Env[Any, Any]:
 def move(state: tuple[float, float], action: float, noise: tuple[float, float] = (1.0, 0.0)) -> tuple[float, ...]:
     """The family's transition without goal, obstacles and slip."""
     nowhere = (-1.0, -1.0)
-    result: tuple[float, ...] = GridWorld.transition(state, (action,), noise, nowhere, nowhere * 3, (0.0,))
+    result: tuple[float, ...] = GridWorld.transition(state, (action,), noise, nowhere, nowhere * 3, (0.0,), (1.0,))
     return result
 
 
@@ -135,13 +136,25 @@ def test_goal_and_obstacles_are_never_left(action: float, cell: tuple[float, flo
     assert env.step(np.int64(action))[:3] == (number, reward, True)
 
 
-def test_a_goal_wins_over_an_obstacle_in_the_same_cell() -> None:
-    """And an obstacle with only one coordinate is none."""
-    env = make(world(goal_row=0, goal_column=1, obstacle_1_row=0, obstacle_1_column=1, obstacle_2_column=0))
+def test_an_obstacle_with_only_one_coordinate_is_none() -> None:
+    """Whichever of them it is."""
+    env = make(world(obstacle_1_row=0, obstacle_2_column=0))
     env.reset(seed=0)
-    assert env.step(np.int64(DOWN))[1:3] == (0.0, False)
-    env.reset(seed=0)
-    assert env.step(np.int64(RIGHT))[1:3] == (1.0, True)
+    for action in (DOWN, UP, RIGHT):
+        assert env.step(np.int64(action))[1:3] == (0.0, False)
+
+
+@pytest.mark.parametrize("name", ["goal", "start"])
+@pytest.mark.parametrize("obstacle", [1, 2, 3])
+def test_goal_and_start_lie_on_no_obstacle(name: str, obstacle: int) -> None:
+    """Of their own task; the error says which, and nothing has been made."""
+    good, at = world(), {"row": 4.0, "column": 6.0}
+    bad = world(**{f"{cell}_{axis}": x for cell in (name, f"obstacle_{obstacle}") for axis, x in at.items()})
+    with pytest.raises(
+        ValueError, match=rf"task 1: the {name} must not lie on an obstacle. Received {name}_row=4, .*="
+    ):
+        gym.make(ID, tasks=[good, bad], backend="python")
+    assert make({**bad, f"{name}_row": 5.0}).reset(seed=0)[0] in (0, 56)
 
 
 def test_slipping_takes_a_random_direction() -> None:
@@ -149,7 +162,7 @@ def test_slipping_takes_a_random_direction() -> None:
     nowhere = (-1.0, -1.0)
     for slip, expected in ((0.3, 4), (0.25, 1)):
         noises = [(0.25, (i + 0.5) / 400) for i in range(400)]
-        after = [GridWorld.transition((5.0, 5.0), (UP,), n, nowhere, nowhere * 3, (slip,)) for n in noises]
+        after = [GridWorld.transition((5.0, 5.0), (UP,), n, nowhere, nowhere * 3, (slip,), (1.0,)) for n in noises]
         counts = {cell: after.count(cell) for cell in after}
         assert len(counts) == expected
         assert set(counts.values()) == {400 // expected}
@@ -189,7 +202,8 @@ def test_backends_agree_to_the_bit() -> None:
 def test_every_parameter_matters(name: str) -> None:
     """Moving one changes the task's tables."""
     nominal = GridWorld.parameters[name].nominal
-    before, after = model({}), model({name: nominal + (0.5 if name == "slip" else 1.0)})
+    change = {"slip": 0.5, "random_start": 0.5, "absorbing": -1.0}.get(name, 1.0)
+    before, after = model({}), model({name: nominal + change})
     assert any(not np.array_equal(getattr(before, table), getattr(after, table)) for table in vars(before))
 
 
@@ -370,7 +384,7 @@ def test_integers_are_drawn_uniformly() -> None:
 
 def test_integer_parameters_stay_integers() -> None:
     """Under perturbation, in presets, and beside real ones in `wide`."""
-    moved = lifelong_gym.sample_tasks(ID, 200, seed=0, preset="slippery").perturb(0.4, seed=1)
+    moved = lifelong_gym.sample_tasks(ID, 200, seed=0, preset="slippery").perturb(0.09, seed=1)
     whole = moved.values[:, moved.space.integer]
     np.testing.assert_array_equal(whole, np.round(whole))
     assert (moved.column("slip") != np.round(moved.column("slip"))).all()
@@ -382,3 +396,140 @@ def test_integer_parameters_stay_integers() -> None:
     for draws in (Uniform(1.0, 4.0), Constant(1.5)):
         with pytest.raises(ValueError, match="'count' must be an integer"):
             ParameterSpace([count], {"broken": Preset({"count": draws}, "draws fractions")})
+
+
+# --------------------------------------------------------------------------------- what was added after others saved it
+
+# Two tasks as they were saved before there were `absorbing` and `random_start`.
+SAVED: dict[str, Any] = {
+    "format": 1,
+    "units": {name: "1" for name in GridWorld.parameters.names[:8]} | {"slip": "1"},
+    "values": {
+        "goal_row": [9.0, 6.0],
+        "goal_column": [5.0, 5.0],
+        "obstacle_1_row": [0.0, 1.0],
+        "obstacle_1_column": [7.0, 6.0],
+        "obstacle_2_row": [9.0, 7.0],
+        "obstacle_2_column": [4.0, 4.0],
+        "obstacle_3_row": [2.0, 2.0],
+        "obstacle_3_column": [2.0, 4.0],
+        "slip": [0.12921260427481174, 0.29202046142275945],
+    },
+    "uids": [0, 1],
+    "seed": 3,
+    "preset": "slippery",
+    "hash": "47034b72cbd72486",
+}
+
+
+def test_saved_tasks_load_and_keep_their_hash() -> None:
+    """They are nominal in what was added; a set that isn't has a hash of its own, and comes back too."""
+    loaded = TaskSet.from_dict(SAVED, GridWorld.parameters)
+    assert loaded == lifelong_gym.sample_tasks(ID, 2, seed=3, preset="slippery")
+    assert loaded.column("absorbing").tolist() == [1.0, 1.0]
+    assert loaded.to_dict() == SAVED
+    others = GridWorld.parameters.tasks([{**task, "random_start": 0.5} for task in loaded])
+    assert (
+        len({loaded.hash, others.hash, GridWorld.parameters.tasks([{**t, "absorbing": 0} for t in loaded]).hash}) == 3
+    )
+    assert TaskSet.from_json(others.to_json(), GridWorld.parameters) == others
+
+
+def test_tasks_draws_and_results_are_those_of_before() -> None:
+    """Hashes taken when the family had neither of the two parameters."""
+    drawn = [(10, 0, "default"), (7, 3, "slippery"), (1, 0, "single")]
+    hashes = [lifelong_gym.sample_tasks(ID, n, seed=seed, preset=preset).hash for n, seed, preset in drawn]
+    assert hashes == ["af76498d7f1bda25", "fba2efacfda799fe", "d0a20c7c060c1cbb"]
+    assert history(n_tasks=5) == "7ea2b5b72a2a5ad1"
+    assert history(n_tasks=5, preset="slippery") == "0e57f680784af32b"
+    assert history(tasks=grid_world_map("C")) == "a4ee3bce7a283f18"
+    tasks = lifelong_gym.sample_tasks(ID, 3, seed=1, preset="slippery")
+    theta = np.zeros((3, 100, 4))
+    stats = lifelong_gym.rollout(ID, tasks=tasks, theta=theta, n_trajectories=20, horizon=60, seed=2, backend="numpy")
+    assert digest(stats.returns, stats.visits.astype("<i8")) == "cb79ea742e6cb112"
+
+
+def digest(*arrays: Any) -> str:
+    """Of arrays, one after another."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:16]
+
+
+def history(**settings: Any) -> str:
+    """Digest of all that eight rows return in 120 steps."""
+    envs = gym.make_vec(ID, num_envs=8, backend="numpy", **settings)
+    seen = [envs.reset(seed=5)[0]]
+    for action in np.random.default_rng(0).integers(0, 4, (120, 8)):
+        seen += envs.step(action)[:4]
+    return digest(*seen)
+
+
+def test_nothing_ends_where_nothing_absorbs() -> None:
+    """Goal and obstacles are walked through, and pay each time; the horizon still truncates."""
+    env = make(world(goal_row=0, goal_column=1, obstacle_1_row=0, obstacle_1_column=2, absorbing=0), horizon=5)
+    env.reset(seed=0)
+    steps = [env.step(np.int64(action)) for action in (RIGHT, UP, RIGHT, LEFT, RIGHT)]
+    assert [step[0] for step in steps] == [1, 1, 2, 1, 2]
+    assert [step[1] for step in steps] == [1.0, 1.0, -1.0, 1.0, -1.0]
+    assert [step[2] for step in steps] == [False] * 5
+    assert steps[-1][3]
+
+
+@pytest.mark.parametrize("backend", ["python", "numpy", "numba"])
+def test_random_starts_are_free_cells(backend: str) -> None:
+    """Each as often: all that end no episode, the start cell too; a share of episodes begins there anyway."""
+    n, task = 4000 if backend != "python" else 400, grid_world_map("A")[0]
+    taken = [25, 42, 66, 83]
+    envs = gym.make_vec(ID, num_envs=n, tasks=[{**task, "random_start": 1}], backend=backend)
+    cells = envs.reset(seed=0)[0]
+    exact = model({**task, "random_start": 1}).start
+    assert exact[taken].tolist() == [0.0] * 4
+    np.testing.assert_allclose(np.delete(exact, taken), 1 / 96, atol=1e-15)
+    assert not np.isin(cells, taken).any()
+    assert np.abs(np.bincount(cells, minlength=100) / n - exact).max() < 5 * np.sqrt(0.01 / n)
+    half = model({**task, "random_start": 0.5, "absorbing": 0}).start
+    np.testing.assert_allclose(half, np.where(np.arange(100) == 0, 0.505, 0.005), atol=1e-15)
+
+
+def test_starts_agree_on_all_backends() -> None:
+    """To the bit, with some cells beside each other, or one, or none taken."""
+    tasks = [
+        world(goal_row=0, goal_column=0, start_row=3, obstacle_1_row=0, obstacle_1_column=1, random_start=0.9),
+        world(goal_row=9, goal_column=9, random_start=0.7),
+        world(absorbing=0, random_start=1.0, slip=0.5),
+    ]
+    starts = [
+        gym.make_vec(ID, num_envs=300, tasks=tasks, backend=backend).reset(seed=4)[0].tolist()
+        for backend in ("python", "numpy", "numba")
+    ]
+    assert starts[0] == starts[1] == starts[2]
+    assert len(set(starts[0])) > 60
+
+
+def test_the_case_within_assumption_2() -> None:
+    """Map B where nothing absorbs and episodes start anywhere: the sum of tasks is one task with the summed reward."""
+    models = [model({**task, "absorbing": 0, "random_start": 1}) for task in grid_world_map("B")]
+    path = joint_optimum(models, 0.9)
+    assert path.value == pytest.approx(4.1676, abs=1e-4)
+    summed = TabularModel(models[0].P, sum(each.R for each in models), models[0].start, models[0].ends)
+    assert path.value == pytest.approx(summed.start @ optimal_values(summed, 0.9), abs=1e-10)
+    best = np.eye(4)[optimal_actions(summed, 0.9)]
+    assert sum(each.value(best, 0.9) for each in models) == pytest.approx(path.value, abs=1e-9)
+    assert max(summed.mismatch(best, 0.9, summed.start)) == pytest.approx(158, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_moves", "goals"), [("A", 23, 4), ("B", 23, 4), ("C", 11, 3), ("D", 26, 6), ("E", 23, 6)]
+)
+def test_joint_paths_of_the_maps(name: str, n_moves: int, goals: int) -> None:
+    """Their length, goals and returns; each move is one, and a policy that follows them earns the optimum."""
+    models = [model(task) for task in grid_world_map(name)]
+    path = joint_optimum(models, GAMMA)
+    assert len(path.actions) == len(path.states) - 1 == n_moves
+    assert (path.returns > 0.0).sum() == goals
+    assert path.returns.sum() == pytest.approx(path.value, abs=1e-12)
+    assert len(set(path.states.tolist())) == n_moves + 1
+    policy = np.full((100, 4), 0.25)
+    policy[path.states[:-1]] = np.eye(4)[path.actions]
+    followed = joint_path(models, policy, GAMMA)
+    np.testing.assert_array_equal(followed.states, path.states)
+    assert followed.value == pytest.approx(path.value, abs=1e-12)

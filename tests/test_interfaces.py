@@ -32,6 +32,8 @@ from tests.making import CART_POLE, GRID_WORLD, aec, parallel, rows_for_sb3, sam
 
 # The other way round than in `test_promises`: two workers that start together don't compile the same families.
 each_id = pytest.mark.parametrize("id", sorted(FAMILIES, reverse=True))
+CHAIN = "LifelongChain-v0"
+UNENDING = {f"s{i}_left_under_{action}": float(i == 4) for i in (2, 4) for action in "lr"}
 some_ids = pytest.mark.parametrize("id", [CART_POLE, GRID_WORLD])
 
 
@@ -62,7 +64,8 @@ def test_pettingzoos_checkers(id: str) -> None:
     parallel_api_test(parallel(id), num_cycles=250)
     parallel_seed_test(lambda: parallel(id))
     api_test(aec(id, horizon=40), num_cycles=150)
-    module = types.SimpleNamespace(parallel_env=partial(parallel, id), env=partial(aec, id))
+    longer: dict[str, Any] = {"tasks": 3 * [UNENDING], "n_tasks": None} if id == CHAIN else {}  # than a few cycles
+    module = types.SimpleNamespace(parallel_env=partial(parallel, id, **longer), env=partial(aec, id, **longer))
     max_cycles_test(module)
 
 

@@ -67,7 +67,7 @@ LESSONS = {
     ),
     # Goals are found at least in a third of the tasks more than before.
     GRID: Lesson(30, {"start_row": 5, "start_column": 5, "goal_row": 7, "goal_column": 6}, "goal", gain=1 / 3),
-    CHAIN: Lesson(30, {"reward_s1": 1.0, "reward_s5": -1.0}, "end", gain=1 / 3),
+    CHAIN: Lesson(30, {"reward_s1": 1.0, "reward_s5": -1.0}, "end", 1500, 3000, gain=1 / 3),
     # So cold that spreading is worth little.
     "LifelongAllocation-v0": Lesson(
         20, {f"beta_{i + 1}": 0.05 for i in range(3)}, "worth", arguments={"m": 3, "actions": "logits"}, gain=2.0

@@ -50,9 +50,12 @@ def scene_of(id: str, task: Mapping[str, float] | None = None, **changes: object
     """A scene of a nominal task near its goal, and what is to be different."""
     family = lifelong_gym.family(id)
     discrete = isinstance(family.actions, Discrete)
-    near = tuple(0.1 * limit for limit in family.state_limits) or last_state(id)
+    if discrete:
+        near: tuple[float, ...] = (4.0, 6.0)[: len(family.state)]
+    else:
+        near = tuple(0.1 * limit for limit in family.state_limits) or last_state(id)
     scene = Scene(
-        state=(4.0, 6.0)[: len(family.state)] if discrete else near,
+        state=near,
         action=(1.0,) if discrete else (0.5,) * family.actions.size,
         task=family.parameters.tasks([task or {}])[0],
         label="task 3",
@@ -160,7 +163,10 @@ def test_every_parameter_can_be_seen(id: str) -> None:
     for parameter in filter(lambda p: is_drawn(p.name), parameters):
         low, high = parameter.bounds
         value = parameter.nominal + 0.3 * (high - parameter.nominal if high > parameter.nominal else low - high)
-        other = frame(id, scene_of(id, {parameter.name: round(value) if parameter.integer else value}))
+        if parameter.integer:
+            step = 1.0 if parameter.nominal < high else -1.0
+            value = round(value) if round(value) != parameter.nominal else parameter.nominal + step
+        other = frame(id, scene_of(id, {parameter.name: value}))
         assert (other != nominal).any(), parameter.name
 
 
@@ -308,7 +314,7 @@ def test_attitudes_are_drawn_as_the_equations_have_them() -> None:
 def test_the_grids_arrow_points_where_the_agent_goes(action: float) -> None:
     """The viewer's directions are the family's."""
     nowhere = (-1.0, -1.0)
-    moved = GridWorld.transition((4.0, 5.0), (action,), (1.0, 0.0), nowhere, nowhere * 3, (0.0,))
+    moved = GridWorld.transition((4.0, 5.0), (action,), (1.0, 0.0), nowhere, nowhere * 3, (0.0,), (1.0,))
     dx, dy = grid_world.DIRECTIONS[int(action)]
     assert moved == (4.0 + dy, 5.0 + dx)
     before, after = (

@@ -156,7 +156,8 @@ class _Joint:
     def path(self, value: float, choose: Callable[[int, int], int | None]) -> JointPath:
         """Where choices by state and set lead, until all have ended, there is none, or one comes up again."""
         state, alive = int(self.start.argmax()), self.everybody
-        states, actions, returns = [state], [], np.zeros(len(self._rewards))
+        states, returns = [state], np.zeros(len(self._rewards))
+        actions: list[int] = []
         seen: set[tuple[int, int]] = set()
         while alive and (state, alive) not in seen and (action := choose(state, alive)) is not None:
             seen.add((state, alive))

@@ -74,8 +74,7 @@ class TabularModel:
     def values(self, policy: FloatArray, gamma: float) -> FloatArray:
         """Expected return of a policy by the state that an episode starts in, shape (n_states,)."""
         kernel, rewards = self._under(policy, gamma)
-        solved: FloatArray = np.linalg.solve(np.eye(self.n_states) - gamma * kernel * ~self.ends, rewards)
-        return solved
+        return np.asarray(np.linalg.solve(np.eye(self.n_states) - gamma * kernel * ~self.ends, rewards), np.float64)
 
     def value(self, policy: FloatArray, gamma: float) -> float:
         """Expected return of a policy, V(rho) of the start."""
@@ -93,8 +92,7 @@ class TabularModel:
         """
         kernel, _ = self._under(policy, gamma)
         staying = np.where(self.ends[:, None], np.eye(self.n_states), kernel)
-        solved: FloatArray = np.linalg.solve(np.eye(self.n_states) - gamma * staying.T, self.start)
-        return (1.0 - gamma) * solved
+        return np.asarray((1.0 - gamma) * np.linalg.solve(np.eye(self.n_states) - gamma * staying.T, self.start))
 
     def mismatch(self, policy: FloatArray, gamma: float, mu: FloatArray) -> FloatArray:
         """``d / ((1 - gamma) mu)`` of a policy's visitation d, by state; their largest is the mismatch coefficient.

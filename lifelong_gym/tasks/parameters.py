@@ -40,6 +40,8 @@ class Parameter:
             integer; of a `Choice` the first value; of an enumeration else the first name.
         integer: whether only integers are valid; those of an enumeration are.
         names: of an enumeration's values, all different; none: the parameter is a number.
+        added: whether the family has it since later than its first version. Task sets from before load, and as long as
+            it is nominal in all tasks, a set's hash is what it was without it.
 
     Raises:
         ValueError: without bounds and names, or with both; names that aren't different, non-empty strings; no nominal
@@ -54,6 +56,7 @@ class Parameter:
     nominal: float = float("nan")
     integer: bool = False
     names: tuple[str, ...] = ()
+    added: bool = False
 
     def __post_init__(self) -> None:
         if self.names:

@@ -157,10 +157,13 @@ class TaskSet(Sequence[Task]):
 
     @functools.cached_property
     def hash(self) -> str:
-        """Content hash of names, units, values and uids (16 hex digits)."""
-        digest = hashlib.sha256(json.dumps([self.space.names, self.space.units]).encode())
-        numbers = self.values.astype("<f8")
-        for i, parameter in enumerate(self.space):
+        """Content hash of names, units, values and uids (16 hex digits); see also `Parameter.added`."""
+        nominal = (self.values == self.space.nominal).all(axis=0)
+        told = [i for i, p in enumerate(self.space) if not (p.added and nominal[i])]
+        parameters = [self.space.parameters[i] for i in told]
+        digest = hashlib.sha256(json.dumps([[p.name for p in parameters], [p.unit for p in parameters]]).encode())
+        numbers = np.ascontiguousarray(self.values[:, told], "<f8")
+        for i, parameter in enumerate(parameters):
             if parameter.names:  # what a task is doesn't depend on the order in which a family lists its names
                 digest.update(json.dumps(self._column(parameter)).encode())
                 numbers[:, i] = 0.0

@@ -8,11 +8,12 @@ import numpy as np
 
 from lifelong_gym.envs.family import Columns, Groups, KernelFamily
 from lifelong_gym.envs.spaces import Discrete, Quantity
-from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 from lifelong_gym.numerics.scalar import Vector, clip, floor, where
 from lifelong_gym.tasks.distributions import Integer, Uniform
 from lifelong_gym.tasks.parameter_space import ParameterSpace, Preset
 from lifelong_gym.tasks.parameters import Parameter
+from lifelong_gym.tasks.rules import Rule
 
 SIZE = 10
 LAST = 9.0
@@ -50,8 +51,30 @@ CELLS = (
     *cell("start", False, None, None, (0, 0)),
 )
 SLIP = Parameter("slip", "1", "probability that the direction is random", (0.0, 1.0), nominal=0.0)
+ABSORBING = Parameter(
+    "absorbing", "1", "1: goal and obstacles end episodes; 0: nothing does", (0, 1), nominal=1, integer=True, added=True
+)
+RANDOM_START = Parameter(
+    "random_start", "1", "probability to start in a random free cell", (0.0, 1.0), nominal=0.0, added=True
+)
 DRAWN = {parameter.name: parameter.draws for parameter in CELLS if parameter.draws is not None}
 PRESETS = {"slippery": Preset({**DRAWN, "slip": Uniform(0.05, 0.3)}, "as `default`, on a slippery floor")}
+
+
+def apart(row: FloatArray, column: FloatArray, *obstacles: FloatArray) -> BoolArray:
+    """Whether a cell is none of the obstacles, given as rows and columns in turns, in each task."""
+    pairs = zip(obstacles[::2], obstacles[1::2], strict=True)
+    return ~np.logical_or.reduce([(row == other) & (column == another) for other, another in pairs])
+
+
+RULES = [
+    Rule(
+        (f"{name}_row", f"{name}_column", *(parameter.name for parameter in CELLS[2:8])),
+        f"the {name} must not lie on an obstacle",
+        apart,
+    )
+    for name in ("goal", "start")
+]
 
 
 def is_goal(state: Vector, goal: Vector) -> bool:
@@ -69,8 +92,21 @@ def is_obstacle(state: Vector, obstacles: Vector) -> bool:
 
 
 def reward_goal(next_state: Vector, goal: Vector, obstacles: Vector) -> float:
-    """+1 at the goal, -1 at an obstacle, otherwise 0; a cell that is both is a goal."""
+    """+1 at the goal, -1 at an obstacle, otherwise 0."""
     return where(is_goal(next_state, goal), 1.0, where(is_obstacle(next_state, obstacles), -1.0, 0.0))
+
+
+def free_cells(
+    goal: tuple[FloatArray, ...], obstacles: tuple[FloatArray, ...], absorbing: FloatArray
+) -> tuple[FloatArray, ...]:
+    """How many cells are free, and the numbers of those that aren't, smaller ones first, and then beyond the last."""
+    beyond = float(SIZE * SIZE)
+    rows, columns = np.array([goal[0], *obstacles[::2]]), np.array([goal[1], *obstacles[1::2]])
+    taken = np.where((rows >= 0.0) & (columns >= 0.0) & (absorbing > 0.0), SIZE * rows + columns, beyond)
+    taken = np.sort(taken, axis=0)
+    taken[1:][taken[1:] == taken[:-1]] = beyond
+    taken = np.sort(taken, axis=0)
+    return beyond - (taken < beyond).sum(axis=0), *taken
 
 
 @final
@@ -78,10 +114,10 @@ class GridWorld(KernelFamily):
     """A 10 by 10 grid on which an agent looks for its goal.
 
     ## Description
-    The agent moves from cell to cell; moving into a wall, it stays. Goal and obstacles end the episode. They,
-    the start and the floor's slipperiness are the parameters: all tasks share the moves, but what is one task's
-    goal may be another's obstacle. The setting is the grid world of Zeng et al. (2021), whose five maps are
-    `grid_world_map`.
+    The agent moves from cell to cell; moving into a wall, it stays. Goal and obstacles end the episode, unless the
+    task says otherwise. They, the start and the floor's slipperiness are the parameters: what is one task's goal may
+    be another's obstacle. All tasks share the moves, each until its end; literally so where nothing is absorbing. The
+    setting is the grid world of Zeng et al. (2021), whose five maps are `grid_world_map`.
 
     ## Action Space
     ``Discrete(4)``. With probability ``slip`` the action is replaced by one of the four at random.
@@ -102,14 +138,15 @@ class GridWorld(KernelFamily):
     | 1 | column, from the left | 0 | 9 | 1 |
 
     ## Rewards
-    ``goal``: +1 for reaching the goal, -1 for an obstacle, otherwise 0. A cell that is both is the goal.
+    ``goal``: +1 for reaching the goal, -1 for an obstacle, otherwise 0. Where nothing is absorbing, each time anew.
 
     ## Starting State
-    The cell of the parameters ``start_row`` and ``start_column``, the upper left corner by default. An episode
-    that starts on a goal or an obstacle stays there, gets its reward and ends with the first step.
+    The cell of the parameters ``start_row`` and ``start_column``, the upper left corner by default; with the
+    probability ``random_start`` any free cell instead: one in which no episode ends. An episode that starts on a goal
+    or an obstacle all the same stays there, gets its reward and ends with the first step.
 
     ## Episode End
-    Termination at the goal or an obstacle; truncation after 200 steps.
+    Termination at the goal or an obstacle, if these are ``absorbing``; truncation after 200 steps.
 
     ## Parameters
     | Parameter | Nominal | Default range | Unit | Meaning |
@@ -120,8 +157,10 @@ class GridWorld(KernelFamily):
     | ``obstacle_3_row``, ``obstacle_3_column`` | 3, 3 | 2 to 4, 2 to 4 | 1 | an obstacle; -1: there is none |
     | ``start_row``, ``start_column`` | 0, 0 | | 1 | where episodes start |
     | ``slip`` | 0 | | 1 | probability that the direction is random |
+    | ``absorbing`` | 1 | | 1 | 1: goal and obstacles end episodes; 0: nothing does |
+    | ``random_start`` | 0 | | 1 | probability to start in a random free cell |
 
-    All but ``slip`` are integers.
+    All but ``slip`` and ``random_start`` are integers. Neither goal nor start lies on an obstacle.
 
     ## Presets
     ``default``, ``single``, and ``slippery``, which also draws ``slip`` from [0.05, 0.3].
@@ -133,11 +172,12 @@ class GridWorld(KernelFamily):
     - v0: first version.
     """
 
-    parameters = ParameterSpace((*CELLS, SLIP), PRESETS)
+    parameters = ParameterSpace((*CELLS, SLIP, ABSORBING, RANDOM_START), PRESETS, rules=RULES)
     state = STATE
     actions = Discrete(N_ACTIONS, ("up", "down", "left", "right"))
     observations = Discrete(SIZE * SIZE)
     horizon = 200
+    n_initial_noise = 2
     n_noise = 2
     rewards = {"goal": reward_goal}  # noqa: RUF012 (declared as ClassVar in the base class)
     reference = "lifelong_gym.references.tabular:ValueIteration"
@@ -145,27 +185,32 @@ class GridWorld(KernelFamily):
     viewer = "lifelong_gym.envs.viewers.grid_world:GridWorldViewer"
 
     @staticmethod
-    def initial(start: Vector) -> Vector:
-        """The start cell."""
-        return start
+    def initial(noise: Vector, start: Vector, free: Vector) -> Vector:
+        """The start cell, or a random one: counted among the free ones, it skips each that isn't."""
+        cell = floor(free[1] * noise[1])
+        for i in range(2, 6):
+            cell = cell + where(cell >= free[i], 1.0, 0.0)
+        row = floor(cell / SIZE)
+        drawn = noise[0] < free[0]
+        return where(drawn, row, start[0]), where(drawn, cell - SIZE * row, start[1])
 
     @staticmethod
     def transition(
-        state: Vector, action: Vector, noise: Vector, goal: Vector, obstacles: Vector, slip: Vector
+        state: Vector, action: Vector, noise: Vector, goal: Vector, obstacles: Vector, slip: Vector, absorbing: Vector
     ) -> Vector:
-        """One move; goal and obstacles are never left."""
+        """One move; goal and obstacles are never left where they are absorbing."""
         row, column = state
         direction = where(noise[0] < slip[0], floor(N_ACTIONS * noise[1]), action[0])
         down = where(direction == DOWN, 1.0, where(direction == UP, -1.0, 0.0))
         right = where(direction == RIGHT, 1.0, where(direction == LEFT, -1.0, 0.0))
-        stays = is_goal(state, goal) | is_obstacle(state, obstacles)
+        stays = (is_goal(state, goal) | is_obstacle(state, obstacles)) & (absorbing[0] > 0.0)
         moved = clip(row + down, 0.0, LAST), clip(column + right, 0.0, LAST)
         return where(stays, row, moved[0]), where(stays, column, moved[1])
 
     @staticmethod
-    def terminated(state: Vector, goal: Vector, obstacles: Vector) -> bool:
-        """At the goal or an obstacle."""
-        return is_goal(state, goal) | is_obstacle(state, obstacles)
+    def terminated(state: Vector, goal: Vector, obstacles: Vector, absorbing: Vector) -> bool:
+        """At the goal or an obstacle, if they are absorbing."""
+        return (is_goal(state, goal) | is_obstacle(state, obstacles)) & (absorbing[0] > 0.0)
 
     @staticmethod
     def observation(state: Vector) -> Vector:
@@ -173,13 +218,20 @@ class GridWorld(KernelFamily):
         return (SIZE * state[0] + state[1],)
 
     def constants(self, parameters: Columns) -> Groups:
-        """The cells, as pairs of row and column, and the probability to slip."""
+        """The cells, as pairs of row and column, and what the task leaves to chance."""
 
         def pair(name: str) -> tuple[FloatArray, FloatArray]:
             return parameters[f"{name}_row"], parameters[f"{name}_column"]
 
         obstacles = tuple(value for i in OBSTACLES for value in pair(f"obstacle_{i}"))
-        return {"goal": pair("goal"), "obstacles": obstacles, "start": pair("start"), "slip": (parameters["slip"],)}
+        return {
+            "goal": pair("goal"),
+            "obstacles": obstacles,
+            "start": pair("start"),
+            "slip": (parameters["slip"],),
+            "absorbing": (parameters["absorbing"],),
+            "free": (parameters["random_start"], *free_cells(pair("goal"), obstacles, parameters["absorbing"])),
+        }
 
     def discrete_states(self) -> FloatArray:
         """The cells, row by row."""

@@ -99,4 +99,7 @@ class GridWorldViewer:
     def _facts(self, task: Task) -> str:
         cells = [f"({number(row)}, {number(column)})" for row, column in self._obstacles(task) if min(row, column) >= 0]
         goal = f"goal ({number(task['goal_row'])}, {number(task['goal_column'])})"
-        return f"{goal}    obstacles {' '.join(cells) or 'none'}    slip {number(task['slip'])}"
+        facts = f"{goal}    obstacles {' '.join(cells) or 'none'}    slip {number(task['slip'])}"
+        if task["random_start"]:
+            facts += f"    random start {number(task['random_start'])}"
+        return facts if task["absorbing"] else f"{facts}    nothing ends"
