@@ -41,13 +41,14 @@ ROOMS = """
     registry    | registry                     | GROUND
     viewers     | envs.viewers                 | GROUND
     engines     | envs.engines                 | families GROUND
+    models      | envs.models                  | GROUND
     families    | envs.control envs.tabular    | declaration tasks numerics ground
     families    | envs.allocation envs.arcade  | declaration tasks numerics ground
     families    | envs.navigation              | declaration tasks numerics ground
     backends    | envs.backends                | declaration tasks numerics ground
     declaration | envs.family envs.constraints | tasks numerics ground
     declaration | envs.tables envs.arguments   | tasks numerics ground
-    declaration | envs.spaces envs.models      | tasks numerics ground
+    declaration | envs.spaces                  | tasks numerics ground
     tasks       | tasks                        | numerics ground
     measures    | measures                     | numerics ground
     numerics    | numerics                     | ground
@@ -55,7 +56,7 @@ ROOMS = """
 """
 for word, meaning in {
     "BELOW_AGENTS": "wrappers references INTERFACES",
-    "INTERFACES": "front adapters core registry GROUND",
+    "INTERFACES": "front adapters core registry models GROUND",
     "GROUND": "backends declaration tasks numerics ground",
 }.items():
     ROOMS = ROOMS.replace(word, meaning)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from lifelong_gym.envs.family import Constants, Family, KernelFamily, has_role, kernel_of, role_of
+from lifelong_gym.envs.backends.text import Program
+from lifelong_gym.envs.family import Family, KernelFamily, kernel_of
 from lifelong_gym.envs.spaces import Discrete
-from lifelong_gym.envs.tables import Tables
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics.arrays import FloatArray
-from lifelong_gym.numerics.bind import ROLES, Binder
+from lifelong_gym.numerics.bind import Binder
 from lifelong_gym.numerics.chance import mean, outcomes
 from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.numerics.tabular import TabularModel
@@ -59,22 +58,13 @@ class _Outcomes:
 
     def __init__(self, family: KernelFamily, tasks: TaskSet, reward: str | None) -> None:
         self._family, self._name = family, type(family).__name__
-        constants, tables = Constants.of(family, tasks.values), Tables.of(family, tasks)
-        self._k, self._tables = tuple(constants.table[0].tolist()), tuple(array.data for array in tables.arrays)
-        self._writes = "out" in inspect.signature(role_of(family, "observation")).parameters
-        binder = Binder({})
-        hidden = {"k"} if self._tables else {"k", "tables"}
-        self._roles = {
-            role: binder.role(
-                role_of(family, role, reward), self._arguments(role), hidden, constants.groups, self._name
-            )
-            for role in ROLES
-            if has_role(family, role)
-        }
+        program = Program.of(family, tasks, reward)
+        if program.text.n_measures:
+            raise FamilyError(f"{self._name} must measure nothing to be written as tables")
+        self._k = tuple(program.constants[0].tolist())
+        self._tables = tuple(table.data for table in program.tables.arrays)
+        self._writes, self._roles = program.text.writes, program.text.bound_roles(Binder({}))
         self._states = self._all_states()
-
-    def _arguments(self, role: str) -> tuple[str, ...]:
-        return tuple(name for name in ROLES[role] if name != "out" or self._writes)
 
     def _all_states(self) -> list[Vector]:
         """In the order in which they are observed."""
@@ -101,7 +91,7 @@ class _Outcomes:
     def model(self) -> TabularModel:
         """All of it."""
         n, m = len(self._states), self._family.actions.space.n
-        ends = np.array([bool(self._roles["terminated"](state, self._k, self._tables)) for state in self._states])
+        ends = np.array([bool(self._roles["terminated"](state, self._k, self._tables, ())) for state in self._states])
         transitions, rewards = np.zeros((n, m, n)), np.zeros((n, m))
         for s, a in np.ndindex(n, m):
             for probability, (following, reward) in self._steps(self._states[s], a):
@@ -125,7 +115,7 @@ class _Outcomes:
             noise, chosen = noise if given is None else given, (float(action),)
             following = self._roles["transition"](state, chosen, noise, self._k, self._tables)
             number = self._number(following)
-            earned = self._roles["reward"](state, chosen, self._states[number], noise, self._k, self._tables)
+            earned = self._roles["reward"](state, chosen, self._states[number], noise, self._k, self._tables, ())
             return number, mean(earned)
 
         return outcomes(step, self._family.n_noise if given is None else 0)
