@@ -42,17 +42,8 @@ PATH = re.compile(r"(?:(\w+) )?([A-Za-z_][\w.]*)")
 Figures = Mapping[str, Any]
 
 
-def shown_sweeps(n_sweeps: int) -> list[int]:
-    """After which sweeps a curve has a point.
-
-    >>> shown_sweeps(3)
-    [0, 1, 2, 3]
-    """
-    return sorted({round(x) for x in np.linspace(0, n_sweeps, min(n_sweeps + 1, POINTS))})
-
-
 def _curve(values: FloatArray) -> dict[str, Any]:
-    at = shown_sweeps(len(values) - 1)
+    at = sorted({round(x) for x in np.linspace(0, len(values) - 1, min(len(values), POINTS))})
     return {"at": at, "values": short(values.mean(axis=1)[at], DIGITS)}
 
 

@@ -235,7 +235,7 @@ def learn(code: Code, settings: Values, progress: Progress = _nobody) -> dict[st
 
 
 def sweep(run: SweepRun, watchers: Sequence[Watcher] = (), progress: Progress = _nobody) -> None:
-    """Learn for all sweeps of a run; ``progress`` is called with the share done."""
+    """Learn for all sweeps of a run; ``progress`` is called before them and after each, with the share done."""
     n_steps = sum(map(len, run.present)) * run.learner.n_trajectories * run.env.core.horizon
     run.learner.learn(n_steps, callback=_Watching(run, watchers, progress), log_interval=None)
 

@@ -34,6 +34,12 @@ from lifelong_gym.wrappers.topology import Node
 CODE = Code(str(Path(__file__).parent))
 
 
+def with_arguments(settings: Values, **arguments: Any) -> dict[str, Any]:
+    """The settings of the same learner with some other arguments."""
+    own = settings["learner"]
+    return {**settings, "learner": {**own, "arguments": own["arguments"] | arguments}}
+
+
 class Wire(NamedTuple):
     """Between two nodes: a message's delay in seconds, and how many bits a second a node gets onto it."""
 
@@ -81,6 +87,11 @@ class Link:
         arrival, values = self.pipes[sender].recv()
         self.clock, self.since = max(self.clock, arrival), time.thread_time()
         return values
+
+    def read(self) -> tuple[float, ...]:
+        """The clock, that on the wall, bytes sent and seconds worked."""
+        self.work()
+        return self.clock, time.perf_counter(), self.sent, self.worked
 
     def close(self) -> None:
         """Nobody hears of this node any more."""
@@ -169,25 +180,10 @@ class OwnTasks(BasisSharer):
         self._fit(self.knowledge, tasks, point, lambda: self.knowledge.agree(self._row, self._agreement, rng), record)
 
 
-class Ticks(sweeps.Watcher):
-    """``at``: the link's clock, the wall's, bytes and seconds worked after every sweep, (n_sweeps + 1, 4)."""
-
-    def __init__(self, run: sweeps.SweepRun, link: Link) -> None:
-        super().__init__(run)
-        self._link = link
-
-    def after(self, done: int) -> None:
-        """Read them."""
-        self._link.work()
-        self.noted.append((self._link.clock, time.perf_counter(), self._link.sent, self._link.worked))
-
-    def figures(self) -> Values:
-        """See the class."""
-        return {"at": np.array(self.noted)}
-
-
 def a_sweep(ticks: FloatArray) -> dict[str, float]:
-    """Medians over all sweeps but the first, in which things are compiled, of (n_nodes, n_sweeps + 1, 4) `Ticks`.
+    """Medians over all sweeps but the first, in which things are compiled, of what links read.
+
+    That is, by node, `Link.read` before all sweeps and after each, (n_nodes, n_sweeps + 1, 4).
 
     ``critical``: seconds along the critical path; ``wall``; ``busiest``: seconds that the node works that works most;
     ``bytes`` of all nodes.
@@ -197,30 +193,27 @@ def a_sweep(ticks: FloatArray) -> dict[str, float]:
     return {"critical": critical, "wall": wall, "busiest": float(worked.max()), "bytes": float(sent.sum())}
 
 
-def made(link: Link, settings: Values) -> sweeps.SweepRun:
-    """The node's learner on its own tasks, with the settings of a `ScalablePGELLA`."""
-    tasks = sweeps.drawn_tasks(settings)
-    own = tasks[np.arange(link.node, len(tasks), len(link.channel.nodes))]
-    env = sweeps.environment({**settings, "nodes": 0}, own)
-    like = sweeps.make_learner(CODE, settings, env)
-    agreement = Turns(like.consensus, like.admm_iterations, like.penalty)
-    basis = BasisSettings(like.n_basis, like.sparsity, like.ridge, like.mean_basis)
-    sharer = OwnTasks(basis, InTurns(like.alternations), agreement, Row(link, len(tasks)))
-    parts = (like.learning_rate, like._improver, sharer, like._sampler, CommonSettings(seed=settings["seed"]))
-    return sweeps.SweepRun(CODE, settings, own, PolicySearch("LinearGaussianPolicy", env, *parts))
-
-
 def node(link: Link, settings: Values, in_process: bool) -> tuple[FloatArray, FloatArray]:
-    """One node's life: its policies, and its `Ticks`."""
+    """One node's life: its policies, learned from its own tasks, and what its link reads before and after each sweep.
+
+    Settings are those of a `ScalablePGELLA`.
+    """
     try:
         set_num_threads(1)
-        run = made(link, settings)
+        tasks = sweeps.drawn_tasks(settings)
+        own = tasks[np.arange(link.node, len(tasks), len(link.channel.nodes))]
+        env = sweeps.environment({**settings, "nodes": 0}, own)
+        like = sweeps.make_learner(CODE, settings, env)
+        agreement = Turns(like.consensus, like.admm_iterations, like.penalty)
+        basis = BasisSettings(like.n_basis, like.sparsity, like.ridge, like.mean_basis)
+        sharer = OwnTasks(basis, InTurns(like.alternations), agreement, Row(link, len(tasks)))
+        parts = (like.learning_rate, like._improver, sharer, like._sampler, CommonSettings(seed=settings["seed"]))
+        run = sweeps.SweepRun(CODE, settings, own, PolicySearch("LinearGaussianPolicy", env, *parts))
         if in_process and len(link.pipes) == 1:
             link.wire = measured(link)
-        link.clock, link.since = 0.0, time.thread_time()
-        ticks = Ticks(run, link)
-        sweeps.sweep(run, [ticks])
-        return run.theta.copy(), ticks.figures()["at"]
+        link.clock, link.since, ticks = 0.0, time.thread_time(), list[tuple[float, ...]]()
+        sweeps.sweep(run, progress=lambda done: ticks.append(link.read()))
+        return run.theta.copy(), np.array(ticks)
     finally:  # or neighbours would wait for ever
         link.close()
 
@@ -245,7 +238,7 @@ def measured(link: Link) -> Wire:
 
 
 def together(settings: Values, n_nodes: int, in_processes: bool = False) -> tuple[FloatArray, FloatArray]:
-    """All nodes' lives: policies, (n_tasks, d), and `Ticks` by node.
+    """All nodes' lives: policies, (n_tasks, d), and what their links read, see `a_sweep`.
 
     On threads, or in processes of their own, where the wire between two is measured first.
     """

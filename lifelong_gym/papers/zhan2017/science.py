@@ -31,7 +31,7 @@ from lifelong_gym.references.linear import Trial, best_policies
 from lifelong_gym.reports.plots import COLOURS, new_figure, tidy
 from lifelong_gym.tasks.task_set import TaskSet
 
-from .nodes import CODE
+from .nodes import CODE, with_arguments
 
 ITERATIONS = 30  # a sweep, of the learner here; the paper prints none
 TAIL = 10  # iterations before which an error's rate isn't looked at
@@ -87,12 +87,11 @@ def best(settings: Values, progress: Progress) -> dict[str, Any]:
 
 def grid(settings: Values, progress: Progress) -> dict[str, Any]:
     """A base learner alone, with every width and step: ``costs`` in the end, (n_sigmas, n_steps)."""
-    learner, sigmas, steps = settings["learner"], settings["sigmas"], settings["steps"]
-    step, costs = "max_kl" if "max_kl" in learner["arguments"] else "learning_rate", []
+    sigmas, steps, costs = settings["sigmas"], settings["steps"], []
+    step = "max_kl" if "max_kl" in settings["learner"]["arguments"] else "learning_rate"
     for sigma, length in product(sigmas, steps):
-        chosen = {**learner, "arguments": {**learner["arguments"], "sigma": sigma, step: length}}
-        found = sweeps.learn(CODE, {**settings, "learner": chosen, "watch": ["mean_cost"]})
-        costs.append(OF_VALUES["final"](found["values"]))
+        run = {**with_arguments(settings, **{"sigma": sigma, step: length}), "watch": ["mean_cost"]}
+        costs.append(OF_VALUES["final"](sweeps.learn(CODE, run)["values"]))
         progress(len(costs) / (len(sigmas) * len(steps)))
     return {"costs": rounded(costs).reshape(len(sigmas), -1), "sigmas": sigmas, "steps": steps}
 

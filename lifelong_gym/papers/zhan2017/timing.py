@@ -22,7 +22,7 @@ from lifelong_gym.papers.sweeps import Progress, Values
 from lifelong_gym.papers.writing import DASH, Rows, shown
 from lifelong_gym.reports.plots import COLOURS, new_figure
 
-from .nodes import CODE, a_sweep, together
+from .nodes import CODE, a_sweep, together, with_arguments
 
 TO_LEVEL = "sweeps to 90%"
 TIMED = 6  # sweeps of nodes, at most
@@ -52,16 +52,10 @@ class Stopwatch(sweeps.Watcher):
         return dict(zip(MEASURED, rounded(times, 4).tolist(), strict=True))
 
 
-def _with(settings: Values, **arguments: Any) -> dict[str, Any]:
-    """The settings of the same learner with some other arguments."""
-    own = settings["learner"]
-    return {**settings, "learner": {**own, "arguments": own["arguments"] | arguments}}
-
-
 def exact(run: sweeps.SweepRun) -> Any:
     """The method's learner; where nodes share the work, by all-reduce, whose solution ADMM nears."""
     is_shared = run.settings["learner"]["class"] == "ScalablePGELLA"
-    settings = _with(run.settings, **({"consensus": "all_reduce"} if is_shared else {}))
+    settings = with_arguments(run.settings, **({"consensus": "all_reduce"} if is_shared else {}))
     return sweeps.make_learner(run.code, settings, sweeps.environment(settings, run.tasks))
 
 
@@ -71,7 +65,7 @@ def growth(settings: Values, progress: Progress) -> dict[str, Any]:
     sizes, found = sizes[: max(2, settings["n_problems"])], []
     for size in sizes:
         arguments = {value: size} if value in settings["learner"]["arguments"] else {}
-        run = sweeps.SweepRun(CODE, _with({**settings, value: size}, **arguments))
+        run = sweeps.SweepRun(CODE, with_arguments({**settings, value: size}, **arguments))
         if not isinstance(run.learner, ScalablePGELLA):
             sweeps.sweep(run)
         at = size * run.theta.shape[1] if value == "n_basis" else size
