@@ -164,7 +164,7 @@ def play(game: Game, settings: Values, n_rounds: int, one_by_one: bool | None = 
 def free_codes(sets: SafeSets, losses: Losses, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Those that lose least for a given L, safe or not, (n_tasks, k), and how losses curve there, (n_tasks, k, k)."""
     matrix, vector = code_system(basis, sets.anchors, losses, NOTHING)
-    return np.linalg.solve(matrix, vector[:, :, None])[:, :, 0], matrix
+    return np.asarray(np.linalg.solve(matrix, vector[:, :, None])[:, :, 0], np.float64), matrix
 
 
 def best_policies(sets: SafeSets, losses: Losses, basis: FloatArray) -> FloatArray:
@@ -195,7 +195,7 @@ def improved(sets: SafeSets, losses: Losses, start: FloatArray) -> FloatArray:
         lost, gradient = value_of_basis(sets, losses, flat.reshape(start.shape))
         return lost / scale, gradient.ravel() / scale
 
-    options = {"maxiter": 200, "ftol": 1e-9, "gtol": 1e-9}
+    options: Any = {"maxiter": 200, "ftol": 1e-9, "gtol": 1e-9}
     first = np.linalg.qr(start)[0].ravel()
     found = scipy.optimize.minimize(value, first, jac=True, method="L-BFGS-B", options=options)
     return np.linalg.qr(found.x.reshape(start.shape))[0]
