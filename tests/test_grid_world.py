@@ -510,7 +510,7 @@ def test_the_case_within_assumption_2() -> None:
     models = [model({**task, "absorbing": 0, "random_start": 1}) for task in grid_world_map("B")]
     path = joint_optimum(models, 0.9)
     assert path.value == pytest.approx(4.1676, abs=1e-4)
-    summed = TabularModel(models[0].P, sum(each.R for each in models), models[0].start, models[0].ends)
+    summed = TabularModel(models[0].P, np.sum([each.R for each in models], axis=0), models[0].start, models[0].ends)
     assert path.value == pytest.approx(summed.start @ optimal_values(summed, 0.9), abs=1e-10)
     best = np.eye(4)[optimal_actions(summed, 0.9)]
     assert sum(each.value(best, 0.9) for each in models) == pytest.approx(path.value, abs=1e-9)

@@ -172,7 +172,7 @@ def test_tables_are_checked(changes: dict[str, Any], message: str) -> None:
     """By name and value."""
     tables = {"P": np.full((2, 1, 2), 0.5), "R": np.zeros((2, 1)), "start": np.eye(2)[0], "ends": np.zeros(2, bool)}
     with pytest.raises(ValueError, match=message):
-        TabularModel(**{**tables, **changes})  # type: ignore[arg-type]
+        TabularModel(**{**tables, **changes})
 
 
 def test_policies_and_discounts_are_checked() -> None:

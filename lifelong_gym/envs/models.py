@@ -90,7 +90,7 @@ class _Outcomes:
 
     def model(self) -> TabularModel:
         """All of it."""
-        n, m = len(self._states), self._family.actions.space.n
+        n, m = len(self._states), int(self._family.actions.space.n)  # type: ignore[attr-defined]
         ends = np.array([bool(self._roles["terminated"](state, self._k, self._tables, ())) for state in self._states])
         transitions, rewards = np.zeros((n, m, n)), np.zeros((n, m))
         for s, a in np.ndindex(n, m):

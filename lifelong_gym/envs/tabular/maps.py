@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from lifelong_gym.errors import unknown
 
 Square = tuple[int, int]
-World = tuple[Square, Sequence[Square]]
+World = tuple[Square, list[Square]]
 
 _A: list[World] = [
     ((2, 5), [(4, 2), (6, 6), (8, 3)]),
@@ -58,7 +58,11 @@ def grid_world_map(name: str) -> list[dict[str, float]]:
     """
     if name not in MAPS:
         raise unknown("map", name, MAPS)
-    start, worlds = MAPS[name]
+    return world_tasks(*MAPS[name])
+
+
+def world_tasks(start: Square, worlds: Sequence[World]) -> list[dict[str, float]]:
+    """Tasks for `GridWorld`: a start, and a goal and at most three obstacles each, as (row, column)."""
     return [_task(start, goal, obstacles) for goal, obstacles in worlds]
 
 
