@@ -130,7 +130,8 @@ def test_a_stock_network_trains_on_it() -> None:
     env = as_vec_env(LANTERN, n_tasks=2, size=36)
     model = PPO("CnnPolicy", env, n_steps=8, batch_size=8, n_epochs=1, device="cpu", seed=0).learn(16)
     assert model.rollout_buffer.observations.dtype == np.uint8
-    assert env.action_space.contains(model.predict(env.reset())[0][0])
+    observations: Any = env.reset()
+    assert env.action_space.contains(model.predict(observations)[0][0])
 
 
 def test_what_pictures_dont_have_is_refused() -> None:

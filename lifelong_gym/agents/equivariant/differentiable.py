@@ -22,8 +22,8 @@ def historic(family: Family) -> Any:
         FamilyError: it has no kernel or measures something, its noise hasn't happened, or its episodes may end by
             failing.
     """
-    happened = isinstance(family, KernelFamily) and isinstance(family, Historic) and family.exogenous is not None
-    if not happened or family.state_limits or family.n_measures:
+    kernel = family if isinstance(family, KernelFamily) and isinstance(family, Historic) else None
+    if kernel is None or kernel.exogenous is None or kernel.state_limits or kernel.n_measures:
         raise FamilyError(
             "rewards are differentiated where all noise has happened: in families with `exogenous`, `clock` and "
             f"`history`, such as LifelongPortfolio-v0. Received {type(family).__name__}"

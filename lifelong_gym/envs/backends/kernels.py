@@ -164,7 +164,7 @@ class Kernels:
         initial: ``(noise, k, tables)``.
         transition: ``(state, action, noise, k, tables)``, with an action in the family's units.
         exogenous: ``(state, k, tables)``, or None: noise is drawn.
-        observation: ``(state, k, tables)``, a tuple in any case.
+        observation: ``(state, k, tables)``, a tuple; None where it is an image, which can only be written.
         write: ``(state, k, tables, out)``, or None: the family's observation returns a tuple.
         present: ``(state, k, tables)``, see `present`.
         advance: ``(state, action, noise, k, tables, has_failed)``, see `advance`.
@@ -205,7 +205,8 @@ def bind_family(text: Text, binder: Binder, replaced: Mapping[str, Any] = Mappin
     observation, write = bound["observation"], None
     if text.writes:
         write = observation
-        observation = binder.bind(written, {"write": write, "N_OBSERVATION": text.n_observation})
+        size = {"write": write, "N_OBSERVATION": text.n_observation}
+        observation = None if text.is_image else binder.bind(written, size)
     roles = bound["initial"], bound["transition"], bound.get("exogenous")
     return Kernels(*roles, observation, write, given["present"], step, binder)
 

@@ -41,8 +41,9 @@ class NumbaRows:
         """Compile (or load) the family and allocate the blocks; ``width`` and ``packed`` are for tests."""
         self._n_rows = n_rows
         self._n_state = len(family.state)
-        self._width = width
         self._arguments = family, tasks, reward, terminate_on_failure
+        self._program = Program.of(*self._arguments)
+        self._width: int = width or (1 if n_rows == 1 or self._program.text.alone else LANES)
         self._bind()
         n_blocks = -(-n_rows // self._width)
         if packed is None:
@@ -52,12 +53,8 @@ class NumbaRows:
         self._block = self._blocks[0]
 
     def _bind(self) -> None:
-        family, tasks, reward, terminate_on_failure = self._arguments
-        self._program = Program.of(family, tasks, reward, terminate_on_failure)
         self._data = table_data(self._program)
-        alone = bool(self._program.text.alone)
-        self._width = self._width or (1 if self._n_rows == 1 or alone else LANES)
-        self._smallest = MIN_LONG_ROWS_A_THREAD if alone else MIN_BLOCKS_A_THREAD
+        self._smallest = MIN_LONG_ROWS_A_THREAD if self._program.text.alone else MIN_BLOCKS_A_THREAD
         self._code = compiled(self._program.text, self._width)
         self._step_one: Any = getattr(self._code, "step_one", None)
         self._step_one_with_tables: Any = getattr(self._code, "step_one_with_tables", None)
@@ -68,6 +65,7 @@ class NumbaRows:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._program = Program.of(*self._arguments)
         self._bind()
         self._block = self._blocks[0]
 

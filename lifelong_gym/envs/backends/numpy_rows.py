@@ -88,7 +88,13 @@ class NumpyRows:
 
     def observe(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
         """See `Rows`."""
-        columns = self._kernels.observation(tuple(self._state[:, rows]), *self._data(rows))
+        seen = tuple(self._state[:, rows]), *self._data(rows)
+        if self._kernels.observation is None:
+            out = numpy_math.ArrayRoom(observations.shape[1])
+            self._kernels.write(*seen, out)
+            columns = tuple(out.columns)
+        else:
+            columns = self._kernels.observation(*seen)
         for i, column in enumerate(columns):
             observations[rows, i] = column
 

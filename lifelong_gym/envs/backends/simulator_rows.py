@@ -18,7 +18,7 @@ from lifelong_gym.errors import CheckpointError, FamilyError
 from lifelong_gym.numerics import philox
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.bind import Binder
-from lifelong_gym.numerics.scalar import Vector
+from lifelong_gym.numerics.scalar import Vector, room
 from lifelong_gym.numerics.states import Change, State, StateReader, plain
 from lifelong_gym.tasks.task_set import TaskSet
 
@@ -119,8 +119,12 @@ class KernelSimulator:
         )
         return reward, terminated, self.failed
 
-    def observe(self) -> Vector:
+    def observe(self) -> Sequence[float]:
         """See `Simulator`."""
+        if self._kernels.observation is None:
+            out: Sequence[float] = room(self._family.observations.size)
+            self._kernels.write(self._state, *self._data, out)
+            return out
         observation: Vector = self._kernels.observation(self._state, *self._data)
         return observation
 

@@ -76,7 +76,7 @@ class Text:
             reward_name: key of ``family.rewards``; None: the default.
             terminate_on_failure: end the episode at a failure rather than freeze it.
         """
-        n_observation = family.observations.size
+        n_observation, is_image = family.observations.size, family.observations.is_image
         seen, given = family.actions.text()
         return cls(
             name=type(family).__name__,
@@ -89,14 +89,14 @@ class Text:
             n_initial_noise=family.n_initial_noise,
             n_noise=family.n_noise,
             n_measures=family.n_measures if has_role(family, "measure") else 0,
-            is_image=family.observations.is_image,
+            is_image=is_image,
             seen=(seen, tuple(sorted(given.items()))),
             valid=family.actions.valid,
             bound=tuple(map(float, family.actions.bound)),
             limits=tuple(2.0 * float(limit) for limit in family.state_limits),
             failure_cost=float(family.cost_of_failing(reward_name)),
             ends_on_failure=terminate_on_failure,
-            feature_scale=tuple(map(float, family.feature_scale)) or (1.0,) * n_observation,
+            feature_scale=tuple(map(float, family.feature_scale)) or (1.0,) * (0 if is_image else n_observation),
             tables=tuple(str(array.dtype) for array in tables.arrays),
         )
 
