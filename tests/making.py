@@ -10,10 +10,11 @@ import pettingzoo
 from lifelong_gym.wrappers import as_vec_env
 
 CART_POLE, GRID_WORLD = "LifelongCartPole-v0", "LifelongGridWorld-v0"
-FEDERATED = "LifelongFederatedMNIST-v0"
+FEDERATED, DRONE = "LifelongFederatedMNIST-v0", "LifelongDrone-v0"
 
 # Arguments with which a step takes a fraction of a millisecond, of families that take long as they come.
 SIZES: dict[str, dict[str, Any]] = {
+    DRONE: {"resolution": 8},
     FEDERATED: {
         "data": "digits",
         "n_clients": 3,
@@ -26,7 +27,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "filters": 4,
         "history": 3,
         "actions": "logits",  # as SB3's checker wants them
-    }
+    },
 }
 
 

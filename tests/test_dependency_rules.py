@@ -48,7 +48,7 @@ ROOMS = """
     backends    | envs.backends                | declaration tasks numerics ground
     declaration | envs.family envs.constraints | tasks numerics ground
     declaration | envs.tables envs.arguments   | tasks numerics ground
-    declaration | envs.spaces                  | tasks numerics ground
+    declaration | envs.spaces envs.tally       | tasks numerics ground
     tasks       | tasks                        | numerics ground
     measures    | measures                     | numerics ground
     numerics    | numerics                     | ground

@@ -52,7 +52,10 @@ def test_gymnasiums_checker(id: str) -> None:
 @each_id
 def test_stable_baselines_checker(id: str) -> None:
     """Single env and VecEnv have the spaces and types that SB3 asks for; of shares it recommends logits."""
-    chosen: dict[str, Any] = {"actions": "logits"} if isinstance(lifelong_gym.family(id).actions, Simplex) else {}
+    family = lifelong_gym.family(id)
+    chosen: dict[str, Any] = {"actions": "logits"} if isinstance(family.actions, Simplex) else {}
+    if family.observations.is_image:
+        chosen["resolution"] = 36  # the smallest that its networks take
     sb3_checker.check_env(gym.make(id, **{**sizes(id), **chosen}))
     env = rows_for_sb3(id, n_tasks=2)
     assert env.reset().shape == (2, *(env.observation_space.shape or ()))

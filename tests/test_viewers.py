@@ -33,6 +33,11 @@ Image = npt.NDArray[np.uint8]
 IDS = list(FAMILIES)
 CONTROL = [id for id in IDS if lifelong_gym.family(id).state_limits]
 CART_POLE = "LifelongCartPole-v0"
+STATES = {
+    "LifelongGridWorld-v0": (4.0, 6.0),
+    "LifelongChain-v0": (4.0,),
+    "LifelongDrone-v0": (2.0, 2.2, 1.3, 0.4, 3.2, 0.0),
+}
 
 
 @functools.cache
@@ -50,12 +55,9 @@ def scene_of(id: str, task: Mapping[str, float] | None = None, **changes: object
     """A scene of a nominal task near its goal, and what is to be different."""
     family = lifelong_gym.family(id)
     discrete = isinstance(family.actions, Discrete)
-    if discrete:
-        near: tuple[float, ...] = (4.0, 6.0)[: len(family.state)]
-    else:
-        near = tuple(0.1 * limit for limit in family.state_limits) or last_state(id)
+    near = tuple(0.1 * limit for limit in family.state_limits)
     scene = Scene(
-        state=near,
+        state=STATES.get(id) or near or last_state(id),
         action=(1.0,) if discrete else (0.5,) * family.actions.size,
         task=family.parameters.tasks([task or {}])[0],
         label="task 3",

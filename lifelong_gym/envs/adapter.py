@@ -189,6 +189,10 @@ def row_infos(core: Core, failed: BoolArray, rows: IntArray | None = None) -> li
         signals = core.safety.infos()
         for row, info in zip(range(core.n_rows) if rows is None else rows.tolist(), infos, strict=True):
             info.update(signals[row])
+    if core.tally is not None:
+        told = core.tally.infos(list(range(core.n_rows)) if rows is None else rows.tolist())
+        for info, numbers in zip(infos, told, strict=True):
+            info.update(numbers)
     return infos
 
 

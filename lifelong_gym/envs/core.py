@@ -17,6 +17,7 @@ from lifelong_gym.envs.backends.visits import Visits
 from lifelong_gym.envs.constraints import SafetySignal
 from lifelong_gym.envs.family import Family, reward_name
 from lifelong_gym.envs.settings import TASK_OBSERVATIONS, Settings
+from lifelong_gym.envs.tally import StateTally
 from lifelong_gym.errors import INT64, FamilyError, floats, integer, one_of, unknown
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.states import Change, State, StateReader, together
@@ -47,6 +48,7 @@ class Core:
         task_of_row: int64, shape (n_rows,): the task each row is in.
         walk: the rows' way through the tasks.
         safety: evaluates and counts violated constraints; None where there are no constraints.
+        tally: what infos tell of states; None where the family has nothing ``tallied``.
     """
 
     def __init__(self, family: Family, n_rows: int, settings: Settings) -> None:
@@ -55,6 +57,7 @@ class Core:
         self.n_rows = integer("num_envs", n_rows)
         self.tasks = settings.task_set(family)
         self.safety = self._safety_signal(settings.constraints)
+        self.tally = StateTally(family, self.n_rows) if family.tallied else None
         constraints = None if self.safety is None else dict(self.safety.constraints)
         self.settings = replace(settings, tasks=self.tasks, n_tasks=None, preset=None, constraints=constraints)
         horizon = family.horizon if settings.horizon is None else integer("horizon", settings.horizon)
@@ -189,6 +192,8 @@ class Core:
         """Give rows new seeds: their schedules and visit counts start afresh; the tasks stay."""
         self.walk.seed(rows, seeds)
         self._visits.forget(rows)
+        if self.tally is not None:
+            self.tally.forget(rows)
 
     def scheduled(self, rows: IntArray) -> IntArray:
         """The tasks of these rows' next episodes, shape of ``rows``; the schedule advances."""
@@ -220,6 +225,8 @@ class Core:
         self._add_features(rows, observations)
         if self.safety is not None:
             self.safety.begin(rows, self._rows.states()[rows])
+        if self.tally is not None:
+            self.tally.begin(rows, self._rows.states()[rows])
         self.begun = True
 
     def _episodes(self, rows: IntArray, states: FloatArray | None = None) -> Episodes:
@@ -250,6 +257,8 @@ class Core:
             self._add_features(self._everybody, results.observations)
         if self.safety is not None:
             self.safety.step(self._rows.states(), actions, active, self.task_of_row)
+        if self.tally is not None:
+            self.tally.step(self._rows.states())
         return results, n_ended
 
     @property
@@ -259,7 +268,7 @@ class Core:
             return None
         if self.family.actions.valid is None or not self.family.observations.is_vector:
             return None
-        if self.safety is not None:  # its cost is several times what is saved here
+        if self.safety is not None or self.tally is not None:  # its cost is several times what is saved here
             return None
         return getattr(self._rows, "step_one", None)
 
@@ -313,6 +322,7 @@ class Core:
             "visit": self._visit.copy(),
             "keys": self._keys.copy(),
             "rows": self._rows.state_dict() if self.begun else None,
+            **({} if self.tally is None else {"tally": self.tally.state_dict()}),
         }
 
     def _made_of(self) -> dict[str, Any]:
@@ -332,7 +342,7 @@ class Core:
     def read(self, state: Any, name: str = "state") -> StateReader:
         """A reader of a `state_dict`; raises `CheckpointError` unless it is of such rows and has all its parts."""
         parts = "made_of", "walk", "visits", "safety", "steps", "tasks", "visit", "keys", "rows"
-        reader = StateReader(state, name, parts)
+        reader = StateReader(state, name, parts if self.tally is None else (*parts, "tally"))
         reader.same("made_of", self._made_of())
         return reader
 
@@ -350,6 +360,8 @@ class Core:
         if reader.optional("safety", self.safety is not None):
             assert self.safety is not None
             changes.append(self.safety.loading(reader["safety"], reader.name("safety")))
+        if self.tally is not None:
+            changes.append(self.tally.loading(reader["tally"], reader.name("tally")))
         steps = reader.numbers("steps", 0, self.horizon, n)
         tasks = reader.numbers("tasks", 0, len(self.tasks) - 1, n)
         visit = reader.numbers("visit", 0, INT64, n)

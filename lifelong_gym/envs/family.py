@@ -91,6 +91,8 @@ class Family(ABC):
             them (``parameters``, spaces, ``horizon``, ...) set in its ``__init__``. One that is called ``actions``
             chooses among codecs, see `simplex_or_logits`.
         argument_values: by name, of the arguments that the family was made with, JSON-native.
+        tallied: per channel of the state that infos tell of, the name of its mean over a row's episodes there.
+        idle_parameters: those that change nothing with the arguments that the family was made with.
         known: names of attributes that a learner may read from which tasks are hidden, besides those that every
             `KnownFamily` has.
     """
@@ -110,6 +112,8 @@ class Family(ABC):
     render_fps: ClassVar[int | None] = None
     arguments: ClassVar[tuple[Argument, ...]] = ()
     argument_values: Mapping[str, Any] = MappingProxyType({})
+    tallied: ClassVar[Mapping[str, str]] = {}
+    idle_parameters: tuple[str, ...] = ()
     known: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **arguments: Any) -> None:

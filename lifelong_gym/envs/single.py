@@ -44,7 +44,8 @@ class LifelongEnv(OverCore, NativeSpec, gym.Env[Any, Any]):
     ``reset(options={"task": i, "state": x})`` picks a task, without advancing the schedule, and a physical start
     state. Infos hold ``task_id`` (int), ``failed`` (bool) and, with ``constraints``, ``constraint_values`` (float64,
     shape (n_constraints,)) and ``constraint_violation`` (bool). Under ``schedule={"rounds": ...}`` they hold ``round``
-    (int) in place of ``task_id``, and the env stays in its task until `next_round`.
+    (int) in place of ``task_id``, and the env stays in its task until `next_round`. Families may tell more: see their
+    ``tallied``.
     """
 
     metadata = {"render_modes": RENDER_MODES, "render_fps": 50}  # noqa: RUF012 (Gymnasium's own form)
@@ -63,6 +64,7 @@ class LifelongEnv(OverCore, NativeSpec, gym.Env[Any, Any]):
         self._public = self.core.family.observations.one
         self._hide = self.core.settings.hide_task_id
         self._safety = self.core.safety
+        self._tally = self.core.tally
         self._in_rounds = self.core.walk.in_rounds
         self._task = 0
         self._seeded = False
@@ -148,6 +150,8 @@ class LifelongEnv(OverCore, NativeSpec, gym.Env[Any, Any]):
         info: dict[str, Any] = {"failed": failed} if self._hide else {"task_id": self._task, "failed": failed}
         if self._in_rounds:
             info["round"] = int(self.core.walk.rounds[0])
+        if self._tally is not None:
+            info.update(self._tally.infos([0])[0])
         return info if self._safety is None else {**info, **self._safety.infos()[0]}
 
     def _own_state(self) -> State:

@@ -255,6 +255,8 @@ class LifelongVectorEnv(OverCore, NativeSpec, VectorEnv[Any, Any, Any]):
         infos: dict[str, Any] = {"failed": failed, "_failed": present.copy()}
         if self.core.safety is not None:
             infos |= self.core.safety.vector_infos(present)
+        if self.core.tally is not None:
+            infos |= self.core.tally.vector_infos(present)
         if self.core.walk.in_rounds:
             infos |= {"round": self.core.walk.rounds * present, "_round": present.copy()}
         if self.core.settings.hide_task_id:

@@ -23,12 +23,14 @@ N_VALUES = 64  # of a parameter that can't be moved half-way to its bounds
 def check_parameters(id: str, **settings: Any) -> None:
     """Check that moving any parameter alone, from its nominal value, changes states, observations or rewards.
 
+    Those that the family calls idle must change nothing.
+
     Args:
         id: of a registered family.
         **settings: as in `gymnasium.make`, but for the tasks.
 
     Raises:
-        AssertionError: parameters that change nothing, all of them.
+        AssertionError: parameters that change nothing, and idle ones that change something, all of them.
         FamilyError: the family's functions don't run.
     """
     kind = family(id, **own_arguments(id, settings))
@@ -44,6 +46,9 @@ def _check(id: str, kind: Family, parameter: Parameter, settings: dict[str, Any]
     values = _other_values(kind.parameters, parameter, [bound[column] for bound in finite_bounds(kind)])
     if not values:
         raise AssertionError(f"{id}: parameter {parameter.name!r} has no other valid value while all else is nominal")
+    if parameter.name in kind.idle_parameters:
+        _check_idle(id, kind, parameter, values[-1], settings)
+        return
     for n_rows, n_steps in ATTEMPTS:
         nominal = _history(id, kind, {}, n_rows, n_steps, settings)
         for value in values:
@@ -54,6 +59,13 @@ def _check(id: str, kind: Family, parameter: Parameter, settings: dict[str, Any]
         f"{id}: parameter {parameter.name!r} changes nothing: moved from {nominal_text} to {moved}, it leaves "
         f"states, observations and rewards of {n_rows} rows as they are for {n_steps} steps"
     )
+
+
+def _check_idle(id: str, kind: Family, parameter: Parameter, value: float, settings: dict[str, Any]) -> None:
+    n_rows, n_steps = ATTEMPTS[0]
+    nominal, moved = (_history(id, kind, task, n_rows, n_steps, settings) for task in ({}, {parameter.name: value}))
+    if moved != nominal:
+        raise AssertionError(f"{id}: parameter {parameter.name!r} is called idle, and changes something")
 
 
 def _other_values(space: ParameterSpace, parameter: Parameter, bounds: Sequence[float]) -> list[float]:

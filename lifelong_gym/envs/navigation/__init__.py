@@ -1,0 +1,1 @@
+"""Families that find their way."""
