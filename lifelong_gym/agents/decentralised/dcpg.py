@@ -37,7 +37,14 @@ from lifelong_gym.agents.deep.multi_agent import Finished, MultiAgentAlgorithm
 from lifelong_gym.errors import unknown
 from lifelong_gym.wrappers import Channel, graph_of, rows_of_nodes
 
-BASES = {"ppo": "PPO", "a2c": "A2C"}
+ROOM = "lifelong_gym.agents.decentralised"
+BASES = {
+    "ppo": "PPO",
+    "a2c": "A2C",
+    "reinforce": f"{ROOM}.reinforce:NeuralREINFORCE",
+    "exact": f"{ROOM}.tabular:ExactPolicyGradient",
+    "monte_carlo": f"{ROOM}.tabular:MonteCarloPolicyGradient",
+}
 
 
 class DCPG(MultiAgentAlgorithm):
@@ -59,8 +66,9 @@ class DCPG(MultiAgentAlgorithm):
         env: an id, a PettingZoo ParallelEnv of ours, in a `ParameterSharing` or not, a vector env of ours, or what
             `as_vec_env` made of one.
         learning_rate: positive, or a function of the remaining progress; None: the algorithm's own.
-        base: ``"ppo"``, ``"a2c"``, or an on-policy class in SB3's form, such as sb3-contrib's `TRPO`, or its
-            ``module:Class``.
+        base: ``"ppo"``, ``"a2c"``; ``"reinforce"``: a gradient step on whole episodes; with the `SoftmaxPolicy` of
+            Discrete spaces ``"exact"``: from models, which are known, and ``"monte_carlo"``: from whole episodes; or an
+            on-policy class in SB3's form, such as sb3-contrib's `TRPO`, or its ``module:Class``.
         base_kwargs: others of the base's arguments; JSON-native, if the learner is to be saved.
         policy_kwargs: of the policy; JSON-native, if the learner is to be saved: classes may be names, such as
             ``{"optimizer_class": "SGD", "features_extractor_class": "SmallCNN"}``, or ``module:Class``.

@@ -133,6 +133,9 @@ class Agent:
 
     def n_ahead(self) -> int:
         """Environment steps of the next collecting, at most; 0 where nobody knows."""
+        told: int | None = getattr(self.algorithm, "n_ahead", None)
+        if told is not None:
+            return told
         if isinstance(self.algorithm, OnPolicyAlgorithm):
             return self.algorithm.n_steps * self.rows.num_envs
         frequency: Any = self.algorithm.train_freq
@@ -212,6 +215,8 @@ class Agent:
 
     @last_observations.setter
     def last_observations(self, seen: npt.NDArray[Any] | None) -> None:
+        if seen is not None:
+            self.rows._reset_seeds()  # of the first reset, which has been
         transposed = seen is not None and isinstance(self.algorithm.env, VecTransposeImage)
         # A view, as it was: convolutions may round otherwise where numbers lie otherwise.
         self.algorithm._last_obs = self.algorithm.env.transpose_observations(seen) if transposed else seen
