@@ -55,7 +55,7 @@ def of_nodes(model: DCPG) -> dict[Any, dict[str, Any]]:
     """Copies of all nodes' numbers."""
     return {
         holder.node: {name: tensor.clone() for name, tensor in numbers_of(holder.policy).items()}
-        for holder in (*model.agents, *model.relays)
+        for holder in model._holders()
     }
 
 
@@ -341,6 +341,7 @@ def test_networks_that_differ() -> None:
         ValueError, match=r"'task_0' and 'task_1' must be alike. 'mlp_extractor.policy_net.0.weight' has"
     ):
         Uneven("MlpPolicy", env, base_kwargs=PPO)
+    assert env.sharing is not None
     assert env.sharing.channel.ledger.rounds == 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch as th
+from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
@@ -32,6 +33,8 @@ from lifelong_gym.agents.decentralised.shared import (
     numbers_of,
     shared_names,
 )
+from lifelong_gym.agents.decentralised.tabular import SoftmaxPolicy
+from lifelong_gym.agents.deep.agent import Agent
 from lifelong_gym.agents.deep.environment_state import channel_of
 from lifelong_gym.agents.deep.multi_agent import Finished, MultiAgentAlgorithm
 from lifelong_gym.errors import unknown
@@ -97,6 +100,7 @@ class DCPG(MultiAgentAlgorithm):
     """
 
     default: ClassVar[str] = "PPO"
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {**PPO.policy_aliases, "SoftmaxPolicy": SoftmaxPolicy}
     relays: Sequence[Relay] = ()
     _shared: Sequence[str] = ()
     _start: Mapping[Any, Tensors] | None = None  # what was shared before the training that is going on
@@ -219,9 +223,13 @@ class DCPG(MultiAgentAlgorithm):
 
     # What it has learned.
 
+    def _holders(self) -> list[Agent | Relay]:
+        """Of policies: all nodes, relays last."""
+        return [*self.agents, *self.relays]
+
     def _policies(self) -> dict[Any, BasePolicy]:
         """Of all nodes, relays last, as they are."""
-        return {holder.node: holder.policy for holder in (*self.agents, *self.relays)}
+        return {holder.node: holder.policy for holder in self._holders()}
 
     def _shared_of(self, policy: BasePolicy) -> Tensors:
         """What is shared of a policy, to be written to."""
@@ -234,7 +242,7 @@ class DCPG(MultiAgentAlgorithm):
         Raises:
             UnknownNameError: no such node.
         """
-        for holder in (*self.agents, *self.relays):
+        for holder in self._holders():
             if node == holder.node or node == str(holder.node):
                 return holder.copy_of_policy()
         raise unknown("node", node, self._policies())

@@ -99,7 +99,7 @@ def stepped(
     seen: Any = env.reset()
     while not all(row.is_done for row in rows):
         with th.no_grad():
-            chosen, _, _ = algorithm.policy(obs_as_tensor(seen, algorithm.device))  # type: ignore[arg-type]
+            chosen, _, _ = algorithm.policy(obs_as_tensor(seen, algorithm.device))
         actions = chosen.cpu().numpy()
         space = algorithm.action_space
         done = np.clip(actions, space.low, space.high) if isinstance(space, spaces.Box) else actions

@@ -25,7 +25,7 @@ class _ConvolutionalExtractor(BaseFeaturesExtractor):
         self, observation_space: gym.Space[Any], features_dim: int, standardise: bool, normalized_image: bool
     ) -> None:
         """See the subclasses."""
-        super().__init__(observation_space, count("features_dim", features_dim))  # type: ignore[arg-type]
+        super().__init__(observation_space, count("features_dim", features_dim))
         name = type(self).__name__
         if not is_image_space(observation_space, check_channels=False, normalized_image=normalized_image):
             raise ValueError(f"`{name}` must see images, a Box of 3 axes and dtype uint8. Received {observation_space}")

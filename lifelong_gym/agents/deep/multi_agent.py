@@ -98,9 +98,10 @@ class MultiAgentAlgorithm(MultiTaskAlgorithm):
     _before: bytes | None = None  # what a file held before agents began to collect, where it may be asked for
 
     def __init_subclass__(cls) -> None:
-        """Its policies are those of its algorithm."""
+        """Its policies are those of its algorithm, unless it says which."""
         super().__init_subclass__()
-        cls.policy_aliases = _algorithm(cls.default).policy_aliases
+        if "policy_aliases" not in vars(cls):
+            cls.policy_aliases = _algorithm(cls.default).policy_aliases
 
     def __init__(
         self,

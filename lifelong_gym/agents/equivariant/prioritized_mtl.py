@@ -21,7 +21,7 @@ from lifelong_gym.agents.contract.environment import before_steps, to_vec_env
 from lifelong_gym.agents.contract.kinds import Attributes
 from lifelong_gym.agents.contract.state import Parts
 from lifelong_gym.agents.deep.agent import copy_of_policy
-from lifelong_gym.agents.deep.environment_state import EnvironmentState
+from lifelong_gym.agents.deep.environment_state import EnvironmentState, channel_of
 from lifelong_gym.agents.equivariant.differentiable import DifferentiableTasks, historic
 from lifelong_gym.agents.equivariant.policies import EntityPolicy, EquivariantPolicy, FlatSimplexPolicy
 from lifelong_gym.agents.equivariant.samplers import PrioritizedSampler, effective_share, importance
@@ -193,7 +193,7 @@ class PrioritizedMTL(MultiTaskAlgorithm):
         assert self.tasks is not None
         self._model = DifferentiableTasks(core, self.tasks)
         self.memory.history, self.memory.clock = self._model.history, self._model.clock
-        self._environment.enter(self._rows)
+        self._environment.enter(self._rows, channel_of(self._rows))
 
     # A sweep.
 
