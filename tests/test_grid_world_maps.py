@@ -103,7 +103,7 @@ def test_the_picture_shows_every_cell(name: str) -> None:
     figure = grid_worlds_figure(tasks, path.states, f"Map {name}")
     (axes,) = figure.axes
     both = conflicts([dict(task) for task in tasks])
-    tiles = Counter(
+    tiles: Counter[Any] = Counter(
         (type(patch), patch.get_facecolor()[:3]) for patch in axes.patches if type(patch) in (Rectangle, Polygon)
     )
     green, red = (tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)) for colour in (GOAL, OBSTACLE))
@@ -115,7 +115,7 @@ def test_the_picture_shows_every_cell(name: str) -> None:
     n_obstacles = sum(min(cell) >= 0 for task in tasks for cell in obstacles(dict(task)))
     assert len(shown) == len(tasks) + n_obstacles
     assert set(shown) == {str(i + 1) for i in range(len(tasks))}
-    line = next(line for line in axes.lines if len(line.get_xdata()) == len(path.states))
+    line = next(line for line in axes.lines if np.size(line.get_xdata()) == len(path.states))
     np.testing.assert_array_equal(line.get_xydata(), np.stack([path.states % 10, path.states // 10], axis=1))
     assert axes.get_title() == f"Map {name}"
     (legend,) = figure.legends
@@ -127,4 +127,4 @@ def test_a_picture_needs_no_path() -> None:
     tasks = WORLD.parameters.tasks([{}, {"start_row": 5}])
     (axes,) = grid_worlds_figure(tasks).axes
     starts = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in starts] == [(0, 0), (0, 5)]
+    assert np.concatenate([line.get_xydata() for line in starts]).tolist() == [[0, 0], [0, 5]]
