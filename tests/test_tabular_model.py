@@ -97,6 +97,7 @@ def test_what_is_not_counted_is_refused(text: Any) -> None:
         ("LifelongGridWorld-v0", {"slip": 0.3, "start_row": 6, "start_column": 7}),
         ("LifelongChain-v0", chain_tasks(2)[1]),
         ("tests.linear_mdp:LinearMDP", {"number": 11}),
+        ("tests.corridors:Corridor", {"goal": 3, "slip": 0.4}),
     ],
 )
 def test_tables_are_what_is_sampled(id: str, task: dict[str, Any]) -> None:
