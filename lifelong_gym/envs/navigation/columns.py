@@ -14,6 +14,7 @@ CELL, PER_METRE, SIDE = 0.2, 5.0, 120  # a world of 24 m x 24 m
 FIELDS = 5  # of a cell: floor, ceiling, materials of sides and of the top, light
 FLOOR, CEILING, SIDES, TOP, LIGHT = range(FIELDS)
 ACROSS_X, ACROSS_Y, UPWARDS, DOWNWARDS = 0.0, 1.0, 2.0, 3.0  # which face of a cell a pixel hits
+SHADES = (0.86, 0.72, 0.95, 0.62)  # how light those faces are
 NEVER = 1e30  # a ray along an axis crosses no line across it
 
 TAN_H, TAN_V = 0.8390996311772799, 0.4719935425372199  # of half the fields of view: 80 degrees, and 9/16 of the width
@@ -21,10 +22,11 @@ FAR = 19.6  # m, 50 of the 255 grey levels of a depth map of 100 m
 MOST_ROWS = 256
 
 TEXELS, TILE = 64, 2.0  # of a pattern's finest picture a side, and the metres it covers
+LEVELS = 7  # pictures of a pattern
 PYRAMID = 5461  # texels of a pattern's pictures, each half as large as the one before
 MATERIAL = 4  # numbers of a material: pattern, red, green, blue
 RGB, GRAY, DEPTH = 0.0, 1.0, 2.0
-CEILING_SLOT = 2
+CEILING_SLOT, N_SLOTS, N_COLOURS = 2, 5, 15  # materials of a world
 
 MAP_HEIGHT, MAP_WIDTH = 18, 32  # of the depth map that the reward is measured on
 MAP_SIZE = MAP_HEIGHT * MAP_WIDTH
@@ -42,59 +44,64 @@ def look(
     """Write per pixel of a column, uppermost first, its depth in units of (dx, dy), and the face and cell it shows."""
     x, y, z = place
     i, j = int(x * PER_METRE), int(y * PER_METRE)
-    step_i = 1 if dx > 0.0 else -1
-    step_j = 1 if dy > 0.0 else -1
+    step_x = SIDE if dx > 0.0 else -SIDE
+    step_y = 1 if dy > 0.0 else -1
     inverse_x = 1.0 / dx if dx != 0.0 else NEVER
     inverse_y = 1.0 / dy if dy != 0.0 else NEVER
     next_x = ((i + (1 if dx > 0.0 else 0)) * CELL - x) * inverse_x if dx != 0.0 else NEVER
     next_y = ((j + (1 if dy > 0.0 else 0)) * CELL - y) * inverse_y if dy != 0.0 else NEVER
     span_x, span_y = abs(CELL * inverse_x), abs(CELL * inverse_y)
-    low, high = height - 1, 0
-    if z < cells[FIELDS * (i * SIDE + j) + FLOOR] or z > cells[FIELDS * (i * SIDE + j) + CEILING]:
+    at, low, high = i * SIDE + j, height - 1, 0
+    last_floor, last_ceiling = cells[FIELDS * at + FLOOR], cells[FIELDS * at + CEILING]
+    if z < last_floor or z > last_ceiling:
         for row in range(height):  # the camera is within something: a state that was set
-            depth[row], face[row], cell[row] = 0.0, UPWARDS, float(i * SIDE + j)
+            depth[row], face[row], cell[row] = 0.0, UPWARDS, float(at)
         low = -1
     entered, side = 0.0, ACROSS_X
-    has_entered = False
     while low >= high:
-        at = i * SIDE + j
         floor, ceiling = cells[FIELDS * at + FLOOR], cells[FIELDS * at + CEILING]
-        if has_entered:
+        if floor > last_floor:
             while low >= high and z + slopes[low] * entered < floor:
                 depth[low], face[low], cell[low] = entered, side, float(at)
                 low -= 1
+        if ceiling < last_ceiling:
             while low >= high and z + slopes[high] * entered > ceiling:
                 depth[high], face[high], cell[high] = entered, side, float(at)
                 high += 1
-        leaving = next_x if next_x < next_y else next_y
+        across_x = next_x < next_y
+        leaving = next_x if across_x else next_y
         while low >= high and z + slopes[low] * leaving < floor:
             depth[low], face[low], cell[low] = (floor - z) / slopes[low], UPWARDS, float(at)
             low -= 1
         while low >= high and z + slopes[high] * leaving > ceiling:
             depth[high], face[high], cell[high] = (ceiling - z) / slopes[high], DOWNWARDS, float(at)
             high += 1
-        entered, has_entered = leaving, True
-        if next_x < next_y:
-            i += step_i
-            next_x += span_x
-            side = ACROSS_X
-        else:
-            j += step_j
-            next_y += span_y
-            side = ACROSS_Y
+        entered, last_floor, last_ceiling = leaving, floor, ceiling
+        side = ACROSS_X if across_x else ACROSS_Y
+        at += step_x if across_x else step_y
+        next_x += span_x if across_x else 0.0
+        next_y += 0.0 if across_x else span_y
 
 
-def texel(patterns: Any, pattern: float, a: float, b: float, footprint: float) -> float:
-    """How bright a pattern is, 0 to 1, ``a`` and ``b`` metres from its corner, in a picture no finer than a pixel."""
-    size, first, width = TEXELS, 0, TILE / TEXELS
-    while width < footprint and size > 1:
-        first += size * size
-        size //= 2
+def coarseness(footprint: float) -> int:
+    """Which of a pattern's pictures is no finer than a pixel that covers so many metres; 0: the finest."""
+    level, width = 0, TILE / TEXELS
+    for _ in range(LEVELS - 1):  # a sum, not a search: nothing to guess wrong
+        level += 1 if footprint > width else 0
         width *= 2.0
-    per_metre = size / TILE
-    row, column = int(b * per_metre) & (size - 1), int(a * per_metre) & (size - 1)
-    brightness: float = patterns[int(pattern) * PYRAMID + first + row * size + column]
-    return brightness
+    return level
+
+
+def first_texel(pattern: int, level: int) -> int:
+    """Where a picture of a pattern begins: behind all finer ones."""
+    return PYRAMID * pattern + (4 * TEXELS * TEXELS - (4 * TEXELS * TEXELS >> 2 * level)) // 3
+
+
+def light_up(materials: Any, lamp: Vector, colours: Any) -> None:
+    """Write the colours of all materials, red, green and blue, under that light."""
+    for i in range(N_SLOTS):
+        for channel in range(3):
+            colours[3 * i + channel] = materials[MATERIAL * i + 1 + channel] * lamp[channel]
 
 
 def byte(x: float) -> float:
@@ -115,38 +122,43 @@ def picture(state: Vector, tables: Any, frame: Vector, lamp: Vector, out: Any) -
         slopes[row] = slope_of(row, height)
         stretch[row] = pixel_v / max(abs(slopes[row]), 1e-9)
     channels = 3 if kind == RGB else 1
+    colours = room(N_COLOURS)
+    light_up(materials, lamp, colours)
     for column in range(width):
         u = (2.0 * (column + 0.5) / width - 1.0) * TAN_H
         dx, dy = cosine + u * sine, sine - u * cosine
         look(cells, (x, y, z), dx, dy, height, slopes, depth, face, cell)
         stretch_x, stretch_y = pixel_u / max(abs(dx), 1e-9), pixel_u / max(abs(dy), 1e-9)
+        last_t, last_cell, last_face = -1.0, -1.0, -1.0
+        first, size, column_at, b, per_metre, bright, slot = 0, 1, 0, 0.0, 1.0, 0.0, 0
         for row in range(height):
-            t, at, to = depth[row], FIELDS * int(cell[row]), (row * width + column) * channels
+            t, to = depth[row], (row * width + column) * channels
             if kind == DEPTH:
                 out[to] = 255.0 * (t if t < FAR else FAR) / FAR
+                continue
+            if t != last_t or cell[row] != last_cell or face[row] != last_face:  # else all this is as above
+                last_t, last_cell, last_face = t, cell[row], face[row]
+                at, side = FIELDS * int(last_cell), last_face
+                a, b, spread, shade = x + dx * t, y + dy * t, max(pixel_u, stretch[row]), SHADES[int(side)]
+                if side == ACROSS_X:
+                    a, spread = b, max(stretch_x, pixel_v)
+                elif side == ACROSS_Y:
+                    spread = max(stretch_y, pixel_v)
+                slot = CEILING_SLOT if side == DOWNWARDS else int(cells[at + (TOP if side == UPWARDS else SIDES)])
+                level = coarseness(t * spread)
+                size, per_metre = TEXELS >> level, (TEXELS >> level) / TILE
+                first = first_texel(int(materials[MATERIAL * slot]), level)
+                column_at = int(a * per_metre) & (size - 1)
+                bright = 255.0 * shade * cells[at + LIGHT] / (1.0 + 0.004 * t * t)
+            height_at = z + slopes[row] * t if last_face < UPWARDS else b
+            brightness = bright * patterns[first + (int(height_at * per_metre) & (size - 1)) * size + column_at]
+            red = byte(brightness * colours[3 * slot])
+            green = byte(brightness * colours[3 * slot + 1])
+            blue = byte(brightness * colours[3 * slot + 2])
+            if kind == RGB:
+                out[to], out[to + 1], out[to + 2] = red, green, blue
             else:
-                hit_x, hit_y, hit_z = x + dx * t, y + dy * t, z + slopes[row] * t
-                if face[row] == ACROSS_X:
-                    slot, a, b, shade = cells[at + SIDES], hit_y, hit_z, 0.86
-                    footprint = t * max(stretch_x, pixel_v)
-                elif face[row] == ACROSS_Y:
-                    slot, a, b, shade = cells[at + SIDES], hit_x, hit_z, 0.72
-                    footprint = t * max(stretch_y, pixel_v)
-                else:
-                    slot, a, b, shade = cells[at + TOP], hit_x, hit_y, 0.95
-                    if face[row] == DOWNWARDS:
-                        slot, shade = float(CEILING_SLOT), 0.62
-                    footprint = t * max(pixel_u, stretch[row])
-                material = MATERIAL * int(slot)
-                bright = texel(patterns, materials[material], a, b, footprint)
-                bright = 255.0 * bright * shade * cells[at + LIGHT] / (1.0 + 0.004 * t * t)
-                red = byte(bright * materials[material + 1] * lamp[0])
-                green = byte(bright * materials[material + 2] * lamp[1])
-                blue = byte(bright * materials[material + 3] * lamp[2])
-                if kind == RGB:
-                    out[to], out[to + 1], out[to + 2] = red, green, blue
-                else:
-                    out[to] = 0.299 * red + 0.587 * green + 0.114 * blue
+                out[to] = 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def depth_map(state: Vector, cells: Any, depths: Any) -> float:
