@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,11 @@ import torch as th
 from lifelong_gym import sample_tasks
 from lifelong_gym.agents import DCPG
 from lifelong_gym.agents.decentralised.entropy import with_relative_entropy
+from lifelong_gym.agents.decentralised.settings import MixingSettings
 from lifelong_gym.agents.decentralised.shared import moments_of, numbers_of
 from lifelong_gym.errors import CheckpointError, UnknownNameError
 from lifelong_gym.wrappers import CoreVecEnv, Faults, ParameterSharing, as_vec_env
+from tests.test_arguments import meanings
 from tests.test_multi_agent import CART, GRID, PPO, SMALL, Log, assert_same, killed_after
 from tests.test_multi_agent import KilledError as Killed
 
@@ -63,9 +68,14 @@ def of_nodes(model: DCPG) -> dict[Any, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("base", "arguments"), [("ppo", PPO), ("a2c", {}), ("sb3_contrib:TRPO", {"n_steps": 8, "batch_size": 4})]
+    ("base", "arguments", "same_start"),
+    [
+        ("ppo", PPO, False),
+        ("ppo", PPO, True),
+        ("a2c", {}, False),
+        ("sb3_contrib:TRPO", {"n_steps": 8, "batch_size": 4}, False),
+    ],
 )
-@pytest.mark.parametrize("same_start", [False, True])
 def test_without_mixing_agents_are_alone(base: str, arguments: dict[str, Any], same_start: bool) -> None:
     """With the identity for weights: N separate runs, to the bit, also of a rate that changes with progress."""
 
@@ -262,6 +272,13 @@ def test_relative_entropy_takes_the_place_of_entropy() -> None:
     model.learn(24)
 
 
+def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its blocks of Python, one after another."""
+    page = (Path(__file__).parents[1] / "docs" / "dcpg.md").read_text(encoding="utf-8")
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)), {})
+    assert "task_0 -> task_1" in capsys.readouterr().out
+
+
 # ---------------------------------------------------------------------------------------------------------------- files
 
 
@@ -319,6 +336,18 @@ def test_bad_arguments(arguments: Any, problem: str) -> None:
     """Named, with what there is, before anything is made."""
     with pytest.raises((ValueError, TypeError), match=problem):
         make(**arguments)
+
+
+def test_arguments_are_said_as_they_are() -> None:
+    """The docstring tells all in the signature's order; those of mixing in their settings' words and defaults."""
+    told, parameters = meanings(DCPG, "Args"), inspect.signature(DCPG).parameters
+    assert list(told) == [name for name in parameters if not name.startswith("_")]
+    for name, meaning in meanings(MixingSettings, "Attributes").items():
+        assert told[name] == meaning
+    for field in dataclasses.fields(MixingSettings):
+        assert (parameters[field.name].annotation, parameters[field.name].default) == (field.type, field.default)
+    model = make(base=stable_baselines3.A2C, base_kwargs={"n_steps": 3}, share=("action_net.*",))
+    assert (model.base, model.share) == ("stable_baselines3.a2c.a2c:A2C", ["action_net.*"])
 
 
 def test_weights_of_one_node() -> None:

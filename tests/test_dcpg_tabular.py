@@ -17,15 +17,18 @@ from lifelong_gym.agents import DCPG
 from lifelong_gym.agents.decentralised.episodes import discounted
 from lifelong_gym.agents.decentralised.tabular import Baseline, SoftmaxPolicy
 from lifelong_gym.envs.models import tabular_model
+from lifelong_gym.envs.spaces import Discrete
 from lifelong_gym.envs.tabular.chain import chain_tasks
 from lifelong_gym.errors import UnknownNameError
 from lifelong_gym.numerics.tabular import TabularModel, softmax_rows
 from lifelong_gym.wrappers import ParameterSharing, as_vec_env, graph_of, mixing_matrix
+from tests.camera import Camera
 from tests.test_multi_agent import KilledError as Killed
 from tests.test_multi_agent import assert_same, killed_after
 
 CHAIN, GAMMA, MIDDLE = "LifelongChain-v0", 0.9, 2
 ONE, OTHER = chain_tasks(1)
+BLINDFOLD = "tests.test_dcpg_tabular:Blindfold"
 OPTIMUM = 2 * GAMMA / (2 - GAMMA**2)  # of both tasks together: turn left and right alike in the middle
 
 
@@ -35,6 +38,12 @@ def _one_thread() -> Iterator[None]:
     th.set_num_threads(1)
     yield
     th.set_num_threads(n_threads)
+
+
+class Blindfold(Camera):
+    """A simulator, of which there are no tables, although its spaces are Discrete."""
+
+    observations = Discrete(2)
 
 
 def env_of(tasks: Any, backend: str = "numpy", **sharing: Any) -> Any:
@@ -159,6 +168,18 @@ def test_nodes_of_several_tasks_climb_their_sum() -> None:
     np.testing.assert_allclose(relay.theta, slope / 2, atol=1e-12)
 
 
+def test_agreement_comes_at_the_rate_of_the_second_eigenvalue() -> None:
+    """Without steps the distance from the mean shrinks by it in every round; sparser graphs need more rounds."""
+    rates = []
+    for topology in ("complete", "ring", "star", "chain"):
+        model = make(env_of([ONE] * 5, topology=topology), 1e-300)
+        put(model, np.random.default_rng(0).normal(size=(5, 5, 2)))
+        errors = [model.learn(5 * n, log_interval=None).consensus_error()["all"] for n in (12, 4)]
+        rates.append((errors[1] / errors[0]) ** (1 / 4))
+        assert rates[-1] == pytest.approx(model.channel.sigma_2, rel=0.02)
+    assert rates == sorted(rates)
+
+
 # ------------------------------------------------------------------------------------------------------- whole episodes
 
 
@@ -199,7 +220,7 @@ def test_episodes_lead_to_the_optimum() -> None:
     """Ten a round: a policy for both tasks that none of them would find."""
     base_kwargs = {"gamma": GAMMA, "n_episodes": 10}
     model = make(env_of([ONE, OTHER]), 0.5, base="monte_carlo", base_kwargs=base_kwargs)
-    model.learn(6000, log_interval=None)
+    model.learn(4000, log_interval=None)
     assert total(model) > 0.9  # alone: 0.6
 
 
@@ -274,6 +295,12 @@ def test_networks_climb_whole_episodes() -> None:
         (lambda: env_of([ONE, OTHER]), {"policy": "MlpPolicy"}, UnknownNameError, "There are: SoftmaxPolicy"),
         (lambda: as_vec_env("LifelongCartPole-v0", n_tasks=2), {}, ValueError, "must have Discrete spaces. The obs"),
         (lambda: as_vec_env(CHAIN, n_tasks=2, hide_task_id=True), {}, ValueError, "They are hidden here"),
+        (
+            lambda: as_vec_env(BLINDFOLD, n_tasks=2),
+            {},
+            ValueError,
+            "must have a model of every task",
+        ),
         (lambda: env_of([ONE, OTHER]), {"base_kwargs": {"gamma": 1.0}}, ValueError, r"`gamma` must be in \[0, 1\)"),
         (
             lambda: env_of([ONE, OTHER]),

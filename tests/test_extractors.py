@@ -23,7 +23,12 @@ def images(side: int, channels: int = 3) -> spaces.Box:
 
 def test_the_papers_network_has_its_size() -> None:
     """1,280,025 parameters, counted layer by layer, for 103 x 103 x 3 and 25 actions."""
-    made: Any = {"features_extractor_class": C3F2, "net_arch": [], "share_features_extractor": False}
+    made: Any = {
+        "features_extractor_class": C3F2,
+        "net_arch": [],
+        "share_features_extractor": False,
+        "ortho_init": False,
+    }
     policy = ActorCriticCnnPolicy(images(103), spaces.Discrete(25), lambda _: 1e-4, **made)
     sizes = [p.numel() for name, p in policy.named_parameters() if not name.startswith(CRITIC)]
     layers = [7 * 7 * 3 * 96 + 96, 5 * 5 * 96 * 64 + 64, 3 * 3 * 64 * 64 + 64, 1024 * 1024 + 1024, 1024 * 25 + 25]

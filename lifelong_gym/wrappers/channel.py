@@ -281,7 +281,7 @@ class Channel:
         if self._pairs_seed is None:
             return self._weight_of_edge, self.weights.diagonal()
         given = np.where(self._active(round), 0.5, 0.0)
-        own: FloatArray = 1.0 - np.bincount(self._to, given, len(self.nodes))
+        own = np.asarray(1 - np.bincount(self._to, given, len(self.nodes)), np.float64)
         return given, own
 
     @cached_property

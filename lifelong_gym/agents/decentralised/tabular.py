@@ -190,7 +190,7 @@ class _TableAlgorithm(OnPolicyAlgorithm):
 class ExactPolicyGradient(_TableAlgorithm):
     """Gradients (8) of Zeng et al. (2021) from the models of a node's tasks, which are known; no step is taken.
 
-    Each round counts as one step of each row, so that ``total_timesteps`` says how many there are.
+    Each round counts as one step in each task, so that ``total_timesteps``, or a budget, says how many there are.
 
     Args:
         policy: ``"SoftmaxPolicy"``.
@@ -230,7 +230,7 @@ class ExactPolicyGradient(_TableAlgorithm):
         """Of the tasks of its rows."""
         core = self.rows.core
         if self._known is None or self._known[0] is not core:
-            if not is_tabular(core.family):
+            if not is_tabular(core.family) or core.settings.physics != "kernel":
                 raise ValueError(
                     '`base="exact"` must have a model of every task: a kernel, and spaces that are Discrete. '
                     f"Received {type(core.family).__name__}"
@@ -242,10 +242,11 @@ class ExactPolicyGradient(_TableAlgorithm):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Take no step; count one a row."""
+        """Take no step; count one a task."""
         callback.on_rollout_start()
-        self.num_timesteps += env.num_envs
-        infos: list[dict[str, Any]] = [{}] * env.num_envs
+        self.rows.announce(1)
+        infos: list[dict[str, Any]] = [{}] * len(self.rows.tasks)
+        self.num_timesteps += len(infos)
         callback.update_locals({"infos": infos})
         callback.on_step()
         callback.on_rollout_end()
