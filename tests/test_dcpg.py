@@ -313,6 +313,11 @@ def test_killed_and_resumed_to_the_bit(arguments: Any, sharing: Any, tmp_path: P
     ("arguments", "problem"),
     [
         ({"base": "pppo"}, "unknown base 'pppo'. Did you mean 'ppo'"),
+        ({"base": 3}, "unknown base 3"),
+        ({"base_kwargs": [3]}, r"`base_kwargs` must be a mapping from argument to value. Received \[3\]"),
+        ({"policy_kwargs": "small"}, "`policy_kwargs` must be a mapping"),
+        ({"learning_rate": -1.0}, "`learning_rate` must be above 0"),
+        ({"n_mixing": np.nan}, "n_mixing"),
         ({"base": "stable_baselines3:SAC"}, "`base` must be an on-policy algorithm"),
         ({"base": stable_baselines3.DQN}, "`base` must be an on-policy algorithm"),
         ({"base_kwargs": {"n_stepps": 3}}, "n_stepps"),
@@ -338,7 +343,7 @@ def test_bad_arguments(arguments: Any, problem: str) -> None:
         make(**arguments)
 
 
-def test_arguments_are_said_as_they_are() -> None:
+def test_arguments_are_said_and_kept_as_they_are(tmp_path: Path) -> None:
     """The docstring tells all in the signature's order; those of mixing in their settings' words and defaults."""
     told, parameters = meanings(DCPG, "Args"), inspect.signature(DCPG).parameters
     assert list(told) == [name for name in parameters if not name.startswith("_")]
@@ -346,8 +351,13 @@ def test_arguments_are_said_as_they_are() -> None:
         assert told[name] == meaning
     for field in dataclasses.fields(MixingSettings):
         assert (parameters[field.name].annotation, parameters[field.name].default) == (field.type, field.default)
-    model = make(base=stable_baselines3.A2C, base_kwargs={"n_steps": 3}, share=("action_net.*",))
+    weights: Any = np.array([1, 2, 3], np.float32)
+    of_numpy: Any = {"n_mixing": np.int8(2), "relative_entropy": np.float32(0), "task_weights": weights}
+    model = make(base=stable_baselines3.A2C, base_kwargs={"n_steps": np.int8(3)}, share=("action_net.*",), **of_numpy)
     assert (model.base, model.share) == ("stable_baselines3.a2c.a2c:A2C", ["action_net.*"])
+    model.save(tmp_path / "model")
+    loaded = DCPG.load(tmp_path / "model", device="cpu")
+    assert (loaded.n_mixing, loaded.task_weights, loaded.base_kwargs) == (2, [1.0, 2.0, 3.0], {"n_steps": 3})
 
 
 def test_weights_of_one_node() -> None:

@@ -129,7 +129,10 @@ class DCPG(MultiAgentAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         """See the class."""
-        self.base = base if isinstance(base, str) else f"{base.__module__}:{base.__qualname__}"
+        self.base = f"{base.__module__}:{base.__qualname__}" if isinstance(base, type) else base
+        for name, given in (("base_kwargs", base_kwargs), ("policy_kwargs", policy_kwargs)):
+            if not isinstance(given, Mapping | None):
+                raise ValueError(f"`{name}` must be a mapping from argument to value. Received {given!r}")
         self.base_kwargs = dict(base_kwargs or {})
         algorithm = _algorithm_of(self.base)
         settings = MixingSettings(
@@ -361,7 +364,7 @@ def _algorithm_of(base: str) -> str:
     Raises:
         TypeError: it isn't on-policy.
     """
-    if base not in BASES and ":" not in base:
+    if not isinstance(base, str) or (base not in BASES and ":" not in base):
         raise unknown("base", base, [*BASES, "module:Class"])
     algorithm = BASES.get(base, base)
     kind = imports.load(algorithm) if ":" in algorithm else OnPolicyAlgorithm

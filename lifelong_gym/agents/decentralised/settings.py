@@ -66,4 +66,5 @@ def _weights(name: str, value: Any) -> list[float] | None:
         return None
     if not isinstance(value, list | tuple | np.ndarray):
         raise ValueError(f"`{name}` must be a list of numbers, one a task. Received {value!r}")
-    return [number(f"{name}[{i}]", weight) for i, weight in enumerate(value)]
+    given = value.tolist() if isinstance(value, np.ndarray) else value
+    return [number(f"{name}[{i}]", weight) for i, weight in enumerate(given)]
