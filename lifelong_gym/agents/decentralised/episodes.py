@@ -19,7 +19,7 @@ from lifelong_gym.wrappers import NodeRows
 
 
 @dataclass(frozen=True)
-class WholeEpisodes:
+class FlatEpisodes:
     """What happened in whole episodes, a row a step, one episode after the other.
 
     Attributes:
@@ -48,11 +48,11 @@ def discounted(rewards: FloatArray, gamma: float) -> FloatArray:
 
 def of_arrays(
     observations: npt.NDArray[Any], actions: npt.NDArray[Any], rewards: FloatArray, alive: BoolArray, gamma: float
-) -> WholeEpisodes:
+) -> FlatEpisodes:
     """Of episodes side by side, (n_episodes, horizon, ...), of which only living steps count."""
     times = np.broadcast_to(np.arange(alive.shape[1]), alive.shape)
     returns = discounted(rewards, gamma)
-    return WholeEpisodes(observations[alive], actions[alive], returns[alive], times[alive], len(alive))
+    return FlatEpisodes(observations[alive], actions[alive], returns[alive], times[alive], len(alive))
 
 
 def most_steps(env: VecEnv | None, n_episodes: int) -> int:
@@ -87,7 +87,7 @@ class Steps:
 
 def stepped(
     algorithm: OnPolicyAlgorithm, env: VecEnv, callback: BaseCallback, n_episodes: int, gamma: float
-) -> WholeEpisodes | None:
+) -> FlatEpisodes | None:
     """Begin all rows' episodes, and step them until each has ended as many.
 
     Rows that are done go on until all are, without any use. Where a budget ends a row, what it had begun is left out.
@@ -114,11 +114,11 @@ def stepped(
     return _flat([episode for row in rows for episode in row.episodes], gamma)
 
 
-def _flat(episodes: list[list[tuple[Any, Any, float]]], gamma: float) -> WholeEpisodes | None:
+def _flat(episodes: list[list[tuple[Any, Any, float]]], gamma: float) -> FlatEpisodes | None:
     if not episodes:
         return None
     seen, actions, _ = zip(*(step for episode in episodes for step in episode), strict=True)
     rewards = [np.array([reward for _, _, reward in episode]) for episode in episodes]
     returns = np.concatenate([discounted(each, gamma) for each in rewards])
     times = np.concatenate([np.arange(len(each)) for each in rewards])
-    return WholeEpisodes(np.stack(seen), np.stack(actions), returns, times, len(episodes))
+    return FlatEpisodes(np.stack(seen), np.stack(actions), returns, times, len(episodes))

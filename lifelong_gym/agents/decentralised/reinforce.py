@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym.agents.contract.checks import count, flag, number, positive, within
-from lifelong_gym.agents.decentralised.episodes import WholeEpisodes, most_steps, stepped
+from lifelong_gym.agents.decentralised.episodes import FlatEpisodes, most_steps, stepped
 
 LEAST_DEVIATION = 1e-8
 
@@ -62,7 +62,7 @@ class NeuralREINFORCE(OnPolicyAlgorithm):
         """See the class."""
         self.n_episodes = count("n_episodes", n_episodes)
         self.normalize_advantage = flag("normalize_advantage", normalize_advantage)
-        self._episodes: WholeEpisodes | None = None
+        self._episodes: FlatEpisodes | None = None
         super().__init__(
             policy,
             env,

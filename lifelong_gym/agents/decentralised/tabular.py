@@ -16,7 +16,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym.agents.contract.checks import count, number, within
-from lifelong_gym.agents.decentralised.episodes import WholeEpisodes, most_steps, of_arrays, stepped
+from lifelong_gym.agents.decentralised.episodes import FlatEpisodes, most_steps, of_arrays, stepped
 from lifelong_gym.envs.core import Core
 from lifelong_gym.envs.models import is_tabular, tabular_model
 from lifelong_gym.envs.rollout import rollout
@@ -294,7 +294,7 @@ class MonteCarloPolicyGradient(_TableAlgorithm):
     ) -> None:
         """See the class."""
         self.n_episodes = count("n_episodes", n_episodes)
-        self._episodes: WholeEpisodes | None = None
+        self._episodes: FlatEpisodes | None = None
         self._n_tasks = 1
         super().__init__(policy, env, learning_rate, gamma, ent_coef, policy_kwargs, verbose, seed, device)
 
@@ -315,7 +315,7 @@ class MonteCarloPolicyGradient(_TableAlgorithm):
         callback.on_rollout_end()
         return True
 
-    def _fused(self, callback: BaseCallback) -> WholeEpisodes:
+    def _fused(self, callback: BaseCallback) -> FlatEpisodes:
         core, tasks = self.rows.core, self.rows.tasks
         self._n_tasks = len(tasks)
         self.rows.announce(self.n_episodes * core.horizon)
