@@ -47,7 +47,7 @@ class ParameterSharing(BaseParallelWrapper[Any, Any, Any]):
         env: ParallelEnv[Any, Any, Any],
         topology: str | nx.Graph = "ring",
         weights: Any = "metropolis",
-        nodes: int | Mapping[Node, Iterable[Any]] | None = None,
+        nodes: int | Mapping[Any, Iterable[Any]] | None = None,
         faults: Faults | None = None,
         seed: int = 0,
         compress: str | None = None,
@@ -91,7 +91,7 @@ class ParameterSharing(BaseParallelWrapper[Any, Any, Any]):
         return self.channel.all_reduce(values)
 
 
-def _members(nodes: int | Mapping[Node, Iterable[Any]] | None, agents: Sequence[Any]) -> dict[Node, list[Any]]:
+def _members(nodes: int | Mapping[Any, Iterable[Any]] | None, agents: Sequence[Any]) -> dict[Node, list[Any]]:
     """The agents of each node; each agent in one node."""
     if nodes is None:
         return {agent: [agent] for agent in agents}
