@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lifelong_gym.envs.backends.family_simulator import family_simulator
+from lifelong_gym.envs.backends.painted_rows import PaintedRows
 from lifelong_gym.envs.backends.rows import Rows
 from lifelong_gym.envs.backends.simulator_rows import SimulatorRows, kernel_simulator
 from lifelong_gym.envs.family import Family, SimulatorFamily
@@ -37,6 +38,13 @@ def make_rows(
     one_of("backend", backend, BACKENDS)
     if isinstance(family, SimulatorFamily):
         return SimulatorRows(n_rows, family_simulator, *arguments)
+    rows = _kernel_rows(backend, n_rows, arguments)
+    painter = getattr(family, "painter", None)
+    return rows if painter is None else PaintedRows(rows, load(painter)(family, tasks), n_rows)
+
+
+def _kernel_rows(backend: str, n_rows: int, arguments: tuple[Any, ...]) -> Rows:
+    family, tasks, reward, terminate_on_failure = arguments
     if backend == "python" or (backend == "numba" and not numba_compiles()):
         return SimulatorRows(n_rows, kernel_simulator, *arguments)
     kind = load(f"lifelong_gym.envs.backends.{backend}_rows:{backend.capitalize()}Rows")

@@ -50,6 +50,7 @@ N_TURNS, STRAIGHT = 5.0, 2.0
 TRIES, REACHED = 2, 4  # places of a step that are looked at, and cells a side that the drone may touch
 CRASHED = 5  # channel of the state
 CAMERAS = {"rgb": RGB, "gray": GRAY, "depth": DEPTH}
+RENDERERS = {"columns": None, "mujoco": "lifelong_gym.envs.engines.mujoco.drone:DronePainter"}
 SMALLEST = 8
 
 STATE = (
@@ -196,7 +197,8 @@ class Drone(KernelFamily):
     and whose look is the world's own; their ceilings are 3, 2.7, 4 and 5 m high.
 
     ## Arguments
-    ``camera``, ``resolution`` (8 to 256), ``crash_depth`` (0 to 1).
+    ``camera``, ``resolution`` (8 to 256), ``crash_depth`` (0 to 1), and ``renderer``: ``"columns"``, or ``"mujoco"``
+    (extra ``mujoco``), which draws the same boxes off-screen by EGL or OSMesa; flights and rewards are the same.
 
     ## References
     - S. Zeng et al.: A Decentralized Policy Gradient Approach to Multi-Task Reinforcement Learning. UAI 2021.
@@ -210,10 +212,12 @@ class Drone(KernelFamily):
     arguments: ClassVar[tuple[Argument, ...]] = (
         Argument("camera", str, "rgb", "what a pixel shows", CAMERAS),
         Argument("resolution", int, 64, "height and width of the picture, in pixels"),
+        Argument("renderer", str, "columns", "what draws it; `mujoco` needs EGL or OSMesa", RENDERERS),
         Argument("crash_depth", float, 0.0, "a flight also ends where the reward is below it; 0: at collisions only"),
     )
     camera: float
     resolution: int
+    renderer: str | None
     crash_depth: float
     parameters = ParameterSpace((*LAYOUT, *LOOK), PRESETS, rules=(RULE,))
     state = STATE
@@ -240,6 +244,7 @@ class Drone(KernelFamily):
             raise ValueError(f"`resolution` must be in [{SMALLEST}, {MOST_ROWS}]. Received {self.resolution}")
         if not 0.0 <= self.crash_depth < 1.0:
             raise ValueError(f"`crash_depth` must be in [0, 1). Received {self.crash_depth}")
+        self.painter = self.renderer
         self.idle_parameters = tuple(parameter.name for parameter in LOOK) if self.camera == DEPTH else ()
         self.observations = Image(self.resolution, self.resolution, 3 if self.camera == RGB else 1)
 
