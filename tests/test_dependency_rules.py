@@ -41,7 +41,8 @@ ROOMS = """
     registry    | registry                     | GROUND
     viewers     | envs.viewers                 | GROUND
     engines     | envs.engines                 | families GROUND
-    models      | envs.models                  | GROUND
+    models      | envs.models                  | families GROUND
+    models      | envs.tabular.random_maps     | families GROUND
     families    | envs.control envs.tabular    | declaration tasks numerics ground
     families    | envs.allocation envs.arcade  | declaration tasks numerics ground
     families    | envs.navigation              | declaration tasks numerics ground

@@ -24,9 +24,8 @@ reward           state, action, next_state, noise, tables, groups, measured floa
 ``noise`` are uniforms in [0, 1), or what ``exogenous`` returns: noise that has already happened, such as prices.
 ``action`` is what the codec of its space makes of it, for one in [-1, 1] clipped and in physical or dimensionless
 units (``bound * u``). *Groups* are the named tuples that `KernelFamily.constants` derives from a task's parameters;
-all of them side by side are called k elsewhere.
-
-``present`` says the same as the last channel of `Entities`, where observations are such.
+all of them side by side are called k elsewhere. ``present`` says the same as the last channel of `Entities`, where
+observations are such.
 
 ``tables`` is a tuple in the order of ``TABLES``. A table is read by a flat index, ``window[int(x)]``, and gives a
 float. Compiled code doesn't look whether it lies in range (the other backends do), and the roles are evaluated at
@@ -37,11 +36,9 @@ An observation of many numbers is written: a role that names ``out`` sets each o
 nothing. Elsewhere, too, `int`, `float`, `min`, `max`, `abs`, `len` and loops over a constant `range` are at hand.
 
 ``measure`` looks at the state that a step leads to and writes the ``n_measures`` numbers that reward and
-``terminated`` read as ``measured``, a tuple: what both need and costs much, such as distances to walls.
-
-``measure``, and an ``observation`` that writes an `Image`, have one row to themselves on every backend: they may
-branch and loop as they like, on floats and integers. Of an image they write whole numbers or their like from 0 to
-below 256; the fraction is cut off.
+``terminated`` read as ``measured``, a tuple: what both need and costs much, such as distances to walls. It, and an
+``observation`` that writes an `Image`, have one row to themselves on every backend: they may branch and loop as they
+like, on floats and integers. Of an image, numbers from 0 to below 256 are written; the fraction is cut off.
 """
 
 from __future__ import annotations
