@@ -1,4 +1,7 @@
-"""Films every family at once, two tasks of each under the best policies known: the picture at the top of the README."""
+"""Films every family at once, two tasks of each: the picture at the top of the README.
+
+They are under the best policies known, and where none is, under random actions.
+"""
 
 import os
 from collections.abc import Iterator
@@ -26,7 +29,8 @@ def tiles(env_id: str) -> Iterator[Image.Image]:
     presets = family(env_id).parameters.presets
     settings: dict[str, Any] = {"n_tasks": N_TASKS, "preset": "hetero" if "hetero" in presets else "default"}
     env: Any = gym.make_vec(env_id, num_envs=N_TASKS, render_mode="rgb_array", **settings)
-    best = learner_class("reference")(as_vec_env(env_id, **settings))
+    known = "random" if family(env_id).reference is None else "reference"
+    best = learner_class(known)(as_vec_env(env_id, **settings))
     observations, _ = env.reset(seed=0)
     for _ in range(N_FRAMES):
         tile = Image.new("RGB", (N_TASKS * WIDTH, HEADING + HEIGHT), PAPER)
