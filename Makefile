@@ -11,32 +11,44 @@ FEDERATED := .venv-federated
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-BENCH_READY := $(VENV)/bench.stamp
+RIVALS := bench
 BENCH_FLAGS := --benchmark-only
 ifdef LIFELONG_GYM_QUICK
 # The rivals are looked up, but not installed; each benchmark runs once, untimed.
 DEMO_FLAGS := --seeds 2 --sweeps 21
-BENCH_READY := resolve
+RIVALS := test
+BENCH_ALSO := resolve
 BENCH_FLAGS := --benchmark-disable -n 2
 endif
 
+# What is asked for at once shares one installation: the largest that any of it needs.
+LARGEST := $(if $(filter test types resolve,$(MAKECMDGOALS)),test,demo)
+ifneq ($(filter bench,$(MAKECMDGOALS)),)
+LARGEST := $(RIVALS)
+endif
+READY := $(VENV)/$(LARGEST).stamp
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lowest federated clean resolve FORCE
+.PHONY: help demo test types bench lowest federated clean resolve FORCE
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/demo.stamp  ## watch lifelong learning: fifty cart-poles, a table, a plot, an animation
+demo: $(READY)  ## watch lifelong learning: fifty cart-poles, a table, a plot, an animation
 	$(BIN)/lifelong demo $(DEMO_FLAGS)
 
-test: $(VENV)/test.stamp  ## lint, types, doctests, tests and examples
+test: $(READY)  ## lint, types, doctests, tests and examples
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-bench: $(BENCH_READY)  ## measure the speed, side by side with others
+bench: $(READY) $(BENCH_ALSO)  ## measure the speed, side by side with others
 	$(BIN)/pytest benchmarks -o addopts=--strict-markers $(BENCH_FLAGS)
+
+# What `make test` finds in mypy's cache afterwards.
+types: $(READY)
+	$(BIN)/mypy
 
 # Old libraries don't know yet what newer ones beneath them have deprecated.
 lowest: $(LOWEST)/stamp  ## the tests, on the lowest versions that pyproject.toml promises
@@ -66,7 +78,7 @@ define install
 	@if [ -n "$(UNSOUND)" ] || [ -z "$$(ls $(VENV)/*.stamp 2>/dev/null)" ]; then \
 	  $(PYTHON) -m venv --clear $(VENV); fi
 	@rm -f $(VENV)/*.stamp
-	$(PIP) install -c constraints.txt -e "$(1)"
+	$(PIP) install --no-compile -c constraints.txt -e "$(1)"
 	@touch $(2)
 endef
 
@@ -79,8 +91,11 @@ $(VENV)/test.stamp: pyproject.toml constraints.txt $(UNSOUND)
 $(VENV)/bench.stamp: pyproject.toml constraints.txt $(UNSOUND)
 	$(call install,$(BENCH),$(VENV)/demo.stamp $(VENV)/test.stamp $@)
 
-resolve: $(VENV)/test.stamp
-	$(PIP) install --dry-run -c constraints.txt -e "$(BENCH)"
+# Whatever else the pages tell to install. The tests' installation has what builds the package.
+resolve: $(READY)
+	$(PIP) install --dry-run --no-build-isolation -c constraints.txt -e "$(BENCH)"
+	$(PIP) install --quiet --dry-run pre-commit
+	$(PIP) install --quiet --dry-run --no-deps 'universal-portfolios>=0.4.17'
 
 $(LOWEST)/stamp: pyproject.toml constraints.txt tests/lowest.py
 	$(PYTHON) -m venv --clear $(LOWEST)

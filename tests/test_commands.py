@@ -163,12 +163,12 @@ def test_every_target_runs_somewhere() -> None:
 
 
 def test_what_pip_is_told_to_install_is_resolved() -> None:
-    """Every ``pip install`` that a page shows stands in ``.ci/run`` too, as a look-up."""
-    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    """Every ``pip install`` that a page shows is looked up by a short ``make bench``, as ``.ci/run`` does it."""
+    looked_up = make(ROOT, "-n", "bench", "LIFELONG_GYM_QUICK=1")
     for page in PAGES:
         for command in commands(text_of(page)):
             if command.startswith("pip install"):
-                assert command.removeprefix("pip install ") in ci
+                assert f"--dry-run {command.removeprefix('pip install ')}\n" in looked_up
 
 
 def make(folder: Path, *words: str) -> str:
@@ -192,17 +192,20 @@ def test_help_and_clean(tmp_path: Path) -> None:
 
 
 def test_targets_install_what_they_need(tmp_path: Path) -> None:
-    """Each its extras, in an environment of its own; the rivals' commas and all."""
+    """Each its extras, in an environment of its own, the rivals' commas and all; together the most that one needs."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt", "constraints-federated.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    printed = {name: make(tmp_path, "-n", name) for name in (*IN_CI, "federated")}
+    together = "demo bench", "types demo bench LIFELONG_GYM_QUICK=1"
+    printed = {name: make(tmp_path, "-n", *name.split()) for name in (*IN_CI, "federated", *together)}
     installed = {name: re.findall(r'-e "(.*?)"', text) for name, text in printed.items()}
     assert installed["demo"] == ["."]
     assert installed["test"] == [".[test]"]
     assert installed["bench"] == [".[test,benchmarks]"]
     assert installed["federated"] == [".[test,federated]"]
     assert "-c constraints-federated.txt" in printed["federated"]
-    assert "--dry-run" in make(tmp_path, "-n", "bench", "LIFELONG_GYM_QUICK=1")
+    assert installed["demo bench"] == installed["bench"]
+    assert installed["types demo bench LIFELONG_GYM_QUICK=1"] == [".[test]", ".[test,benchmarks]"]
+    assert printed["types demo bench LIFELONG_GYM_QUICK=1"].count("--dry-run") == 3
 
 
 def pins(name: str) -> dict[str, str]:
