@@ -211,7 +211,7 @@ def _with(default: Family, arguments: Mapping[str, Any]) -> Family:
     return default if values == default.argument_values else _made_with(kind, json.dumps(values))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)  # with their data: a worker may see many seeds' prices, one after another
 def _made_with(kind: type[Family], values: str) -> Family:
     return kind(**json.loads(values))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import weakref
 from typing import Any
 
 import gymnasium as gym
@@ -16,6 +18,7 @@ from lifelong_gym.envs.allocation import sources, splits
 from lifelong_gym.envs.allocation.constant import best_constant_shares, bought_and_held, constant_rebalanced
 from lifelong_gym.envs.allocation.portfolio import Portfolio
 from lifelong_gym.envs.allocation.trading import remaining, roughly_remaining
+from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.testing import check_family
 
 ID = "LifelongPortfolio-v0"
@@ -442,3 +445,29 @@ def test_without_whole_periods_there_is_no_reference() -> None:
     """What was best over a period says little of the days that an episode happens to be in."""
     assert planted().reference is None
     assert lifelong_gym.family(ID, **{**planted().given_arguments, "days": 0}).reference is not None
+
+
+# ------------------------------------------------------------------------------------------------------------ memory
+
+
+def test_other_prices_share_compiled_code() -> None:
+    """Each seed's planted prices are a family of their own, but of the same text."""
+    families = [planted(seed=seed) for seed in range(4)]
+    assert len({family.data.hash for family in families}) == 4
+    assert len({Program.of(family, family.parameters.sample(2)).text for family in families}) == 1
+
+
+def test_prices_that_were_used_long_ago_are_forgotten() -> None:
+    """A worker that goes through many seeds holds the families of the last few: their prices, tables and all."""
+
+    def stepped(seed: int) -> Any:
+        family = planted(seed=seed)
+        env = gym.make_vec(ID, num_envs=2, n_tasks=2, **family.given_arguments)
+        env.reset(seed=0)
+        env.step(env.action_space.sample())
+        return weakref.ref(family.data)
+
+    used = [stepped(seed) for seed in range(100, 120)]
+    gc.collect()
+    held = [prices() is not None for prices in used]
+    assert held == [False] * 4 + [True] * 16

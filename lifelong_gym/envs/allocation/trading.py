@@ -7,6 +7,7 @@ shares since they were chosen.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -80,6 +81,7 @@ def exogenous(state: Vector, tables: Any, columns: Vector, universe: Vector) -> 
     return take(tables[0], (day - 1.0) * universe[0], columns) + take(tables[0], day * universe[0], columns)
 
 
+@functools.lru_cache(maxsize=64)  # one function: families of other prices share compiled code
 def transition_text(m: int, remaining: Cost) -> Callable[..., Vector]:
     """Trading, and the day's prices: the shares drift with them. Equal shares, by the side, are restored every day."""
 
@@ -101,6 +103,7 @@ def terminated(state: Vector, period: Vector) -> bool:
     return state[DAY] > period[1]
 
 
+@functools.lru_cache(maxsize=64)
 def observation_text(window: int, has_range: bool, clips: bool) -> Callable[..., None]:
     """Of each instrument its past prices over yesterday's, less 1 and scaled, its share, and whether it is there.
 
