@@ -320,6 +320,7 @@ def test_killed_and_resumed_to_the_bit(arguments: Any, sharing: Any, tmp_path: P
         ({"n_mixing": np.nan}, "n_mixing"),
         ({"base": "stable_baselines3:SAC"}, "`base` must be an on-policy algorithm"),
         ({"base": stable_baselines3.DQN}, "`base` must be an on-policy algorithm"),
+        ({"base": "sb3_contrib:RecurrentPPO"}, "`base` must have no recurrent policies.*RecurrentPPO"),
         ({"base_kwargs": {"n_stepps": 3}}, "n_stepps"),
         ({"form": "literally"}, "unknown form 'literally'"),
         ({"form": "tracking"}, "plain gradient steps.*The optimiser is Adam"),

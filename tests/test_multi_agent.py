@@ -429,7 +429,7 @@ def test_agents_that_know_no_task(tmp_path: Path) -> None:
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"algorithm": "PP0"}, UnknownNameError, "unknown algorithm 'PP0'. Did you mean 'PPO'"),
     ({"algorithm": "tests.toy_agents:np"}, TypeError, "must be an algorithm in SB3's form"),
-    ({"policy": "MlpLstmPolicy", "algorithm": "sb3_contrib:RecurrentPPO"}, TypeError, "no recurrent policies"),
+    ({"algorithm": "sb3_contrib:RecurrentPPO"}, TypeError, "`algorithm` must have no recurrent policies"),
     ({"policy": "MlpPolicy", "algorithm": "sb3_contrib:ARS"}, TypeError, "must be an on-policy or off-policy"),
     ({"algorithm_kwargs": {"n_step": 8}}, UnknownNameError, "'n_step'. Did you mean 'n_steps'"),
     ({"algorithm_kwargs": {"seed": 8}}, UnknownNameError, "unknown argument of `algorithm_kwargs` 'seed'"),

@@ -34,7 +34,7 @@ from lifelong_gym.agents.decentralised.shared import (
     shared_names,
 )
 from lifelong_gym.agents.decentralised.tabular import SoftmaxPolicy
-from lifelong_gym.agents.deep.agent import Agent
+from lifelong_gym.agents.deep.agent import Agent, refuse_memory
 from lifelong_gym.agents.deep.environment_state import channel_of
 from lifelong_gym.agents.deep.multi_agent import Finished, MultiAgentAlgorithm
 from lifelong_gym.errors import unknown
@@ -96,7 +96,7 @@ class DCPG(MultiAgentAlgorithm):
 
     Raises:
         ValueError: arguments that don't fit, or networks that differ between nodes.
-        TypeError: a base that isn't on-policy.
+        TypeError: a base that isn't on-policy, or whose policies are recurrent.
     """
 
     default: ClassVar[str] = "PPO"
@@ -362,7 +362,7 @@ def _algorithm_of(base: str) -> str:
     """As `MultiAgentAlgorithm` names it.
 
     Raises:
-        TypeError: it isn't on-policy.
+        TypeError: it isn't on-policy, or its policies remember.
     """
     if not isinstance(base, str) or (base not in BASES and ":" not in base):
         raise unknown("base", base, [*BASES, "module:Class"])
@@ -370,6 +370,7 @@ def _algorithm_of(base: str) -> str:
     kind = imports.load(algorithm) if ":" in algorithm else OnPolicyAlgorithm
     if not (isinstance(kind, type) and issubclass(kind, OnPolicyAlgorithm)):
         raise TypeError(f"`base` must be an on-policy algorithm in SB3's form. Received {base!r}")
+    refuse_memory("base", kind)
     return algorithm
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,6 +71,12 @@ def copy_of_policy(policy: BasePolicy) -> BasePolicy:
     return made
 
 
+def refuse_memory(name: str, kind: type[BaseAlgorithm]) -> None:
+    """Raise `TypeError` unless an algorithm's policies look at the present alone; what others remember isn't kept."""
+    if any("lstm_states" in inspect.signature(policy.forward).parameters for policy in kind.policy_aliases.values()):
+        raise TypeError(f"`{name}` must have no recurrent policies, whose memory isn't kept. Received {kind}")
+
+
 class Agent:
     """An on-policy or off-policy algorithm of SB3's over the rows of one node, with random streams of its own.
 
@@ -111,8 +118,6 @@ class Agent:
             self.algorithm: Any = make(policy, rows, seed=seed, device=device, **own)
         if not isinstance(self.algorithm, OnPolicyAlgorithm | OffPolicyAlgorithm):
             raise TypeError(f"`algorithm` must be an on-policy or off-policy algorithm of SB3's. Received {kind}")
-        if hasattr(self.algorithm, "_last_lstm_states"):
-            raise TypeError(f"`algorithm` must have no recurrent policies, whose memory isn't kept. Received {kind}")
         self.algorithm.set_logger(Logger(folder=None, output_formats=[]))
         self._n_collected = 0
 

@@ -23,7 +23,7 @@ from lifelong_gym.agents.contract import checkpoint, persistence
 from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
 from lifelong_gym.agents.contract.environment import before_steps, to_vec_env
 from lifelong_gym.agents.contract.state import Parts
-from lifelong_gym.agents.deep.agent import Agent
+from lifelong_gym.agents.deep.agent import Agent, refuse_memory
 from lifelong_gym.agents.deep.classes import with_classes
 from lifelong_gym.agents.deep.environment_state import EnvironmentState, channel_of
 from lifelong_gym.agents.deep.joint_policy import JointPolicy
@@ -339,6 +339,7 @@ def _algorithm(name: str) -> type[BaseAlgorithm]:
         raise unknown("algorithm", name, [*ALGORITHMS, "module:Class"])
     if not (isinstance(kind, type) and issubclass(kind, BaseAlgorithm)):
         raise TypeError(f"`algorithm` must be an algorithm in SB3's form. Received {name!r}")
+    refuse_memory("algorithm", kind)
     return kind
 
 
