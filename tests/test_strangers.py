@@ -19,12 +19,12 @@ from lifelong_gym.benchmark.records import read_runs
 SOURCES = Path(__file__).parent / "strangers"
 ENV = "Thermostat-v0"
 END = "that was one"
-# `lifelong list` several times in one process, most of whose time goes into imports.
-LISTED = f"""
+# Commands one after another in one process, most of whose time would go into imports.
+COMMANDS = f"""
 import json, sys
 from lifelong_gym.cli.main import app
 for words in json.loads(sys.argv[1]):
-    app(["list", *words], standalone_mode=False)
+    assert not app(words, standalone_mode=False)  # an exit's code
     print({END!r}, flush=True)
 """
 
@@ -65,34 +65,36 @@ def run(installed: Path, tmp_path: Path) -> Run:
 def test_every_command_takes_them(run: Run, tmp_path: Path) -> None:
     """Listed, trained, played, compared and reported, like ours."""
 
-    def lifelong(*words: str) -> str:
-        return run("-m", "lifelong_gym.cli.main", *words)
+    def lifelong(*commands: list[str]) -> list[str]:
+        return run("-c", COMMANDS, json.dumps(commands)).split(END)[:-1]
 
-    shown = run("-c", LISTED, json.dumps([[], [ENV], ["thermostats:Thermostat", "--references"], ["switches:Switch"]]))
-    everything, family, references, learner = shown.split(END)[:-1]
+    small = ["--n-tasks", "3", "--preset", "wide"]
+    budget = ["--episodes-per-task", "10", "--n-evaluations", "2", "--seeds", "1", "--processes", "1"]
+    agents = ["--agents", "Switch,random,reference", "--envs", ENV]
+    everything, family, references, learner, trained, *_ = lifelong(
+        ["list"],
+        ["list", ENV],
+        ["list", "thermostats:Thermostat", "--references"],
+        ["list", "switches:Switch"],
+        ["train", "Switch", ENV, *small, "--total-timesteps", "1200", "--folder", "run"],
+        ["play", "run", f"thermostats:{ENV}", "--task", "2", "--video", "film.gif"],
+        ["benchmark", *agents, *small, *budget, "--folder", "runs"],
+        ["report", "runs", "--html", "page.html"],
+    )
     assert ENV in everything
     assert "A cold room" in everything
     assert "Turns on below a threshold" in everything
     assert "through the walls" in family
     assert "a switch that looks one step ahead" in references
     assert "Turns on below a threshold" in learner
-
-    small = ["--n-tasks", "3", "--preset", "wide"]
-    trained = lifelong("train", "Switch", ENV, *small, "--total-timesteps", "1200", "--folder", "run")
     assert f"lifelong play run {ENV}" in trained
     assert json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["env"] == ENV
-    lifelong("play", "run", f"thermostats:{ENV}", "--task", "2", "--video", "film.gif")
     with Image.open(tmp_path / "film.gif") as film:
         assert getattr(film, "n_frames", 1) > 1
-
-    budget = ["--episodes-per-task", "10", "--n-evaluations", "2", "--seeds", "1", "--processes", "1"]
-    agents = ["--agents", "Switch,random,reference", "--envs", ENV]
-    lifelong("benchmark", *agents, *small, *budget, "--folder", "runs")
     final = {found.learner: found.performance()[-1] for found in read_runs(tmp_path / "runs")}
     np.testing.assert_allclose(final["reference"], 1.0)
     assert (final["random"] < final["Switch"]).all()
     assert (final["Switch"] <= 1.0).all()
-    lifelong("report", "runs", "--html", "page.html")
     assert ENV in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
