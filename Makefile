@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RIVALS := bench
 BENCH_FLAGS := --benchmark-only
 ifdef LIFELONG_GYM_QUICK
-# The rivals are looked up, but not installed; each benchmark runs once, untimed.
+# The rivals are looked up, but not installed; each benchmark runs once, untimed, at small sizes.
 DEMO_FLAGS := --seeds 2 --sweeps 21
 RIVALS := test
 BENCH_ALSO := resolve
@@ -78,7 +78,7 @@ define install
 	@if [ -n "$(UNSOUND)" ] || [ -z "$$(ls $(VENV)/*.stamp 2>/dev/null)" ]; then \
 	  $(PYTHON) -m venv --clear $(VENV); fi
 	@rm -f $(VENV)/*.stamp
-	$(PIP) install --no-compile -c constraints.txt -e "$(1)"
+	$(PIP) install -c constraints.txt -e "$(1)"
 	@touch $(2)
 endef
 
