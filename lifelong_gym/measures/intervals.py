@@ -6,18 +6,16 @@ quantity                                  interval
 mean of a few runs                        Student's t
 ratio of two methods' positive numbers    Student's t on the logarithms of the same runs' ratios
 difference of two methods                 Student's t on the same runs' differences
-any other statistic                       bootstrap, bias-corrected and accelerated (BCa)
 count that may never come                 Kaplan and Meier's median
 ========================================  ==============================================================================
 
 Of normal and log-normal runs, percentile bootstrap intervals hold the mean in 75% of studies of 3 runs and in 84% of
-those of 5; Student's t in 95%. BCa intervals need about ten runs. Where there is one run, an interval is everything.
+those of 5; Student's t in 95%. Where there is one run, an interval is everything.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from lifelong_gym.errors import floats
-from lifelong_gym.measures.statistics import N_RESAMPLES, Interval
+from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.numerics.arrays import FloatArray
 
 CONFIDENCE = 0.95
@@ -96,28 +94,6 @@ def ratio_interval(a: npt.ArrayLike, b: npt.ArrayLike) -> Interval:
         if (numbers <= 0).any():
             raise ValueError(f"`{name}` must be positive for a ratio; take a difference instead. Received {numbers}")
     return Interval(*np.exp(difference_interval(np.log(runs["a"]), np.log(runs["b"]))).tolist())
-
-
-def bca_interval(
-    values: npt.ArrayLike, statistic: Callable[..., Any] = np.mean, seed: int = 0, n_resamples: int = N_RESAMPLES
-) -> Interval:
-    """Bootstrap over runs, bias-corrected and accelerated.
-
-    Args:
-        values: one number a run, shape (n_runs,), finite.
-        statistic: reduces them over ``axis``.
-        seed: of the resampling.
-        n_resamples: how many.
-    """
-    runs = _flat("values", values)
-    estimate = float(statistic(runs, axis=-1))
-    if len(runs) < 2:
-        return Interval(estimate, -np.inf, np.inf)
-    if np.ptp(runs) == 0:
-        return Interval(estimate, estimate, estimate)
-    options: dict[str, Any] = {"method": "BCa", "rng": np.random.default_rng(seed), "n_resamples": n_resamples}
-    found = stats.bootstrap((runs,), statistic, confidence_level=CONFIDENCE, **options).confidence_interval
-    return Interval(estimate, float(found.low), float(found.high))
 
 
 def median_time(times: npt.ArrayLike, lasted: npt.ArrayLike) -> Interval:

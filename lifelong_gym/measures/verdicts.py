@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from lifelong_gym.errors import one_of
 from lifelong_gym.measures.statistics import Interval
 
-HOLDS, PARTLY, FAILS = "holds", "partly", "doesn't hold"
-OPPOSITE, NOT_SHOWN, NOT_TESTED = "the opposite is seen", "not shown", "not tested"
-VERDICTS = (HOLDS, PARTLY, FAILS, OPPOSITE, NOT_SHOWN, NOT_TESTED)
-MET, UNSURE, MISSED = "met", "met, but not surely", "not met"
-EXPECTATIONS = (MET, UNSURE, MISSED)
-
+VERDICTS = "holds", "partly", "doesn't hold", "the opposite is seen", "not shown", "not tested"
+HOLDS, PARTLY, FAILS, OPPOSITE, NOT_SHOWN, NOT_TESTED = VERDICTS
+EXPECTATIONS = MET, UNSURE, MISSED = "met", "met, but not surely", "not met"
 BAND, EFFECT = 0.03, 0.10
 RATIO, DIFFERENCE, COUNT = "ratio", "difference", "count"
 BELOW, ABOVE, WITHIN = "below", "above", "within"
@@ -33,17 +30,11 @@ RULE = (
 
 
 class Bound(NamedTuple):
-    """What a claim says of a number.
+    """What a claim says of a number."""
 
-    Attributes:
-        side: ``below``, ``above`` or ``within``.
-        at: the bound; of ``within`` the lower one.
-        to: of ``within`` the upper one, else the same.
-    """
-
-    side: str
-    at: float
-    to: float
+    side: str  # ``below``, ``above`` or ``within``
+    at: float  # of ``within`` the lower one
+    to: float  # of ``within`` the upper one, else the same
 
     @classmethod
     def of(cls, side: str, *numbers: float) -> Bound:
@@ -52,8 +43,7 @@ class Bound(NamedTuple):
         Raises:
             ValueError: no such side, or other numbers, or these aren't finite and rising.
         """
-        one_of("side", side, (BELOW, ABOVE, WITHIN))
-        n = 2 if side == WITHIN else 1
+        n = 2 if one_of("side", side, (BELOW, ABOVE, WITHIN)) == WITHIN else 1
         if len(numbers) != n or not all(map(math.isfinite, numbers)) or numbers != tuple(sorted({*numbers})):
             raise ValueError(f"`{side}` must be a finite number, and `within` two rising numbers. Received {numbers}")
         return cls(side, numbers[0], numbers[-1])
@@ -63,30 +53,19 @@ class Bound(NamedTuple):
 class Evidence:
     """What one system says of a claim.
 
-    Attributes:
-        system: its name.
-        interval: of the compared number.
-        bound: what the claim says of it.
-        scale: ``ratio`` (also of means, whose bound isn't 0), ``difference`` or ``count``.
-        span: of a difference: from doing nothing to the reference, above 0.
-        effect: that the paper prints: a share, of the bound (``ratio``) or of the span.
-        is_tested: whether the setting and the length of run that the claim is about were run.
+    Raises:
+        ValueError: a span or effect that makes no sense, or a ratio or mean whose bound is 0.
     """
 
     system: str
-    interval: Interval
+    interval: Interval  # of the compared number
     bound: Bound
-    scale: str = RATIO
-    span: float = 1.0
-    effect: float = EFFECT
-    is_tested: bool = True
+    scale: str = RATIO  # also of means, whose bound isn't 0; or ``difference`` or ``count``
+    span: float = 1.0  # of a difference: from doing nothing to the reference, above 0
+    effect: float = EFFECT  # that the paper prints: a share, of the bound (``ratio``) or of the span
+    is_tested: bool = True  # whether the setting and the length of run that the claim is about were run
 
     def __post_init__(self) -> None:
-        """Check.
-
-        Raises:
-            ValueError: a span or effect that makes no sense, or a ratio or mean whose bound is 0.
-        """
         one_of("scale", self.scale, (RATIO, DIFFERENCE, COUNT))
         if not self.span > 0 or not BAND < self.effect < 1:
             raise ValueError(
@@ -98,39 +77,31 @@ class Evidence:
     @property
     def found(self) -> str:
         """``seen``, ``opposite``, ``tie``, ``excluded`` (an effect of this size), ``open`` or ``missing``."""
-        bound = self.bound
         if not self.is_tested:
             return "missing"
-        low, high = (self._beyond(bound.at, limit) for limit in self.interval[1:])
-        if bound.side == WITHIN:
-            return self._within(low, high, *(self._beyond(bound.to, limit) for limit in self.interval[1:]))
-        return self._below(low, high) if bound.side == BELOW else self._below(-high, -low)
-
-    def _below(self, low: float, high: float) -> str:
-        if self.scale == COUNT:
-            return "seen" if high < 0 else "opposite" if low >= 0 else "open"
-        tie, effect = self._size(BAND), self._size(self.effect)
+        (low, high), tie, effect = self._beyond(self.bound.at), self._size(BAND), self._size(self.effect)
+        if self.bound.side == WITHIN:
+            low_of_upper, high_of_upper = self._beyond(self.bound.to)
+            if low >= 0 and high_of_upper <= 0:
+                return "seen"
+            is_opposite = high < -tie or low_of_upper > tie
+            return "opposite" if is_opposite else "tie" if high < 0 or low_of_upper > 0 else "open"
+        low, high = (-high, -low) if self.bound.side == ABOVE else (low, high)
         if high < -tie:
             return "seen"
-        if low > tie:
+        if low > tie or (low == 0 and self.scale == COUNT):
             return "opposite"
-        if -tie <= low and high <= tie:
-            return "tie"
-        return "excluded" if low > -effect and (high - low) / 2 < effect - tie else "open"
+        is_excluded = low > -effect and (high - low) / 2 < effect - tie
+        return "tie" if -tie <= low and high <= tie else "excluded" if is_excluded else "open"
 
-    def _within(self, low: float, high: float, low_of_upper: float, high_of_upper: float) -> str:
-        if low >= 0 and high_of_upper <= 0:
-            return "seen"
-        if high < -self._size(BAND) or low_of_upper > self._size(BAND):
-            return "opposite"
-        return "tie" if high < 0 or low_of_upper > 0 else "open"
-
-    def _beyond(self, bound: float, number: float) -> float:
-        """How far a number lies above a bound; of ratios, on the logarithmic scale, and where both are negative too."""
+    def _beyond(self, bound: float) -> tuple[float, float]:
+        """How far the limits lie above a bound; of ratios, on the logarithmic scale, and where all are negative too."""
+        low, high = self.interval[1:]
         if self.scale != RATIO:
-            return (number - bound) / self.span
-        factor = number / bound
-        return math.copysign(1.0, bound) * (math.log(factor) if factor > 0 else -math.inf)
+            return (low - bound) / self.span, (high - bound) / self.span
+        logs = (math.log(x / bound) if x / bound > 0 else -math.inf for x in (low, high))
+        first, second = (math.copysign(1.0, bound) * each for each in logs)
+        return first, second
 
     def _size(self, share: float) -> float:
         """Of a share, as `_beyond` has it: A over B is as far beyond a bound as B over A."""
@@ -138,15 +109,10 @@ class Evidence:
 
 
 class Judgement(NamedTuple):
-    """Of a claim.
+    """Of a claim."""
 
-    Attributes:
-        word: one of `VERDICTS`.
-        opposite: systems in which the opposite is seen.
-    """
-
-    word: str
-    opposite: tuple[str, ...] = ()
+    word: str  # one of `VERDICTS`
+    opposite: tuple[str, ...] = ()  # systems in which the opposite is seen
 
 
 def judged(evidence: Iterable[Evidence]) -> Judgement:
@@ -158,18 +124,12 @@ def judged(evidence: Iterable[Evidence]) -> Judgement:
     found = [(each.system, each.found) for each in evidence]
     if not found:
         raise ValueError("`evidence` must be of at least one system. Received none")
-    opposite = tuple(system for system, word in found if word == "opposite")
-    return Judgement(_word([word for _, word in found]), opposite)
-
-
-def _word(words: list[str]) -> str:
+    words = {word for _, word in found}
     if "opposite" in words:
-        return OPPOSITE
+        return Judgement(OPPOSITE, tuple(system for system, word in found if word == "opposite"))
     if "seen" in words:
-        return HOLDS if set(words) == {"seen"} else PARTLY
-    if "missing" in words:
-        return NOT_TESTED
-    return FAILS if set(words) <= {"tie", "excluded"} else NOT_SHOWN
+        return Judgement(HOLDS if words == {"seen"} else PARTLY)
+    return Judgement(NOT_TESTED if "missing" in words else FAILS if words <= {"tie", "excluded"} else NOT_SHOWN)
 
 
 def met(interval: Interval, bound: Bound) -> str:
@@ -182,10 +142,4 @@ def met(interval: Interval, bound: Bound) -> str:
 
 def worst(words: Iterable[str]) -> str:
     """Of several expectations the worst word."""
-    return EXPECTATIONS[max(EXPECTATIONS.index(word) for word in words)]
-
-
-def counted(words: Iterable[str]) -> Mapping[str, int]:
-    """How often each verdict was given, in their order; those that weren't are left out."""
-    given = list(words)
-    return {word: given.count(word) for word in VERDICTS if word in given}
+    return max(words, key=EXPECTATIONS.index)

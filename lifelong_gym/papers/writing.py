@@ -10,7 +10,7 @@ import numpy as np
 
 from lifelong_gym.measures.intervals import mean_interval, median_time, ratio_interval
 from lifelong_gym.measures.statistics import Interval, number
-from lifelong_gym.measures.verdicts import EXPECTATIONS, MET, RULE, Bound, Evidence, counted
+from lifelong_gym.measures.verdicts import EXPECTATIONS, MET, RULE, VERDICTS, Bound, Evidence
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.judging import Judged, judge
 from lifelong_gym.papers.numbers import SHOWN, Numbers, flat_times
@@ -82,7 +82,8 @@ def _claims(title: str, judged: Sequence[Judged[ClaimSpec]], folder: str) -> str
         opposite = f" ({', '.join(verdict.opposite)})" if verdict.opposite else ""
         word = f"**{verdict.word}**{opposite}{f'. {said.remark}' if said.remark else ''}"
         rows.append((said.text, said.where or DASH, _brief(evidence), word, figure))
-    counts = ", ".join(f"{word} {n}" for word, n in counted(each.verdict.word for each in judged).items())
+    words = [each.verdict.word for each in judged]
+    counts = ", ".join(f"{word} {words.count(word)}" for word in VERDICTS if word in words)
     return _chapter(title, ("claim", "where", "measured", "verdict", "figure"), rows, f"{counts}.")
 
 
