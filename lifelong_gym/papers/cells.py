@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ from lifelong_gym.benchmark.results import file_name, native, read_result, write
 from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.papers import sweeps
 from lifelong_gym.papers.code import Code
-from lifelong_gym.papers.quantities import Figures
+from lifelong_gym.papers.quantities import Figures, quantity
 from lifelong_gym.papers.schema import PaperError
 from lifelong_gym.papers.specs import LEARNING, PaperSpec, StudySpec
 from lifelong_gym.papers.sweeps import Progress, Values
-
-SUFFIX = ".json"
 
 
 @dataclass(frozen=True)
@@ -52,19 +49,21 @@ class PaperCell:
         Raises:
             PaperError: it can't be made.
         """
-        if self.settings["measure"] != LEARNING:
-            return
         try:
-            sweeps.SweepRun(self.code, self.settings)
+            if self.settings["measure"] == LEARNING:
+                sweeps.SweepRun(self.code, self.settings)
         except (LifelongGymError, TypeError, ValueError) as error:
             raise PaperError(f"methods.{self.place[2]}, in {self.title}: {error}") from error
 
     def execute(self, folder: Path, progress: Progress) -> Path:
         """Measure and write the file, all of it or nothing."""
-        path, measure = folder / f"{self.name}{SUFFIX}", self.settings["measure"]
+        path, measure = folder / f"{self.name}.json", self.settings["measure"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        measured = partial(sweeps.learn, self.code) if measure == LEARNING else self.code.load(measure)
-        write_result(path, self.settings, measured(self.settings, progress))
+        if measure == LEARNING:
+            figures = sweeps.learn(self.code, self.settings, progress)
+        else:
+            figures = self.code.load(measure)(self.settings, progress)
+        write_result(path, self.settings, figures)
         return path
 
     def figures(self, folder: Path) -> Figures | None:
@@ -73,11 +72,31 @@ class PaperCell:
         Raises:
             ValueError: the file was edited.
         """
-        path = folder / f"{self.name}{SUFFIX}"
-        if not path.exists():
-            return None
-        content = read_result(path)
+        path = folder / f"{self.name}.json"
+        content = read_result(path) if path.exists() else {"settings": None}
         return content["figures"] if content["settings"] == self.settings else None
+
+    def measured(self, folder: Path) -> Figures:
+        """The same.
+
+        Raises:
+            ValueError: there is none.
+        """
+        figures = self.figures(folder)
+        if figures is None:
+            raise ValueError(f"{folder} has no numbers of {self.title}")
+        return figures
+
+    def quantity(self, of: str, figures: Figures) -> Any:
+        """What its figures come to.
+
+        Raises:
+            ValueError: they don't have it.
+        """
+        try:
+            return quantity(of, figures, self.code)
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"{self.title}: {of!r} can't be had: {error}") from error
 
 
 def cells_of(paper: PaperSpec, code: Code, budget: str) -> list[PaperCell]:
@@ -102,17 +121,11 @@ def settings_of(paper: PaperSpec, study: StudySpec, system: str, method: str, bu
     """What decides a run, but for its seed; and ``seeds``, how many there are."""
     values = paper.resolved(study, system, method, budget)
     where, who = paper.systems[system], paper.methods[method]
-    arguments = {**(paper.arguments if who.kind else {}), **who.arguments}
-    learner = {"class": who.kind, "arguments": _put_in(arguments, values)}
-    place = {
-        "study": study.name,
-        "system": system,
-        "method": method,
-        "env": where.env,
-        "env_arguments": where.arguments,
-    }
-    run = {"measure": who.measure or study.measure, "learner": learner, "maker": study.maker, "watch": study.watch}
-    plain: dict[str, Any] = json.loads(json.dumps({**values, **place, **run}, default=native))
+    arguments = _put_in({**(paper.arguments if who.kind else {}), **who.arguments}, values)
+    place = {"study": study.name, "system": system, "method": method}
+    run = {"env": where.env, "env_arguments": where.arguments, "measure": who.measure or study.measure}
+    learner = {"learner": {"class": who.kind, "arguments": arguments}, "maker": study.maker, "watch": study.watch}
+    plain: dict[str, Any] = json.loads(json.dumps({**values, **place, **run, **learner}, default=native))
     return plain
 
 
@@ -131,7 +144,7 @@ def only(cells: Sequence[PaperCell], wanted: str) -> list[PaperCell]:
     Raises:
         PaperError: none has that name.
     """
-    found = [cell for cell in cells if cell.title == wanted or cell.title.startswith(f"{wanted.rstrip('/')}/")]
+    found = [cell for cell in cells if f"{cell.title}/".startswith(f"{wanted.rstrip('/')}/")]
     if not found:
         depth = wanted.count("/") + 1
         near = dict.fromkeys("/".join(cell.title.split("/")[:depth]) for cell in cells)

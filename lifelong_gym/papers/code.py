@@ -35,14 +35,11 @@ class Code:
     @property
     def package(self) -> str:
         """The package's name, under which its modules can be imported from now on, in this process."""
-        folder = Path(self.folder)
-        if folder.parent == HERE:
-            return f"{__package__}.{folder.name}"
+        if Path(self.folder).parent == HERE:
+            return f"{__package__}.{self.name}"
         name = f"lifelong_paper_{digest(self.folder.encode())}"
-        if name not in sys.modules:
-            package = ModuleType(name, f"The paper in {folder}.")
-            package.__path__ = [self.folder]
-            sys.modules[name] = package
+        package = sys.modules.setdefault(name, ModuleType(name, f"The paper in {self.folder}."))
+        package.__path__ = [self.folder]
         return name
 
     def qualified(self, name: str) -> str:

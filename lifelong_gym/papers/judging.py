@@ -8,8 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from lifelong_gym.measures import verdicts
-from lifelong_gym.measures.intervals import difference_interval, mean_interval, median_time, ratio_interval
+from lifelong_gym.measures import intervals, verdicts
 from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.measures.verdicts import COUNT, RATIO, Evidence, Judgement
 from lifelong_gym.papers.code import Code
@@ -29,13 +28,13 @@ class Judged(NamedTuple, Generic[Said]):
 
 def judge(said: Said, numbers: Numbers, code: Code) -> Judged[Said]:
     """Hold a claim or an expectation against the numbers."""
-    evidence = tuple(each for part in said.parts for each in compared(part, numbers, code))
+    evidence = tuple(each for part in said.parts for each in _compared(part, numbers, code))
     if isinstance(said, ClaimSpec):
         return Judged(said, evidence, verdicts.judged(evidence))
     return Judged(said, evidence, Judgement(verdicts.worst(verdicts.met(e.interval, e.bound) for e in evidence)))
 
 
-def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evidence]:
+def _compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evidence]:
     """What each system, and each pair of methods, says."""
     if part.kind == FUNCTION:
         found = code.load(part.function or "")(numbers, part.study, tuple(part.bounds))
@@ -50,36 +49,33 @@ def compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evi
 
 def _is_tested(part: ComparisonSpec, numbers: Numbers, system: str) -> bool:
     """Whether runs are as long or as large as they must be; what is no number must be the same."""
-    first, second = part.methods
-    by_method = numbers.content["values"][part.study][system]
+
+    def reaches(value: Any, least: Any) -> bool:
+        is_number = isinstance(least, int | float) and not isinstance(least, bool)
+        return bool(value >= least if is_number else value == least)
+
+    by_method, (first, second) = numbers.content["values"][part.study][system], part.methods
     runs = [by_method[method] for method in (*first, *second) or by_method]
-    return all(_reaches(values[name], least) for values in runs for name, least in part.needs.items())
-
-
-def _reaches(value: Any, least: Any) -> bool:
-    is_number = isinstance(least, int | float) and not isinstance(least, bool)
-    return bool(value >= least if is_number else value == least)
+    return all(reaches(values[name], least) for values in runs for name, least in part.needs.items())
 
 
 def _intervals(part: ComparisonSpec, numbers: Numbers, system: str) -> Mapping[str, Interval]:
     """By system, and what tells pairs apart."""
-    first, second = part.methods
+    (first, second), found = part.methods, {}
     if part.kind == COUNT:
         total = float(sum(np.sum(numbers.by_seed(part.study, system, method, part.of[0])) for method in first))
         return {system: Interval(total, total, total)}
-    found = {}
     for a, b in product(first, second or ("",)):
+        runs = numbers.by_seed(part.study, system, a, part.of[0])
+        if part.kind == MEAN:
+            interval = intervals.mean_interval(runs)
+        elif part.kind == MEDIAN:
+            lasted = float(numbers.values(part.study, system, a)[part.lasted])
+            interval = intervals.median_time(flat_times(runs), lasted)
+        else:
+            compare = intervals.ratio_interval if part.kind == RATIO else intervals.difference_interval
+            interval = compare(runs, numbers.by_seed(part.study, system, b, part.of[-1]))
         over = f"over {b}" if part.kind == RATIO else f"less {b}"
         names = [a] * (len(first) > 1) + [over] * (len(second) > 1)
-        found[" ".join((f"{system}:", *names)) if names else system] = _interval(part, numbers, system, a, b)
+        found[" ".join((f"{system}:", *names)) if names else system] = interval
     return found
-
-
-def _interval(part: ComparisonSpec, numbers: Numbers, system: str, a: str, b: str) -> Interval:
-    first = numbers.by_seed(part.study, system, a, part.of[0])
-    if part.kind == MEAN:
-        return mean_interval(first)
-    if part.kind == MEDIAN:
-        return median_time(flat_times(first), float(numbers.values(part.study, system, a)[part.lasted]))
-    second = numbers.by_seed(part.study, system, b, part.of[-1])
-    return ratio_interval(first, second) if part.kind == RATIO else difference_interval(first, second)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lifelong_gym.papers.cells import Figures, PaperCell
-from lifelong_gym.papers.quantities import quantity, sweeps_to
+from lifelong_gym.papers.cells import PaperCell
+from lifelong_gym.papers.quantities import sweeps_to
 from lifelong_gym.papers.specs import LEARNING, PaperSpec
 from lifelong_gym.papers.sweeps import Values
 
@@ -50,53 +50,27 @@ def flat_times(by_seed: Sequence[Any]) -> list[float]:
 
 
 def collected(paper: PaperSpec, cells: Sequence[PaperCell], folder: Path) -> Numbers:
-    """The quantities that the page shows, from the cells' files.
+    """The quantities that the page shows, from the files of the cells, which are in their order.
 
     Raises:
         ValueError: a cell without a file, or a quantity that its figures don't have; the message names the cell.
     """
-    groups: dict[tuple[str, str], dict[str, list[PaperCell]]] = {}
-    for cell in cells:
-        study, system, method = cell.place
-        groups.setdefault((study, system), {}).setdefault(method, []).append(cell)
     needed = paper.needed()
     quantities: dict[str, Any] = {}
     values: dict[str, Any] = {}
-    for (study, system), group in groups.items():
-        found = {method: [figures_of(cell, folder) for cell in of_method] for method, of_method in group.items()}
+    for (study, system), beside in groupby(cells, lambda cell: cell.place[:2]):
+        own = {method: list(of_method) for method, of_method in groupby(beside, lambda cell: cell.place[2])}
+        found = {method: [cell.measured(folder) for cell in of_method] for method, of_method in own.items()}
         quantities.setdefault(study, {})[system] = {
             method: {
-                of: sweeps_to(of, found).get(method) or list(map(partial(one, of), group[method], found[method]))
+                of: sweeps_to(of, found).get(method)
+                or [cell.quantity(of, figures) for cell, figures in zip(own[method], found[method], strict=True)]
                 for of in sorted(needed.get((study, method), ()))
             }
-            for method in group
+            for method in own
         }
-        values.setdefault(study, {})[system] = {method: _shown(paper, of_method) for method, of_method in group.items()}
+        values.setdefault(study, {})[system] = {method: _shown(paper, of_method) for method, of_method in own.items()}
     return Numbers({"quantities": quantities, "values": values})
-
-
-def figures_of(cell: PaperCell, folder: Path) -> Figures:
-    """What its file holds.
-
-    Raises:
-        ValueError: there is none.
-    """
-    figures = cell.figures(folder)
-    if figures is None:
-        raise ValueError(f"{folder} has no numbers of {cell.title}")
-    return figures
-
-
-def one(of: str, cell: PaperCell, figures: Figures) -> Any:
-    """A quantity of one cell.
-
-    Raises:
-        ValueError: its figures don't have it.
-    """
-    try:
-        return quantity(of, figures, cell.code)
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"{cell.title}: {of!r} can't be had: {error}") from error
 
 
 def _shown(paper: PaperSpec, cells: Sequence[PaperCell]) -> dict[str, Any]:

@@ -66,8 +66,8 @@ def curves(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
             means.append(mean)
             if len(mean) == 1:  # it doesn't learn
                 axes.axhline(mean[0], color="black", lw=0.8, ls=":", label=method)
-                continue
-            line(axes, runs[0]["at"], mean, None if len(runs) == 1 else (low, high), look[method], method)
+            else:
+                line(axes, runs[0]["at"], mean, None if len(runs) == 1 else (low, high), look[method], method)
         name = paper.systems[system].name or system
         axes.set(title=system if name == system else f"{system}: {name}", xlabel=spec.across)
         if spec.log and runs[0]["at"][0] > 0:
@@ -105,15 +105,12 @@ def bars(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
     return finish(figure, panels, spec.label)
 
 
-def matrix(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
+def matrix(spec: FigureSpec, _: PaperSpec, numbers: Numbers) -> Figure:
     """Means over seeds as coloured tiles: a row a method, a column a system."""
-    del paper
-    values = np.array(
-        [[np.mean(numbers.by_seed(spec.study, s, m, spec.of[0])) for s in spec.systems] for m in spec.methods]
-    )
+    means = [[np.mean(numbers.by_seed(spec.study, s, m, spec.of[0])) for s in spec.systems] for m in spec.methods]
     figure = new_figure(1.6 + 0.9 * len(spec.systems), 1.0 + 0.4 * len(spec.methods))
     axes = figure.subplots()
-    tiles = axes.pcolormesh(values, cmap="viridis", norm="log" if spec.log else None)
+    tiles = axes.pcolormesh(means, cmap="viridis", norm="log" if spec.log else None)
     axes.set_xticks(np.arange(len(spec.systems)) + 0.5, list(spec.systems))
     axes.set_yticks(np.arange(len(spec.methods)) + 0.5, list(spec.methods))
     axes.invert_yaxis()
@@ -121,5 +118,8 @@ def matrix(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
     return figure
 
 
-Kind = Callable[[FigureSpec, PaperSpec, Numbers], Figure]
-KINDS: Mapping[str, Kind] = {"curves": curves, "bars": bars, "matrix": matrix}
+KINDS: Mapping[str, Callable[[FigureSpec, PaperSpec, Numbers], Figure]] = {
+    "curves": curves,
+    "bars": bars,
+    "matrix": matrix,
+}

@@ -93,19 +93,16 @@ def _reader(of: str, code: Code) -> Callable[[Figures], Any]:
         found: Callable[[Figures], Any] = code.load(of)
         return found
     if sweep := SWEEP.fullmatch(of):
-        return lambda figures: _values(figures)[: int(sweep[1]) + 1][-1].mean()
+        return lambda figures: np.mean(_within("values", figures)[: int(sweep[1]) + 1][-1])
     if of in OF_VALUES:
-        return lambda figures: OF_VALUES[of](_values(figures)) if "values" in figures else _within(of, figures)
+        own = OF_VALUES[of]
+        return lambda f: own(np.asarray(f["values"], np.float64)) if "values" in f else _within(of, f)
     path = PATH.fullmatch(of)
     if path is None:
         raise ValueError(f"must be a quantity. Received {of!r}")
     word, key = path.groups()
     reduced = REDUCTIONS[one_of("word", word, REDUCTIONS)] if word else lambda value: value
     return lambda figures: reduced(_within(key, figures))
-
-
-def _values(figures: Figures) -> FloatArray:
-    return np.asarray(_within("values", figures), np.float64)
 
 
 def _within(path: str, figures: Figures) -> Any:

@@ -20,7 +20,7 @@ from lifelong_gym.benchmark.terminal import BOLD, say, working
 from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.papers.cells import PaperCell, cells_of, only
 from lifelong_gym.papers.code import HERE, Code
-from lifelong_gym.papers.numbers import Numbers, collected, figures_of, one
+from lifelong_gym.papers.numbers import Numbers, collected
 from lifelong_gym.papers.plotting import draw
 from lifelong_gym.papers.quantities import TO_LEVEL
 from lifelong_gym.papers.schema import Known, PaperError, told
@@ -99,15 +99,12 @@ class Reproduction:
         return [cell for cell in self.cells if self.paper.systems[cell.place[1]].is_possible]
 
     def measure(self, console: Console, n_processes: int | None = None, wanted: str = "") -> list[PaperCell]:
-        """Measure cells that have no file yet, or one with other settings.
+        """Measure cells that have no file yet, or one with other settings; returns all that are wanted.
 
         Args:
             console: for progress.
             n_processes: default: the number of cores.
             wanted: ``study/system/method/seed3`` or the beginning of one; empty: all that are `possible`.
-
-        Returns:
-            All cells that were wanted, which have files now.
 
         Raises:
             PaperError: there is no such cell, or a learner can't be made; nothing has begun.
@@ -131,9 +128,8 @@ class Reproduction:
 
     def quantities(self, cell: PaperCell) -> dict[str, Any]:
         """What the page shows of one cell; what takes other methods' too is left out."""
-        study, _, method = cell.place
-        wanted = sorted(self.paper.needed().get((study, method), ()))
-        return {of: one(of, cell, figures_of(cell, self.runs)) for of in wanted if not TO_LEVEL.fullmatch(of)}
+        wanted, figures = self.paper.needed().get(cell.place[::2], ()), cell.measured(self.runs)
+        return {of: cell.quantity(of, figures) for of in sorted(wanted) if not TO_LEVEL.fullmatch(of)}
 
     def write(self, cells: Sequence[PaperCell], folder: Path, console: Console | None = None) -> Path:
         """Write the numbers, the figures and the page into a folder; returns the page's path."""

@@ -47,19 +47,13 @@ class Known:
 
 
 def told(error: ValidationError, content: Mapping[str, Any]) -> PaperError:
-    """The first mistake in a file, with its key."""
+    """The first mistake in a file, with its key as the file has it: tables of an array by their name or text."""
     first = error.errors(include_url=False)[0]
     cause = first.get("ctx", {}).get("error")
     why = first["msg"].replace("Input should", "must").replace("Field required", "is missing")
     if cause is None and first["type"] != "missing":
         why += f". Received {first['input']!r}"
-    key = _key((*first["loc"], *getattr(cause, "keys", ())), content)
-    return PaperError(f"{key}: {why if cause is None else cause}")
-
-
-def _key(keys: tuple[str | int, ...], node: Any) -> str:
-    """As the file has it, where tables of an array are told apart by their name or text."""
-    said = ""
+    said, node, keys = "", content, (*first["loc"], *getattr(cause, "keys", ()))
     for i, key in enumerate(keys):
         if isinstance(node, list):
             labels = {str(_label(each) or n): each for n, each in enumerate(node)}
@@ -67,19 +61,15 @@ def _key(keys: tuple[str | int, ...], node: Any) -> str:
             said, node = f"{said}[{label}]", labels.get(label)
         elif isinstance(node, dict) and key != "[key]" and (key in node or i == len(keys) - 1):
             said, node = f"{said}.{key}", node.get(key)
-    return said.removeprefix(".")
+    return PaperError(f"{said.removeprefix('.')}: {why if cause is None else cause}")
 
 
 def _label(table: Any) -> Any:
     return table.get("name", table.get("text")) if isinstance(table, dict) else None
 
 
-def loaded(name: str, load: Callable[[str], Any]) -> str:
-    """See that a name is a function's or class's.
-
-    Raises:
-        ValueError: whatever goes wrong in a user's own file.
-    """
+def _loaded(name: str, load: Callable[[str], Any]) -> str:
+    """See that a name is a function's or class's; whatever goes wrong in a user's own file is a mistake of the key."""
     try:
         found = load(name)
     except Exception as error:
@@ -94,7 +84,7 @@ def own_or(kind: str, *known: str) -> AfterValidator:
 
     def check(name: str, info: Info[Known]) -> str:
         is_own = ":" in name or not known
-        return loaded(name, info.context.code.load) if is_own else one_of(kind, name, (*known, "module:name"))
+        return _loaded(name, info.context.code.load) if is_own else one_of(kind, name, (*known, "module:name"))
 
     return AfterValidator(check)
 
@@ -105,12 +95,7 @@ def _named_above(of: str, kind: str) -> AfterValidator:
 
 def _of_study(of: str, info: Info[Known]) -> list[str]:
     """Systems or methods of the study that the table is about; of all, where it is a study."""
-    study = info.context.studies.get(info.data.get("study", ""))
-    return list(getattr(study or info.context, of))
-
-
-def _every(of: str) -> BeforeValidator:
-    return BeforeValidator(lambda given, info: _of_study(of, info) if given is None else given)
+    return list(getattr(info.context.studies.get(info.data.get("study", ""), info.context), of))
 
 
 def _each_once(given: tuple[str, ...]) -> tuple[str, ...]:
@@ -148,8 +133,8 @@ def _environment(env: str, info: Info[Known]) -> str:
 def _learner(name: str, info: Info[Known]) -> str:
     code = info.context.code
     if ":" in name:
-        loaded(name, code.load)
-    return loaded(name, lambda name: learner_class(code.qualified(name)))
+        _loaded(name, code.load)
+    return _loaded(name, lambda name: learner_class(code.qualified(name)))
 
 
 def _arguments(table: dict[str, Any], info: Info[Known]) -> dict[str, Any]:
@@ -179,6 +164,7 @@ ALWAYS = Field(validate_default=True)
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Anything = Annotated[str, BeforeValidator(str)]
 Some = Annotated[tuple[T, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
+Parts = Annotated[tuple[T, ...], Field(min_length=1)]
 
 Values = Annotated[dict[str, Any], AfterValidator(lambda given: {**VALUES, **given}), ALWAYS]
 Value = Annotated[str, _named_above("values", "value")]
@@ -193,8 +179,13 @@ Study = Annotated[str, _named_above("studies", "study")]
 System = Annotated[str, AfterValidator(lambda name, info: one_of("system", name, _of_study("systems", info)))]
 Method = Annotated[str, AfterValidator(lambda name, info: one_of("method", name, _of_study("methods", info)))]
 SomeMethods = Annotated[Some[Method], AfterValidator(_each_once)]
-Methods = Annotated[SomeMethods, _every("methods"), ALWAYS]
-Systems = Annotated[Some[System], AfterValidator(_each_once), _every("systems"), ALWAYS]
+Pair = tuple[SomeMethods, SomeMethods] | None
+_every_system, _every_method = (
+    BeforeValidator(lambda given, info, of=of: _of_study(of, info) if given is None else given)
+    for of in ("systems", "methods")
+)
+Methods = Annotated[SomeMethods, _every_method, ALWAYS]
+Systems = Annotated[Some[System], AfterValidator(_each_once), _every_system, ALWAYS]
 Quantity = Annotated[str, AfterValidator(lambda of, info: check_quantity(of, info.context.code))]
 Quantities = Annotated[Some[Quantity], AfterValidator(_usual), ALWAYS]
 ByStudy = dict[Study, Some[Quantity]]
@@ -202,6 +193,6 @@ Below = Annotated[dict[str, Bound] | None, _by_system(partial(Bound.of, BELOW))]
 Above = Annotated[dict[str, Bound] | None, _by_system(partial(Bound.of, ABOVE))]
 Within = Annotated[dict[str, Bound] | None, _by_system(partial(Bound.of, WITHIN))]
 Scale = Annotated[str, AfterValidator(lambda scale: one_of("scale", scale, (RATIO, DIFFERENCE, COUNT)))]
-Spans = Annotated[dict[str, float] | None, _by_system(lambda *numbers: numbers[0] if len(numbers) == 1 else math.nan)]
+Spans = Annotated[dict[str, float], _by_system(lambda *numbers: numbers[0] if len(numbers) == 1 else math.nan)]
 Figure = Annotated[str, _named_above("figures", "figure")]
 Table = Annotated[str, _named_above("tables", "table")]

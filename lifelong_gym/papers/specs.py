@@ -20,14 +20,11 @@ from lifelong_gym.papers.schema import KeyMistakeError, Known, own_or
 from lifelong_gym.papers.sweeps import WATCHERS
 
 PAPER, US = "paper", "us"
-QUICK, DEFAULT, FULL = "quick", "default", "full"
-BUDGETS = (QUICK, DEFAULT, FULL)
+BUDGETS = QUICK, DEFAULT, FULL = "quick", "default", "full"
 LEARNING = "learning"  # the measured run, see `sweeps`
 MEAN, MEDIAN, FUNCTION = "mean", "median", "function"
 COMPARISONS = (RATIO, DIFFERENCE, MEAN, MEDIAN, COUNT, FUNCTION)
 CLAIMED, EXPECTED = ("below", "above", "within"), ("at_most", "at_least", "within")
-SIDES = tuple(dict.fromkeys((*CLAIMED, *EXPECTED)))
-EVERYTHING = Interval(0.0, -math.inf, math.inf)
 
 
 class Spec(BaseModel):
@@ -40,11 +37,11 @@ class Spec(BaseModel):
     def _has_known_keys(cls, table: Any, info: Info[Known]) -> Any:
         if not isinstance(table, Mapping):
             raise ValueError(f"must be a table. Received {table!r}")
-        own = [each.alias or name for name, each in cls.model_fields.items()]
-        values = info.context.values if cls.model_config.get("extra") == "allow" else ()
+        known = [each.alias or name for name, each in cls.model_fields.items()]
+        known += info.context.values if cls.model_config.get("extra") == "allow" else ()
         for key in table:
-            if key not in (*own, *values):
-                raise KeyMistakeError(unknown("key", key, [*own, *values]), key)
+            if key not in known:
+                raise KeyMistakeError(unknown("key", key, known), key)
         return table
 
 
@@ -101,29 +98,14 @@ class StudySpec(Spec, extra="allow"):
     quick: schema.SomeValues = {}  # values of the quick version
     full: schema.SomeValues = {}  # values of the full version
 
-    @model_validator(mode="after")
-    def _can_learn(self, info: Info[Known]) -> StudySpec:
-        if self.measure != LEARNING:
-            return self
-        systems, methods = info.context.systems, info.context.methods
-        for system in self.systems:
-            if not systems[system].env:
-                raise KeyMistakeError(f"{system} has no `env` to learn in", "systems")
-        for method in self.methods:
-            if not (methods[method].kind or methods[method].measure):
-                raise KeyMistakeError(f"{method!r} has no `class` that learns, and no `measure`", "methods")
-        if not self.watch:
-            raise KeyMistakeError(f"must name what is noted of every run: {', '.join(WATCHERS)}", "watch")
-        return self
-
 
 class ComparisonSpec(Spec):
-    """A number that something is said of: one key of `COMPARISONS`, and one of `SIDES`."""
+    """A number that something is said of: one of `COMPARISONS`, and one of `CLAIMED` or `EXPECTED`."""
 
     study: schema.Study  # in which study
     systems: schema.Systems = schema.EVERY  # of it
-    ratio: tuple[schema.SomeMethods, schema.SomeMethods] | None = None
-    difference: tuple[schema.SomeMethods, schema.SomeMethods] | None = None
+    ratio: schema.Pair = None
+    difference: schema.Pair = None
     mean: schema.SomeMethods | None = None
     median: schema.SomeMethods | None = None
     count: schema.SomeMethods | None = None
@@ -134,8 +116,8 @@ class ComparisonSpec(Spec):
     within: schema.Within = None
     at_most: schema.Below = None
     at_least: schema.Above = None
-    scale: schema.Scale = ""  # on which ties are measured, of a ``function``: ``count``, if it doesn't say otherwise
-    span: schema.Spans = None  # of differences: from doing nothing to the reference
+    scale: schema.Scale = ""  # on which ties are measured; empty: as usual for what is compared
+    span: schema.Spans = {}  # of differences: from doing nothing to the reference
     effect: schema.Number = EFFECT  # that the paper prints, a share
     needs: schema.SomeValues = {}  # least values of a run; below them nothing was tested
     lasted: schema.Value = "sweeps"  # of a median: the value that says how long was waited
@@ -155,7 +137,7 @@ class ComparisonSpec(Spec):
     @property
     def bounds(self) -> Mapping[str, Bound]:
         """What is said of it, by system."""
-        found: Mapping[str, Bound] = getattr(self, self._one_of(SIDES))
+        found: Mapping[str, Bound] = getattr(self, self._one_of(list(dict.fromkeys(CLAIMED + EXPECTED))))
         return found
 
     def checked(self, sides: Sequence[str]) -> ComparisonSpec:
@@ -165,13 +147,11 @@ class ComparisonSpec(Spec):
             KeyMistakeError: it doesn't.
         """
         self._one_of(sides)
-        if self.kind == DIFFERENCE and self.span is None:
+        if self.kind == DIFFERENCE and not self.span:
             raise KeyMistakeError("is missing: the way from doing nothing to the reference", "span")
-        if self.scale and self.kind != FUNCTION:
-            raise KeyMistakeError("is that of functions alone", "scale")
         try:
             for system in self.bounds:
-                self.evidence(system, system, EVERYTHING)
+                self.evidence(system, system, Interval(0.0, -math.inf, math.inf))
         except ValueError as error:
             raise KeyMistakeError(error, self.kind) from error
         return self
@@ -182,11 +162,10 @@ class ComparisonSpec(Spec):
         Raises:
             ValueError: it could say nothing, whatever it is.
         """
-        is_count = self.kind in (COUNT, FUNCTION)
-        scale = self.scale or (COUNT if is_count else DIFFERENCE if self.span else RATIO)
+        usual = COUNT if self.kind in (COUNT, FUNCTION) else DIFFERENCE if self.span else RATIO
         span = self.span.get(system, math.nan) if self.span else 1.0
         name = f"{self.label}, {name}" if self.label else name
-        return Evidence(name, interval, self.bounds[system], scale, span, self.effect, is_tested)
+        return Evidence(name, interval, self.bounds[system], self.scale or usual, span, self.effect, is_tested)
 
     def _one_of(self, keys: Sequence[str]) -> str:
         given = [key for key in keys if getattr(self, key) is not None]
@@ -195,28 +174,28 @@ class ComparisonSpec(Spec):
         return given[0]
 
 
-Claimed = Annotated[ComparisonSpec, AfterValidator(lambda part: part.checked(CLAIMED))]
-Expected = Annotated[ComparisonSpec, AfterValidator(lambda part: part.checked(EXPECTED))]
-
-
-def _as_one_part(cls: type[Spec], table: Any) -> Any:
-    """What stands in the claim's own table is a part, too."""
-    if not isinstance(table, Mapping) or "parts" in table:
-        return table
-    part = {key: value for key, value in table.items() if key not in cls.model_fields}
-    return {**{key: value for key, value in table.items() if key not in part}, "parts": [part]}
-
-
-class ClaimSpec(Spec):
-    """What is claimed, by the paper or by us."""
+class SaidSpec(Spec):
+    """What is said of numbers; what stands in its own table is a part, too."""
 
     text: str  # in words
+    remark: str = ""  # what belongs beside the verdict, or explains why an expectation isn't met
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_parts(cls, table: Any) -> Any:
+        if not isinstance(table, Mapping) or "parts" in table:
+            return table
+        part = {key: value for key, value in table.items() if key not in cls.model_fields}
+        return {**{key: value for key, value in table.items() if key not in part}, "parts": [part]}
+
+
+class ClaimSpec(SaidSpec):
+    """What is claimed, by the paper or by us."""
+
     by: Literal["paper", "us"] = "paper"  # ours are controls
     where: str = ""  # in the paper
-    parts: Annotated[tuple[Claimed, ...], Field(min_length=1)]  # that must all be seen
+    parts: schema.Parts[Annotated[ComparisonSpec, AfterValidator(lambda part: part.checked(CLAIMED))]]  # all are seen
     figure: schema.Figure = ""  # name of ours that shows it; empty: none
-    remark: str = ""  # what belongs beside the verdict
-    _alone = model_validator(mode="before")(_as_one_part)
 
     @model_validator(mode="after")
     def _says_where(self) -> ClaimSpec:
@@ -225,13 +204,10 @@ class ClaimSpec(Spec):
         return self
 
 
-class ExpectationSpec(Spec):
+class ExpectationSpec(SaidSpec):
     """What was expected before the runs."""
 
-    text: str  # in words
-    parts: Annotated[tuple[Expected, ...], Field(min_length=1)]  # of which the worst counts
-    remark: str = ""  # what explains the difference where it isn't met
-    _alone = model_validator(mode="before")(_as_one_part)
+    parts: schema.Parts[Annotated[ComparisonSpec, AfterValidator(lambda part: part.checked(EXPECTED))]]  # worst counts
 
 
 class ShownSpec(Spec):
@@ -300,8 +276,7 @@ class PaperSpec(Spec):
     def _can_be_shown(self) -> PaperSpec:
         """Wherever systems are looked up that may have been left out."""
         looked_up = {name for figure in self.figures.values() for name in figure.systems}
-        looked_up |= {name for part in self.comparisons() for name in part.bounds}
-        for name in sorted(looked_up):
+        for name in sorted(looked_up.union(*(part.bounds for part in self.comparisons()))):
             if package := self.systems[name].package:
                 message = f"may be missing ({package}), so only tables may show {name}, no figure and no claim"
                 raise KeyMistakeError(message, "systems", name, "package")
@@ -309,20 +284,29 @@ class PaperSpec(Spec):
 
     @model_validator(mode="after")
     def _can_run(self) -> PaperSpec:
-        """Numbers of runs, tasks and sweeps, and presets, of every run in every version."""
+        """Every run in every version."""
         for name, study in self.studies.items():
             for budget, system, method in product(BUDGETS, study.systems, study.methods):
-                values, where = self.resolved(study, system, method, budget), self.systems[system]
                 try:
-                    for each in ("seeds", "n_tasks", "sweeps", "n_starts"):
-                        integer(each, values[each])
-                    integer("task_seed", values["task_seed"], least=0)
-                    if where.env:
-                        presets = registry.family(where.env, **where.arguments).parameters.presets
-                        one_of("preset", values["preset"], presets)
+                    self._check_run(study, system, method, budget)
                 except ValueError as error:
-                    raise KeyMistakeError(error, "studies", name) from None
+                    raise KeyMistakeError(error, "studies", name, *getattr(error, "keys", ())) from None
         return self
+
+    def _check_run(self, study: StudySpec, system: str, method: str, budget: str) -> None:
+        """Numbers of runs, tasks and sweeps, presets, and who learns what in which environment."""
+        values, where = self.resolved(study, system, method, budget), self.systems[system]
+        for each, least in {"seeds": 1, "n_tasks": 1, "sweeps": 1, "n_starts": 1, "task_seed": 0}.items():
+            integer(each, values[each], least)
+        if where.env:
+            one_of("preset", values["preset"], registry.family(where.env, **where.arguments).parameters.presets)
+        if study.measure == LEARNING:
+            if not where.env:
+                raise KeyMistakeError(f"{system} has no `env` to learn in", "systems")
+            if not (self.methods[method].kind or self.methods[method].measure):
+                raise KeyMistakeError(f"{method!r} has no `class` that learns, and no `measure`", "methods")
+            if not study.watch:
+                raise KeyMistakeError(f"must name what is noted of every run: {', '.join(WATCHERS)}", "watch")
 
     def resolved(self, study: StudySpec, system: str, method: str, budget: str) -> dict[str, Any]:
         """The values of a run: the paper's, the system's, the study's, the method's and the budget's; the last wins."""
@@ -347,10 +331,10 @@ class PaperSpec(Spec):
             yield part.study, first, part.of if first == second or not second else part.of[:1]
             if second:
                 yield part.study, second, part.of[-1:]
-        shown: Sequence[FigureSpec | TableSpec] = (*self.figures.values(), *self.tables.values())
+        shown: Sequence[ShownSpec] = (*self.figures.values(), *self.tables.values())
         for each in shown:
             over = (each.over,) if isinstance(each, TableSpec) and each.over else ()
-            yield each.study, (*each.methods, *over), each.of
+            yield each.study, (*each.methods, *over), getattr(each, "of", ())
             yield from ((study, (), of) for study, of in each.also.items())
 
     def comparisons(self) -> Iterator[ComparisonSpec]:

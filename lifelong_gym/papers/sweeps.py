@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.callbacks import BaseCallback
 
 from lifelong_gym import registry
 from lifelong_gym.agents import PolicySearch
@@ -54,18 +53,7 @@ Progress = Callable[[float], None]
 
 
 class SweepRun:
-    """A learner on its tasks.
-
-    Attributes:
-        code: the paper's.
-        settings: what decides the run.
-        tasks: what is learned.
-        learner: who learns.
-        rows: which of the learner's policies these tasks have.
-        present: the tasks that come up, by visit of the learner; a sweep has one, or one a task.
-        visits: of a sweep.
-        seconds: of the processor, a sweep so far; watching isn't counted.
-    """
+    """A learner on its tasks."""
 
     def __init__(
         self,
@@ -75,26 +63,28 @@ class SweepRun:
         learner: PolicySearch | None = None,
         rows: Sequence[int] | None = None,
     ) -> None:
-        """Draw the tasks and make the learner, where they aren't given."""
+        """Draw the tasks and make the learner, where they aren't given.
+
+        Args:
+            code: the paper's.
+            settings: what decides the run.
+            tasks: what is learned.
+            learner: who learns.
+            rows: which of the learner's policies these tasks have; None: all.
+        """
         self.code, self.settings = code, settings
         self.tasks = drawn_tasks(settings) if tasks is None else tasks
         self.learner = self._made() if learner is None else learner
-        self.rows = slice(None) if rows is None else list(rows)  # all; a policy that is shared has one row
+        self.rows = slice(None) if rows is None else list(rows)  # a policy that is shared has one row
+        # The tasks that come up, by visit of the learner; a sweep has one, or one a task.
         self.present = tasks_of_sweeps(settings["order"], len(self.tasks), settings["sweeps"], settings["seed"])
-        self.visits = len(self.present) // settings["sweeps"]
-        self.seconds: list[float] = []
+        self.visits = len(self.present) // settings["sweeps"]  # of a sweep
+        self.seconds: list[float] = []  # of the processor, a sweep so far; watching isn't counted
 
     @property
     def theta(self) -> FloatArray:
         """Of the mean policies now, shape (n_tasks, d), or (1, d) where all share one."""
         return np.asarray(self.learner.policy.thetas)[self.rows]
-
-    @property
-    def env(self) -> CoreVecEnv:
-        """The learner's, which has a row a task."""
-        env = self.learner.env
-        assert isinstance(env, CoreVecEnv)
-        return env
 
     def costs(self, theta: FloatArray) -> FloatArray:
         """Of mean policies, per step, on the same starts for everybody: (n_tasks,)."""
@@ -112,12 +102,7 @@ class SweepRun:
 
 
 class Watcher(ABC):
-    """Notes something of a run.
-
-    Attributes:
-        run: that is watched.
-        noted: for what is noted, a sweep after the other.
-    """
+    """Notes something of a run: ``noted``, if it looks after every sweep."""
 
     def __init__(self, run: SweepRun) -> None:
         self.run = run
@@ -192,41 +177,7 @@ WATCHERS: Mapping[str, type[Watcher]] = {
 }
 
 
-class _Watching(BaseCallback):
-    """Tells watchers of a run's sweeps, brings each visit's tasks, and takes the time between."""
-
-    def __init__(self, run: SweepRun, watchers: Sequence[Watcher], progress: Progress) -> None:
-        super().__init__()
-        self._run, self._watchers, self._progress = run, watchers, progress
-        self._resumed, self._n_visits = 0.0, 0
-
-    def _on_training_start(self) -> None:
-        self._pause()
-
-    def _on_step(self) -> bool:
-        self._n_visits += 1
-        if self._n_visits % self._run.visits == 0:
-            self._run.seconds.append(time.process_time() - self._resumed)
-        self._pause()
-        return True
-
-    def _pause(self) -> None:
-        """Watch, after whole sweeps, and bring the next visit's tasks."""
-        run = self._run
-        if self._n_visits % run.visits == 0:
-            for watcher in self._watchers:
-                watcher.after(len(run.seconds))
-            self._progress(self._n_visits / len(run.present))
-            self._resumed = time.process_time()
-        if run.settings["order"] != EVERYBODY and self._n_visits < len(run.present):
-            run.env.core.admit(run.present[self._n_visits])
-
-
-def _nobody(done: float) -> None:
-    """Hears of progress."""
-
-
-def learn(code: Code, settings: Values, progress: Progress = _nobody) -> dict[str, Any]:
+def learn(code: Code, settings: Values, progress: Progress = lambda done: None) -> dict[str, Any]:
     """Run one learner; what its study's watchers noted."""
     run = SweepRun(code, settings)
     watchers = [(code.load(name) if ":" in name else WATCHERS[name])(run) for name in settings["watch"]]
@@ -234,10 +185,33 @@ def learn(code: Code, settings: Values, progress: Progress = _nobody) -> dict[st
     return {name: value for watcher in watchers for name, value in watcher.figures().items()}
 
 
-def sweep(run: SweepRun, watchers: Sequence[Watcher] = (), progress: Progress = _nobody) -> None:
+def sweep(run: SweepRun, watchers: Sequence[Watcher] = (), progress: Progress = lambda done: None) -> None:
     """Learn for all sweeps of a run; ``progress`` is called before them and after each, with the share done."""
-    n_steps = sum(map(len, run.present)) * run.learner.n_trajectories * run.env.core.horizon
-    run.learner.learn(n_steps, callback=_Watching(run, watchers, progress), log_interval=None)
+    env, n_visits, resumed = run.learner.env, 0, 0.0
+    assert isinstance(env, CoreVecEnv)
+
+    def pause() -> None:
+        """Watch, after whole sweeps, and bring the next visit's tasks."""
+        nonlocal resumed
+        if n_visits % run.visits == 0:
+            for watcher in watchers:
+                watcher.after(len(run.seconds))
+            progress(n_visits / len(run.present))
+            resumed = time.process_time()
+        if run.settings["order"] != EVERYBODY and n_visits < len(run.present):
+            env.core.admit(run.present[n_visits])
+
+    def visited(*_: Any) -> bool:
+        nonlocal n_visits
+        n_visits += 1
+        if n_visits % run.visits == 0:
+            run.seconds.append(time.process_time() - resumed)
+        pause()
+        return True
+
+    pause()
+    n_steps = sum(map(len, run.present)) * run.learner.n_trajectories * env.core.horizon
+    run.learner.learn(n_steps, callback=visited, log_interval=None)
 
 
 def make_learner(code: Code, settings: Values, env: CoreVecEnv) -> Any:
