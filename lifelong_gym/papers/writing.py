@@ -10,7 +10,7 @@ import numpy as np
 
 from lifelong_gym.measures.intervals import mean_interval, median_time, ratio_interval
 from lifelong_gym.measures.statistics import Interval, number
-from lifelong_gym.measures.verdicts import EXPECTATIONS, MET, RULE, VERDICTS, Bound, Evidence
+from lifelong_gym.measures.verdicts import EXPECTATIONS, MET, RULE, VERDICTS, Evidence
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.judging import Judged, judge
 from lifelong_gym.papers.numbers import SHOWN, Numbers, flat_times
@@ -31,24 +31,28 @@ WARNINGS = {"quick": "**This is the quick version: too few runs, and too short o
 
 def page(paper: PaperSpec, numbers: Numbers, code: Code, budget: str) -> str:
     """The page's Markdown."""
+    about, option = paper.about, "" if budget == DEFAULT else f" --{budget}"
     judged = [judge(claim, numbers, code) for claim in paper.claims]
     checked = [judge(each, numbers, code) for each in paper.expectations]
-    theirs_and_ours = [(name, s.theirs or SILENT, s.ours or DASH, s.why) for name, s in paper.settings.items()]
+    settings = [(name, s.theirs or SILENT, s.ours or DASH, s.why) for name, s in paper.settings.items()]
+    heads = ("study", "systems", "seeds", "tasks", "sweeps", "preset")
+    everything: dict[str, Any] = {"figures": tuple(paper.figures), "tables": tuple(paper.tables)}
+    whole = [SectionSpec.model_construct(title="Figures and tables", **everything)] if any(everything.values()) else []
     parts = (
-        _opening(paper, code.name, budget),
+        f"# {about.title}, run again",
+        f"{about.authors}, *{about.title}*, {about.where}. This page, its figures and "
+        f"[its numbers]({code.name}/summary.json) are written by",
+        f"    lifelong reproduce {code.name}{option}",
+        WARNINGS.get(budget, ""),
+        about.summary.strip(),
         _claims("What the paper claims", [each for each in judged if each.said.by == PAPER], code.name),
         _claims("Controls that the paper lacks", [each for each in judged if each.said.by == US], code.name),
         RULE if judged else "",
         INTERVALS,
         _expectations(checked),
-        _chapter("Theirs and ours", ("", "the paper's", "ours", "why"), theirs_and_ours),
-        _chapter(
-            "What was run",
-            ("study", "systems", "seeds", "tasks", "sweeps", "preset"),
-            _runs(numbers),
-            _left_out(paper, numbers),
-        ),
-        *(_section(each, paper, numbers, code) for each in paper.sections or _whole(paper)),
+        _chapter("Theirs and ours", ("", "the paper's", "ours", "why"), settings),
+        _chapter("What was run", heads, _runs(numbers), _left_out(paper, numbers)),
+        *(_section(each, paper, numbers, code) for each in paper.sections or whole),
         _details(judged, checked),
     )
     return _joined(*parts) + "\n"
@@ -61,18 +65,6 @@ def _joined(*parts: str) -> str:
 def _chapter(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], said: str = "") -> str:
     """A heading, what is said first, and a table; nothing where that has no rows."""
     return _joined(f"## {title}", said, pipe_table(head, rows)) if rows else ""
-
-
-def _opening(paper: PaperSpec, name: str, budget: str) -> str:
-    about, option = paper.about, "" if budget == DEFAULT else f" --{budget}"
-    return _joined(
-        f"# {about.title}, run again",
-        f"{about.authors}, *{about.title}*, {about.where}. This page, its figures and "
-        f"[its numbers]({name}/summary.json) are written by",
-        f"    lifelong reproduce {name}{option}",
-        WARNINGS.get(budget, ""),
-        about.summary.strip(),
-    )
 
 
 def _claims(title: str, judged: Sequence[Judged[ClaimSpec]], folder: str) -> str:
@@ -104,11 +96,9 @@ def _brief(evidence: Iterable[Evidence]) -> str:
 def _expectations(checked: Sequence[Judged[ExpectationSpec]]) -> str:
     words = [each.verdict.word for each in checked]
     counts = ", ".join(f"{words.count(word)} {word}" for word in EXPECTATIONS)
-    rows = [
-        (said.text, _brief(evidence), word, said.remark if word != MET else "") for said, evidence, (word, _) in checked
-    ]
-    said = f"Written down before the runs: {counts}."
-    return _chapter("What was expected", ("expected", "measured", "", "beside it"), rows, said)
+    rows = [(said.text, _brief(found), word, "" if word == MET else said.remark) for said, found, (word, _) in checked]
+    head = ("expected", "measured", "", "beside it")
+    return _chapter("What was expected", head, rows, f"Written down before the runs: {counts}.")
 
 
 def _runs(numbers: Numbers) -> list[tuple[str, ...]]:
@@ -137,12 +127,6 @@ def _left_out(paper: PaperSpec, numbers: Numbers) -> str:
     return f"Not run, since a package was missing: {', '.join(found)}." if found else ""
 
 
-def _whole(paper: PaperSpec) -> list[SectionSpec]:
-    """Without sections: all figures, then all tables."""
-    shown: dict[str, Any] = {"figures": tuple(paper.figures), "tables": tuple(paper.tables)}
-    return [SectionSpec.model_construct(title="Figures and tables", **shown)] if any(shown.values()) else []
-
-
 def _section(section: SectionSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> str:
     captions = {name: paper.figures[name].caption for name in section.figures}
     figures = [_joined(f"![{text or name}]({code.name}/{name}.png)", text) for name, text in captions.items()]
@@ -154,13 +138,12 @@ def _details(judged: Sequence[Judged[ClaimSpec]], checked: Sequence[Judged[Expec
     """Every number behind a verdict, with its interval."""
     found = [(each.said.text, e, e.found) for each in judged for e in each.evidence]
     found += [(each.said.text, e, DASH) for each in checked for e in each.evidence]
-    rows = [(text, e.system, shown(e.interval), _bound(e.bound), word) for text, e, word in found]
+    rows = []
+    for text, e, word in found:
+        to = f" to {e.bound.to:g}" if e.bound.to != e.bound.at else ""
+        rows.append((text, e.system, shown(e.interval), f"{e.bound.side} {e.bound.at:g}{to}", word))
     head = ("claim or expectation", "system", "measured", "bound", "")
     return _chapter("The numbers behind the verdicts", head, rows)
-
-
-def _bound(bound: Bound) -> str:
-    return f"{bound.side} {bound.at:g}" + (f" to {bound.to:g}" if bound.to != bound.at else "")
 
 
 def shown(interval: Interval) -> str:
@@ -188,7 +171,7 @@ def table(spec: TableSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> st
             [f"{s}, {m}" if several else m, *(_cell(spec, numbers, s, m, of) for of in spec.of)]
             for s, m in product(systems, spec.methods)
         ]
-    return "\n\n".join(part for part in (spec.caption, pipe_table(head, rows)) if part)
+    return _joined(spec.caption, pipe_table(head, rows))
 
 
 def _cell(spec: TableSpec, numbers: Numbers, system: str, method: str, of: str) -> str:
