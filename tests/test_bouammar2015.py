@@ -14,7 +14,7 @@ import pytest
 from lifelong_gym.agents import PolicyConstraints
 from lifelong_gym.agents.safety.projection import SpectralBounds
 from lifelong_gym.papers import sweeps
-from lifelong_gym.papers.bouammar2015 import printed, regions, science
+from lifelong_gym.papers.bouammar2015 import printed, science
 from lifelong_gym.papers.cells import only, settings_of
 from lifelong_gym.papers.reproduce import Reproduction, folder_of
 from lifelong_gym.papers.sweeps import SweepRun
@@ -71,7 +71,7 @@ def test_safe_sets_leave_the_optimum_out_but_not_all_that_controls(key: str) -> 
     anchors = np.asarray(a_run("bound", key, "PG (eNAC)").theta)
     assert of.safe(anchors).all()
     assert of.unstable(anchors) == 0
-    main = np.abs(of.optimal) >= regions.FLOOR * np.abs(of.optimal).max(axis=1, keepdims=True)
+    main = np.abs(of.optimal) >= science.FLOOR * np.abs(of.optimal).max(axis=1, keepdims=True)
     low, high = of.settings["beyond"]
     share = np.divide(anchors, of.optimal, where=main, out=np.full_like(anchors, low))
     assert low - 1e-9 <= share.min() <= share.max() <= high + 1e-9
@@ -89,7 +89,7 @@ def test_outlines_are_the_shadows_of_sets() -> None:
     """Of a tilted box in three dimensions, on two of them."""
     box = PolicyConstraints.gains([-1.0, -2.0, -3.0], [1.0, 2.0, 3.0])
     cut = PolicyConstraints.polytope([[1.0, 1.0, 0.0]], [0.0])
-    corners = regions.outline(box & cut, [0, 1])
+    corners = science.outline(box & cut, [0, 1])
     for corner in ([-1, 1], [-1, -2], [1, -2], [1, -1]):
         assert np.abs(corners - corner).sum(axis=1).min() < 1e-9
     assert (corners.sum(axis=1) <= 1e-9).all()

@@ -20,8 +20,8 @@ from lifelong_gym.papers.cells import settings_of
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers
 from lifelong_gym.papers.reproduce import Reproduction, folder_of
-from lifelong_gym.papers.zhan2017 import nodes, timing
-from lifelong_gym.papers.zhan2017.nodes import Link, Row, Turns, Wire, a_sweep, together
+from lifelong_gym.papers.zhan2017 import timing
+from lifelong_gym.papers.zhan2017.nodes import Link, Turns, Wire, a_sweep, together
 from lifelong_gym.wrappers import Channel, graph_of
 
 FOLDER = folder_of("zhan2017")
@@ -42,12 +42,12 @@ def learned(given: dict[str, Any]) -> FloatArray:
     return run.theta
 
 
-def links(channel: Channel, wire: Wire = nodes.GIGABIT) -> list[Link]:
+def links(channel: Channel, *wire: Wire) -> list[Link]:
     """Of all nodes, in this process."""
     pipes: list[dict[Any, Any]] = [{} for _ in channel.nodes]
     for a, b in channel.graph.edges:
         pipes[a][b], pipes[b][a] = Pipe()
-    return [Link(i, channel, own, wire) for i, own in enumerate(pipes)]
+    return [Link(i, channel, own, *wire) for i, own in enumerate(pipes)]
 
 
 @pytest.mark.parametrize(("method", "tolerance"), [(ALL_REDUCE, 1e-12), (ADMM, 1e-3)])
@@ -82,7 +82,7 @@ def test_turns_are_those_of_consensus(metric: str) -> None:
     total, all_links, turns = matrix.sum(axis=0), links(channel), Turns("admm", 9, 0.3, metric)
 
     def own(i: int) -> FloatArray:
-        return turns.solve(Row(all_links[i], n_nodes), matrix[[i]], vector[[i]], total, start[[i]])[0]
+        return turns.solve(all_links[i], matrix[[i]], vector[[i]], total, start[[i]])[0]
 
     with ThreadPoolExecutor(n_nodes) as pool:
         found = np.array(list(pool.map(own, range(n_nodes))))
@@ -96,7 +96,7 @@ def test_sums_are_the_channels() -> None:
     channel = default_channel(7)
     values, all_links = np.random.default_rng(1).normal(size=(7, 3)), links(channel)
     with ThreadPoolExecutor(7) as pool:
-        found = list(pool.map(lambda link: link.sum(values[link.node]), all_links))
+        found = list(pool.map(lambda link: link.reduced(values[[link.node]]), all_links))
     np.testing.assert_array_equal(found, channel.all_reduce(values))
     assert sum(link.sent for link in all_links) == channel.ledger.bytes
 

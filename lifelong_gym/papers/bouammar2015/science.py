@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 from matplotlib.figure import Figure
 from scipy.integrate import trapezoid
 from stable_baselines3.common.utils import LinearSchedule
@@ -25,12 +27,53 @@ from lifelong_gym.reports.plots import COLOURS, new_figure, tidy
 from lifelong_gym.tasks.task_set import TaskSet
 from lifelong_gym.wrappers import as_vec_env
 
-from . import regions
-
+FLOOR = 0.1  # of a policy's largest gain: the least scale of the others, many of which are 0
+N_DIRECTIONS = 72  # of an outline
 FALLEN = 10.0  # cost over that of the regulator, above which a policy has lost control in some trajectories
 EVERY_ROUND, THEN = 20, 5  # rounds that are all evaluated, and how many lie between evaluations from there on
 POINTS = 40  # of a curve against observations
 LAST, FIRST = 3, 10  # evaluations that make a final cost, and rounds that count as the beginning
+
+
+def scales(optimal: FloatArray) -> FloatArray:
+    """Of each gain, (n_tasks, d)."""
+    size = np.abs(optimal)
+    return np.maximum(size, FLOOR * size.max(axis=1, keepdims=True))
+
+
+def around(optimal: FloatArray, width: float) -> list[agents.PolicyConstraints]:
+    """Boxes around the optima: gains may differ from theirs by this share."""
+    room = width * scales(optimal)
+    return [agents.PolicyConstraints.gains(low, high) for low, high in zip(optimal - room, optimal + room, strict=True)]
+
+
+def beyond(optimal: FloatArray, shares: Sequence[float]) -> list[agents.PolicyConstraints]:
+    """Sets, a polytope each, whose gains have between these shares of the optimal ones: the optimum lies outside.
+
+    The mean share of the gains that aren't small may not exceed the point three quarters between them.
+    """
+    low, high = shares
+    size, scale = np.abs(optimal), scales(optimal)
+    main = size == scale
+    most = low + 0.75 * (high - low)
+    sets = []
+    for gains, unit, is_main in zip(optimal, scale, main, strict=True):
+        ends = np.sort(np.where(is_main, np.outer(shares, gains), np.outer((-high, high), unit)), axis=0)
+        row = np.where(is_main, np.sign(gains) / unit, 0.0) / is_main.sum()
+        cut = agents.PolicyConstraints.polytope([row], [most], ["mean share of the optimal gains"])
+        sets.append(agents.PolicyConstraints.gains(*ends) & cut)
+    return sets
+
+
+def outline(region: agents.PolicyConstraints, shown: Sequence[int]) -> FloatArray:
+    """Corners of a safe set's shadow on two of its parameters, in order, shape (n, 2)."""
+    corners = []
+    for angle in np.linspace(0.0, 2 * np.pi, N_DIRECTIONS, endpoint=False):
+        wanted = np.zeros(region.d)
+        wanted[list(shown)] = np.cos(angle), np.sin(angle)
+        found = scipy.optimize.linprog(-wanted, region.matrix, region.bound, bounds=(None, None))
+        corners.append(np.asarray(found.x)[list(shown)])
+    return np.array(corners)
 
 
 class StartedSharer(agents.BasisSharer):
@@ -66,14 +109,13 @@ class Situation:
         self.optimal: FloatArray = lqr_policies(family, tasks, bias=False)
         nominal = lqr_policies(family, family.parameters.tasks([{}]), time=settings["nominal"], bias=False)[0]
         self.start: FloatArray = settings["share"] * nominal
-        sets = {"around": regions.around(self.optimal, settings["width"])}
-        self.sets = (sets | {"beyond": regions.beyond(self.optimal, settings["beyond"])}).get(settings["region"])
+        around_them, beyond_which = around(self.optimal, settings["width"]), beyond(self.optimal, settings["beyond"])
+        self.sets = {"around": around_them, "beyond": beyond_which}.get(settings["region"])
 
     def safe(self, theta: FloatArray) -> BoolArray:
         """Whose policies are in their sets, as floating-point numbers; all, where there are none: (n_tasks,)."""
-        if self.sets is None:
-            return np.ones(len(theta), bool)
-        return np.array([one.holds(row) for one, row in zip(self.sets, theta, strict=True)])
+        sets = self.sets or [None] * len(theta)
+        return np.array([one is None or one.holds(row) for one, row in zip(sets, theta, strict=True)])
 
     def unstable(self, theta: FloatArray) -> int:
         """Tasks whose closed loop, linearised at the goal, doesn't contract."""
@@ -152,8 +194,8 @@ class Path(Watcher):
         """See the class."""
         situation, shown = Situation(self.run.settings, self.run.tasks), self.run.settings["shown"]
         assert situation.sets is not None
-        outline, best = regions.outline(situation.sets[0], shown), situation.optimal[0, shown]
-        return {"path": {"path": rounded(np.array(self.noted)), "best": best, "outline": outline}}
+        corners, best = outline(situation.sets[0], shown), situation.optimal[0, shown]
+        return {"path": {"path": rounded(np.array(self.noted)), "best": best, "outline": corners}}
 
 
 class Costs(Watcher):
@@ -190,7 +232,7 @@ def inside(settings: Values, progress: Progress) -> dict[str, Any]:
     situation = Situation(settings, sweeps.drawn_tasks(settings))
     n, d = situation.optimal.shape
     draws = np.random.default_rng(settings["seed"]).uniform(-1.0, 1.0, (settings["n_policies"], n, d))
-    thetas = situation.optimal + settings["width"] * regions.scales(situation.optimal) * draws
+    thetas = situation.optimal + settings["width"] * scales(situation.optimal) * draws
     squares = np.linalg.svd(situation.optimal - situation.start, compute_uv=False) ** 2
     progress(1.0)
     unshared = round(float(np.sqrt(squares[settings["n_basis"] :].sum() / squares.sum())), 6)

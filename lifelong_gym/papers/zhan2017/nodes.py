@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -50,22 +49,18 @@ class Wire(NamedTuple):
 GIGABIT = Wire(50e-6, 1e9)
 
 
-@dataclass
-class Link:
-    """A node's end of its wires, and its clock.
+class Link(Shards):
+    """A node's end of its wires, and its clock; sums over nodes as it sees them have one row, its own.
 
     The clock goes with the processor time of the node's own work. It goes on while a message's bits leave, one message
     after another; whoever receives it goes on when it has arrived. So the latest clock is the critical path.
     """
 
-    node: int
-    channel: Channel  # for its graph: who is whose neighbour, colours, and the tree of sums
-    pipes: dict[Node, Connection]
-    wire: Wire = GIGABIT
-    clock: float = 0.0
-    worked: float = 0.0  # seconds of the processor
-    sent: int = 0  # bytes
-    since: float = 0.0  # processor time when the node went on
+    def __init__(self, node: int, channel: Channel, pipes: dict[Node, Connection], wire: Wire = GIGABIT) -> None:
+        super().__init__(channel)  # for its graph: who is whose neighbour, colours, and the tree of sums
+        self.node, self.pipes, self.wire = node, pipes, wire
+        self.clock = self.worked = self.since = 0.0  # seconds; of the processor; of it when the node went on
+        self.sent = self.n_tasks = 0  # bytes; of all nodes
 
     def work(self) -> None:
         """Count what was worked since the last message."""
@@ -98,9 +93,9 @@ class Link:
         for pipe in self.pipes.values():
             pipe.close()
 
-    def sum(self, values: FloatArray) -> FloatArray:
-        """Of all nodes, up the channel's tree and down again, as `Channel.all_reduce` does it."""
-        levels, total = self.channel.tree.levels, values
+    def reduced(self, parts: FloatArray) -> FloatArray:
+        """Known to every node, up the channel's tree and down again, as `Channel.all_reduce` does it."""
+        levels, total = self.channel.tree.levels, parts[0]
         up = [edge for level in reversed(levels) for edge in level]
         down = [(parent, child) for level in levels for child, parent in level]
         for hop, (sender, receiver) in enumerate(up + down):
@@ -111,23 +106,11 @@ class Link:
                 total = np.add(total, told) if hop < len(up) else told
         return total
 
-
-class Row(Shards):
-    """Sums over nodes as one of them sees them: what it gives has one row, its own."""
-
-    def __init__(self, link: Link, n_tasks: int) -> None:
-        super().__init__(link.channel)
-        self.link, self._n_tasks = link, n_tasks
-
-    def reduced(self, parts: FloatArray) -> FloatArray:
-        """Known to every node."""
-        return self.link.sum(parts[0])
-
     def told(self, owners: IntArray, values: FloatArray) -> FloatArray:
         """Of all nodes' tasks, in their order."""
-        table = np.zeros((self._n_tasks, *values.shape[1:]))
-        table[self.link.node :: self.n_nodes] = values
-        return self.link.sum(table)
+        table = np.zeros((1, self.n_tasks, *values.shape[1:]))
+        table[0, self.node :: self.n_nodes] = values
+        return self.reduced(table)
 
 
 class Turns(ConsensusSettings):
@@ -137,11 +120,11 @@ class Turns(ConsensusSettings):
         self, shards: Shards, matrix: FloatArray, vector: FloatArray, total: FloatArray, start: FloatArray | None = None
     ) -> FloatArray:
         """The node's own solution, (1, n, k)."""
-        assert isinstance(shards, Row)
         if self.consensus == "all_reduce":
             return super().solve(shards, matrix, vector, total)[:1]
+        assert isinstance(shards, Link)
         assert start is not None  # as it is for L
-        link, near, x, metric = shards.link, [*shards.link.pipes], start[0], self.metric_of(total, shards.n_nodes)
+        link, near, x, metric = shards, [*shards.pipes], start[0], self.metric_of(total, shards.n_nodes)
         colours = colouring(link.channel.graph)
         turn = {node: number for number, colour in enumerate(colours) for node in colour}
         inverse = np.linalg.inv(matrix[0] + self.penalty * len(near) * metric)
@@ -166,18 +149,16 @@ class OwnTasks(BasisSharer):
     """A basis of all nodes' tasks, as the node knows it that has these."""
 
     knowledge: DistributedBasis
-
-    def __init__(self, basis: BasisSettings, fit: InTurns, agreement: Turns, row: Row) -> None:
-        super().__init__(basis, fit)
-        self._agreement, self._row = agreement, row
+    link: Link
+    agreement: Turns
 
     def _empty(self, n_tasks: int, d: int) -> DistributedBasis:
         s = self._settings
         return DistributedBasis(1, n_tasks, d, s.n_basis, s.sparsity, s.ridge, s.mean_basis)
 
     def _learn(self, tasks: IntArray, point: OperatingPoint, rng: np.random.Generator, record: Record) -> None:
-        self.knowledge.agree_on_first(self._row, tasks, point.target, rng)
-        self._fit(self.knowledge, tasks, point, lambda: self.knowledge.agree(self._row, self._agreement, rng), record)
+        self.knowledge.agree_on_first(self.link, tasks, point.target, rng)
+        self._fit(self.knowledge, tasks, point, lambda: self.knowledge.agree(self.link, self.agreement, rng), record)
 
 
 def a_sweep(ticks: FloatArray) -> dict[str, float]:
@@ -201,12 +182,12 @@ def node(link: Link, settings: Values, in_process: bool) -> tuple[FloatArray, Fl
     try:
         set_num_threads(1)
         tasks = sweeps.drawn_tasks(settings)
-        own = tasks[np.arange(link.node, len(tasks), len(link.channel.nodes))]
+        own, link.n_tasks = tasks[np.arange(link.node, len(tasks), link.n_nodes)], len(tasks)
         env = sweeps.environment({**settings, "nodes": 0}, own)
         like = sweeps.make_learner(CODE, settings, env)
-        agreement = Turns(like.consensus, like.admm_iterations, like.penalty)
         basis = BasisSettings(like.n_basis, like.sparsity, like.ridge, like.mean_basis)
-        sharer = OwnTasks(basis, InTurns(like.alternations), agreement, Row(link, len(tasks)))
+        sharer = OwnTasks(basis, InTurns(like.alternations))
+        sharer.link, sharer.agreement = link, Turns(like.consensus, like.admm_iterations, like.penalty)
         parts = (like.learning_rate, like._improver, sharer, like._sampler, CommonSettings(seed=settings["seed"]))
         run = sweeps.SweepRun(CODE, settings, own, PolicySearch("LinearGaussianPolicy", env, *parts))
         if in_process and len(link.pipes) == 1:
@@ -220,21 +201,18 @@ def node(link: Link, settings: Values, in_process: bool) -> tuple[FloatArray, Fl
 
 def measured(link: Link) -> Wire:
     """The one between two nodes, by messages that go to and fro."""
-
-    def one_way(values: FloatArray) -> float:
+    few, many, one_way = np.zeros(1), np.zeros(20_000), list[float]()
+    for values in (few, many):
         begun = []
         for _ in range(101):
             begun.append(time.perf_counter())
             if link.node == 0:
                 link.send(values, 1)
-            values = link.receive(1 - link.node)
+            link.receive(1 - link.node)
             if link.node == 1:
                 link.send(values, 0)
-        return float(np.median(np.diff(begun))) / 2
-
-    few, many = np.zeros(1), np.zeros(20_000)
-    latency, longer = one_way(few), one_way(many)
-    return Wire(latency, 8 * many.nbytes / max(longer - latency, 1e-9))
+        one_way.append(float(np.median(np.diff(begun))) / 2)
+    return Wire(one_way[0], 8 * many.nbytes / max(one_way[1] - one_way[0], 1e-9))
 
 
 def together(settings: Values, n_nodes: int, in_processes: bool = False) -> tuple[FloatArray, FloatArray]:
@@ -253,8 +231,7 @@ def together(settings: Values, n_nodes: int, in_processes: bool = False) -> tupl
             link.close()
         for life in over:  # what failed, before its neighbours did for want of an answer
             life.result()
-        found = [life.result() for life in lives]
-    thetas = np.zeros((settings["n_tasks"], found[0][0].shape[1]))
-    for i, (own, _) in enumerate(found):
-        thetas[i::n_nodes] = own
-    return thetas, np.array([ticks for _, ticks in found])
+    thetas = np.zeros((settings["n_tasks"], lives[0].result()[0].shape[1]))
+    for i, life in enumerate(lives):
+        thetas[i::n_nodes] = life.result()[0]
+    return thetas, np.array([life.result()[1] for life in lives])

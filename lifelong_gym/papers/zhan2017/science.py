@@ -68,10 +68,9 @@ class PrintedRWR(agents.PolicySearch):
         self, policy: Any, env: Any, repaired: bool = False, max_kl: float = 0.03, n_basis: int = 0, **more: Any
     ) -> None:
         common = agents.CommonSettings(seed=more.pop("seed", None), device=more.pop("device", "auto"))
-        basis = agents.BasisSettings(n_basis) if n_basis else None
-        sharer = agents.BasisSharer(basis, agents.InTurns()) if basis else agents.Taskwise()
+        basis = agents.BasisSharer(agents.BasisSettings(n_basis), agents.InTurns()) if n_basis else None
         base = ByRewards(max_kl=max_kl, repaired=repaired)
-        super().__init__(policy, env, None, base, sharer, agents.Sampler(**more), common)
+        super().__init__(policy, env, None, base, basis or agents.Taskwise(), agents.Sampler(**more), common)
 
 
 def best(settings: Values, progress: Progress) -> dict[str, Any]:
@@ -167,11 +166,7 @@ def truth(settings: Values, progress: Progress) -> dict[str, Any]:
 
 
 def largest_angle(basis: Any, hidden: Any) -> float:
-    """Between the spans of two bases, (d, k) each, in degrees: 0 where they are the same, 90 where one misses a part.
-
-    >>> largest_angle(np.eye(3)[:, :1], np.eye(3)[:, 1:2])
-    90.0
-    """
+    """Between the spans of two bases, (d, k) each, in degrees: 0 where they are the same, 90 where one misses one."""
     return float(np.degrees(subspace_angles(basis, hidden).max()))
 
 
@@ -202,25 +197,22 @@ def by_task(figures: Values) -> list[float]:
     return [float(f"{cost:.4g}") for cost in np.mean(figures["values"][-LAST:], axis=0)]
 
 
-def share_worse(numbers: Numbers, study: str, system: str, method: str) -> Interval:
-    """Share of the tasks whose cost is more than 3% above that of the same base learner alone."""
-    cost, base = (np.array(numbers.by_seed(study, system, m, "science:by_task")) for m in (method, ALONE[method]))
-    return mean_interval(np.mean(cost > (1 + BAND) * base, axis=1))
-
-
-def negative_transfer(numbers: Numbers, study: str, systems: Sequence[str]) -> Mapping[str, Interval]:
-    """Of ePG-ELLA, by system."""
-    return {system: share_worse(numbers, study, system, "ePG-ELLA") for system in systems}
+def negative_transfer(
+    numbers: Numbers, study: str, systems: Sequence[str], method: str = "ePG-ELLA"
+) -> Mapping[str, Interval]:
+    """Share of the tasks whose cost is more than 3% above that of the same base learner alone, by system."""
+    shares = []
+    for system in systems:
+        cost, base = (np.array(numbers.by_seed(study, system, m, "science:by_task")) for m in (method, ALONE[method]))
+        shares.append(mean_interval(np.mean(cost > (1 + BAND) * base, axis=1)))
+    return dict(zip(systems, shares, strict=True))
 
 
 def worse(numbers: Numbers, spec: TableSpec) -> Rows:
     """Share of worse tasks of each method that shares."""
-    rows = [
-        [f"{method} over {ALONE[method]}", *(shown(share_worse(numbers, spec.study, s, method)) for s in spec.systems)]
-        for method in spec.methods
-        if method in ALONE
-    ]
-    return ["", *spec.systems], rows
+    sharing = {f"{method} over {ALONE[method]}": method for method in spec.methods if method in ALONE}
+    found = {name: negative_transfer(numbers, spec.study, spec.systems, sharing[name]) for name in sharing}
+    return ["", *spec.systems], [[name, *map(shown, shares.values())] for name, shares in found.items()]
 
 
 def variances(numbers: Numbers, spec: TableSpec) -> Rows:
@@ -253,21 +245,17 @@ def grids(numbers: Numbers, spec: TableSpec) -> Rows:
     return ["", *(f"{sigma}, {step}" for sigma, step in costs)], rows
 
 
-def typical(counts: Sequence[float | None]) -> float:
-    """Median of counts, of which None is never."""
-    return float(np.median(flat_times(counts)))
-
-
 def to_fine(figures: Values) -> list[float | None]:
     """Iterations to a distance of 1e-8 with the penalty that is fastest there, or else to 1e-2; None: never."""
-    found: list[float | None]
-    found = min(figures["rows"], key=lambda row: (typical(row["to_fine"]), typical(row["to_coarse"])))["to_fine"]
+    medians = [[np.median(flat_times(row[to])) for to in ("to_fine", "to_coarse")] for row in figures["rows"]]
+    found: list[float | None] = figures["rows"][medians.index(min(medians))]["to_fine"]
     return found
 
 
 def spread(numbers: Numbers, study: str, systems: Sequence[str]) -> Mapping[str, Interval]:
     """Most over least iterations to 1e-8, over systems."""
-    found = [typical(numbers.by_seed(study, system, "P = I", "science:to_fine")[0]) for system in systems]
+    counts = [numbers.by_seed(study, system, "P = I", "science:to_fine")[0] for system in systems]
+    found = [float(np.median(flat_times(of_system))) for of_system in counts]
     most = max(found) / min(found) if np.isfinite(min(found)) else np.inf
     return {"most over least": Interval(most, most, most)}
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lifelong_gym.agents import ScalablePGELLA
-from lifelong_gym.benchmark.results import rounded
+from lifelong_gym.benchmark.results import short
 from lifelong_gym.measures.intervals import mean_interval, ratio_interval
 from lifelong_gym.measures.statistics import Interval
 from lifelong_gym.papers import sweeps
@@ -28,10 +28,10 @@ TO_LEVEL = "sweeps to 90%"
 TIMED = 6  # sweeps of nodes, at most
 MEASURED = ("seconds", "busiest", "bytes")
 NODES = "ePG-ELLA, ADMM"
-GROWING: Mapping[str, tuple[str, str, tuple[int, ...]]] = {  # by study: its label, the value, and sizes
-    "tasks": ("tasks", "n_tasks", (10, 100, 1000, 10_000)),
-    "dimensions": ("d p", "n_basis", (1, 2, 4, 8, 16)),
-    "nodes": ("nodes", "n_nodes", (2, 5, 10, 20, 50)),
+GROWING: Mapping[str, tuple[str, str, str, tuple[int, ...]]] = {  # by study: its system, label, value, and sizes
+    "tasks": ("SM", "tasks", "n_tasks", (10, 100, 1000, 10_000)),
+    "dimensions": ("QR", "d p", "n_basis", (1, 2, 4, 8, 16)),
+    "nodes": ("SM", "nodes", "n_nodes", (2, 5, 10, 20, 50)),
 }
 
 
@@ -49,7 +49,7 @@ class Stopwatch(sweeps.Watcher):
             times = found["critical"], found["busiest"], found["bytes"]
         else:
             times = *2 * (float(np.median(self.run.seconds[1:])),), 0.0
-        return dict(zip(MEASURED, rounded(times, 4).tolist(), strict=True))
+        return dict(zip(MEASURED, short(times), strict=True))
 
 
 def exact(run: sweeps.SweepRun) -> Any:
@@ -61,7 +61,7 @@ def exact(run: sweeps.SweepRun) -> Any:
 
 def growth(settings: Values, progress: Progress) -> dict[str, Any]:
     """A `Stopwatch` at each size of what grows in this study: ``at``, and there what is measured."""
-    _, value, sizes = GROWING[settings["study"]]
+    *_, value, sizes = GROWING[settings["study"]]
     sizes, found = sizes[: max(2, settings["n_problems"])], []
     for size in sizes:
         arguments = {value: size} if value in settings["learner"]["arguments"] else {}
@@ -86,7 +86,7 @@ def processes(settings: Values, progress: Progress) -> dict[str, float]:
     sweeps.sweep(run)
     difference = np.abs(thetas - run.theta).max() / np.abs(run.theta).max()
     figures = {"wall": found["wall"], "model": found["critical"], "one": alone["wall"], "difference": difference}
-    return {name: float(f"{value:.3g}") for name, value in figures.items()}
+    return {name: short(value, 3) for name, value in figures.items()}
 
 
 def exponents(figures: Values) -> dict[str, float | None]:
@@ -131,18 +131,10 @@ def times(numbers: Numbers, spec: TableSpec) -> Rows:
     """Seconds to convergence, and milliseconds a sweep with those of the busiest node, a row a method."""
     rows = [[method] for method in spec.methods]
     for row, system in product(rows, spec.systems):
-        of = numbers.content["quantities"][spec.study][system][row[0]]
         seconds = float(np.median(_seconds(numbers, spec.study, system, row[0])[0]))
-        path, busiest = (1e3 * np.mean(of[name]) for name in ("seconds", "busiest"))
+        path, busiest = (1e3 * np.mean(numbers.by_seed(spec.study, system, row[0], of)) for of in MEASURED[:2])
         row += [shown(Interval(seconds, seconds, seconds)), f"{path:.3g} ({busiest:.3g})"]
     return ["", *(text for s in spec.systems for text in (f"{s}: seconds", "ms a sweep (busiest)"))], rows
-
-
-def _grown(numbers: Numbers, study: str, method: str) -> Mapping[str, list[Any]]:
-    """In the study's only system, quantities by seed."""
-    (by_method,) = numbers.content["quantities"][study].values()
-    found: Mapping[str, list[Any]] = by_method[method]
-    return found
 
 
 def growths(numbers: Numbers, spec: TableSpec) -> Rows:
@@ -150,9 +142,9 @@ def growths(numbers: Numbers, spec: TableSpec) -> Rows:
     columns = list(product((spec.study, *spec.also), ("seconds", "bytes")))
     rows = [[method] for method in spec.methods]
     for row, (study, of) in product(rows, columns):
-        values = [each[of] for each in _grown(numbers, study, row[0])["timing:exponents"]]
+        values = [each[of] for each in numbers.by_seed(study, GROWING[study][0], row[0], "timing:exponents")]
         row.append(DASH if None in values else shown(mean_interval(values)))
-    return ["", *(f"{of}, by {GROWING[study][0]}" for study, of in columns)], rows
+    return ["", *(f"{of}, by {GROWING[study][1]}" for study, of in columns)], rows
 
 
 def grown(numbers: Numbers, spec: FigureSpec) -> Figure:
@@ -161,13 +153,14 @@ def grown(numbers: Numbers, spec: FigureSpec) -> Figure:
     figure = new_figure(4.0 * len(studies), 6.5)
     panels = figure.subplots(2, len(studies), squeeze=False)
     for (above, below), study in zip(panels.T, studies, strict=True):
+        system, label, *_ = GROWING[study]
         for method, colour in zip(spec.methods, COLOURS, strict=False):
-            lines = {of: np.mean(_grown(numbers, study, method)[of], axis=0) for of in spec.of}
+            lines = {of: np.mean(numbers.by_seed(study, system, method, of), axis=0) for of in spec.of}
             above.loglog(lines["at"], lines["seconds"], "o-", color=colour, ms=3, label=method)
             if lines["bytes"].all():
                 above.loglog(lines["at"], lines["busiest"], "--", color=colour, lw=1)
                 below.loglog(lines["at"], lines["bytes"], "o-", color=colour, ms=3)
-        below.set_xlabel(GROWING[study][0])
+        below.set_xlabel(label)
         for axes in (above, below):
             axes.set_xticks(lines["at"], [f"{size:g}" for size in lines["at"]], minor=False)
             axes.xaxis.minorticks_off()
