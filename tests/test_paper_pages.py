@@ -11,7 +11,7 @@ import pytest
 
 from lifelong_gym.benchmark.results import write_result
 from lifelong_gym.measures.verdicts import EXPECTATIONS, VERDICTS
-from lifelong_gym.papers.judging import judge
+from lifelong_gym.papers.numbers import judge
 from lifelong_gym.papers.reproduce import Reproduction, folder_of, names
 from lifelong_gym.papers.specs import PAPER, US
 

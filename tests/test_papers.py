@@ -17,7 +17,7 @@ from lifelong_gym.cli.main import app
 from lifelong_gym.measures.verdicts import NOT_TESTED
 from lifelong_gym.papers.cells import cells_of, only
 from lifelong_gym.papers.code import Code
-from lifelong_gym.papers.judging import judge
+from lifelong_gym.papers.numbers import judge
 from lifelong_gym.papers.quantities import OF_VALUES, sweeps_to
 from lifelong_gym.papers.reproduce import Reproduction, folder_of, read_paper
 from lifelong_gym.papers.schema import PaperError

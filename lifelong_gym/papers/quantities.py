@@ -1,21 +1,4 @@
-"""Quantities: what one cell's figures come to, as a file names it.
-
-=========================  =============================================================================================
-name                       of ``values``, costs, (n_sweeps + 1, n_tasks)
-=========================  =============================================================================================
-``curve``                  mean over tasks before learning and after each sweep, at most 61: ``at`` and ``values``
-``start``, ``first``       that before learning, and after the first sweep
-``sweep N``                after N sweeps, or the last if there are fewer
-``end``, ``final``         after the last sweep; the mean of the last five evaluations
-``early``                  mean over the first fifth of the sweeps
-``worst tenth``            of the tasks: the 90th percentile of their final values
-``sweeps to 90%``          until the mean over tasks has made 90% of the way from the start to the best method's end
-=========================  =============================================================================================
-
-Anything else is a key of the figures (``checked``, ``errors.distance``), where a list needs a word before it: ``last``,
-``first``, ``max``, ``min``, ``mean``, ``median``, ``sum``. Or a function, ``science:name``, of the figures, that may
-return anything JSON can hold. ``a / b`` is one quantity over another of the same cell.
-"""
+"""Quantities: what one cell's figures come to, as a file names it; docs/papers.md says what each is."""
 
 from __future__ import annotations
 

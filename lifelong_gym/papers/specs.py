@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
 from pydantic import ValidationInfo as Info
@@ -210,6 +211,9 @@ class ExpectationSpec(SaidSpec):
     parts: schema.Parts[Annotated[ComparisonSpec, AfterValidator(lambda part: part.checked(EXPECTED))]]  # worst counts
 
 
+Said = TypeVar("Said", ClaimSpec, ExpectationSpec)
+
+
 class ShownSpec(Spec):
     """What a page shows of a study."""
 
@@ -316,26 +320,25 @@ class PaperSpec(Spec):
         levels = (self.values, where.model_extra, study.model_extra, *own)
         return {name: value for level in levels for name, value in (level or {}).items()}
 
-    def needed(self) -> dict[tuple[str, str], set[str]]:
+    def needed(self) -> Mapping[tuple[str, str], set[str]]:
         """Quantities that the page shows, by study and method."""
-        found: dict[tuple[str, str], set[str]] = {}
-        for study, methods, of in self._asked():
-            for method in methods or self.studies[study].methods:
-                found.setdefault((study, method), set()).update(of)
-        return found
+        found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
 
-    def _asked(self) -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
-        """Study, methods (none: all of it) and quantities."""
+        def ask(study: str, methods: Sequence[str], of: Sequence[str]) -> None:
+            for method in methods:
+                found[study, method].update(of)
+
         for part in self.comparisons():
             first, second = part.methods
-            yield part.study, first, part.of if first == second or not second else part.of[:1]
-            if second:
-                yield part.study, second, part.of[-1:]
-        shown: Sequence[ShownSpec] = (*self.figures.values(), *self.tables.values())
-        for each in shown:
+            own = part.of if first == second or not second else part.of[:1]
+            ask(part.study, first or self.studies[part.study].methods, own)
+            ask(part.study, second, part.of[-1:])
+        for each in (*self.figures.values(), *self.tables.values()):
             over = (each.over,) if isinstance(each, TableSpec) and each.over else ()
-            yield each.study, (*each.methods, *over), getattr(each, "of", ())
-            yield from ((study, (), of) for study, of in each.also.items())
+            ask(each.study, (*each.methods, *over), each.of)
+            for study, of in each.also.items():
+                ask(study, self.studies[study].methods, of)
+        return found
 
     def comparisons(self) -> Iterator[ComparisonSpec]:
         """All that is compared, of claims and of expectations."""

@@ -12,8 +12,7 @@ from lifelong_gym.measures.intervals import mean_interval, median_time, ratio_in
 from lifelong_gym.measures.statistics import Interval, number
 from lifelong_gym.measures.verdicts import EXPECTATIONS, MET, RULE, VERDICTS, Evidence
 from lifelong_gym.papers.code import Code
-from lifelong_gym.papers.judging import Judged, judge
-from lifelong_gym.papers.numbers import SHOWN, Numbers, flat_times
+from lifelong_gym.papers.numbers import SHOWN, Judged, Numbers, flat_times, judge
 from lifelong_gym.papers.specs import DEFAULT, PAPER, US, ClaimSpec, ExpectationSpec, PaperSpec, SectionSpec, TableSpec
 from lifelong_gym.reports.markup import pipe_table
 from lifelong_gym.reports.tables import DASH as DASH
