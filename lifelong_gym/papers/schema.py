@@ -53,7 +53,8 @@ def told(error: ValidationError, content: Mapping[str, Any]) -> PaperError:
     why = first["msg"].replace("Input should", "must").replace("Field required", "is missing")
     if cause is None and first["type"] != "missing":
         why += f". Received {first['input']!r}"
-    said, node, keys = "", content, (*first["loc"], *getattr(cause, "keys", ()))
+    node: Any = content
+    said, keys = "", (*first["loc"], *getattr(cause, "keys", ()))
     for i, key in enumerate(keys):
         if isinstance(node, list):
             labels = {str(_label(each) or n): each for n, each in enumerate(node)}

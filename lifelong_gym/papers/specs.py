@@ -333,7 +333,8 @@ class PaperSpec(Spec):
             own = part.of if first == second or not second else part.of[:1]
             ask(part.study, first or self.studies[part.study].methods, own)
             ask(part.study, second, part.of[-1:])
-        for each in (*self.figures.values(), *self.tables.values()):
+        shown: Sequence[FigureSpec | TableSpec] = (*self.figures.values(), *self.tables.values())
+        for each in shown:
             over = (each.over,) if isinstance(each, TableSpec) and each.over else ()
             ask(each.study, (*each.methods, *over), each.of)
             for study, of in each.also.items():

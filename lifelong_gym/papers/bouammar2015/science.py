@@ -114,8 +114,9 @@ class Situation:
 
     def safe(self, theta: FloatArray) -> BoolArray:
         """Whose policies are in their sets, as floating-point numbers; all, where there are none: (n_tasks,)."""
-        sets = self.sets or [None] * len(theta)
-        return np.array([one is None or one.holds(row) for one, row in zip(sets, theta, strict=True)])
+        if self.sets is None:
+            return np.ones(len(theta), bool)
+        return np.array([one.holds(row) for one, row in zip(self.sets, theta, strict=True)])
 
     def unstable(self, theta: FloatArray) -> int:
         """Tasks whose closed loop, linearised at the goal, doesn't contract."""
