@@ -39,6 +39,7 @@ FAMILIES: dict[str, str] = {
     "LifelongAllocation-v0": "lifelong_gym.envs.allocation.allocation:Allocation",
     "LifelongPortfolio-v0": "lifelong_gym.envs.allocation.portfolio:Portfolio",
     "LifelongFederatedMNIST-v0": "lifelong_gym.envs.allocation.federated:FederatedMNIST",
+    "LifelongMinAtar-v0": "lifelong_gym.envs.arcade.minatar:MinAtar",
 }
 GROUP = "lifelong_gym.families"
 _ADAPTERS = "lifelong_gym.envs"

@@ -11,6 +11,7 @@ from lifelong_gym.wrappers import as_vec_env
 
 CART_POLE, GRID_WORLD = "LifelongCartPole-v0", "LifelongGridWorld-v0"
 FEDERATED, DRONE = "LifelongFederatedMNIST-v0", "LifelongDrone-v0"
+ATARI, MINATAR = "LifelongAtari-v0", "LifelongMinAtar-v0"
 
 # Arguments with which a step takes a fraction of a millisecond, of families that take long as they come.
 SIZES: dict[str, dict[str, Any]] = {
@@ -29,6 +30,10 @@ SIZES: dict[str, dict[str, Any]] = {
         "actions": "logits",  # as SB3's checker wants them
     },
 }
+
+
+# Where an episode may take thousands of steps.
+LIMITS: dict[str, dict[str, Any]] = {ATARI: {"horizon": 30}, MINATAR: {"horizon": 60}}
 
 
 def sizes(id: str) -> dict[str, Any]:

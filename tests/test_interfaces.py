@@ -28,7 +28,7 @@ from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.envs.spaces import Simplex
 from lifelong_gym.envs.vector import AutoresetMode
 from lifelong_gym.registry import FAMILIES
-from tests.making import CART_POLE, GRID_WORLD, aec, parallel, rows_for_sb3, same, sizes
+from tests.making import CART_POLE, GRID_WORLD, LIMITS, aec, parallel, rows_for_sb3, same, sizes
 
 # The other way round than in `test_promises`: two workers that start together don't compile the same families.
 each_id = pytest.mark.parametrize("id", sorted(FAMILIES, reverse=True))
@@ -83,7 +83,8 @@ def test_parallel_envs_repeat_themselves(id: str) -> None:
     """Over whole episodes; PettingZoo's own test stops after one cycle with string agents."""
     one: dict[int, list[Any]] = {}
     other: dict[int, list[Any]] = {}
-    for log, env in ((one, parallel(id)), (other, parallel(id))):
+    for log in (one, other):
+        env = parallel(id, **LIMITS.get(id, {}))
         for agent in env.possible_agents:
             env.action_space(agent).seed(7)
         for episode in range(3):

@@ -24,20 +24,20 @@ from lifelong_gym.testing import check_family, check_parameters, check_parity
 from lifelong_gym.testing.behaviour import check_boundaries, check_seeds, check_spaces
 from lifelong_gym.testing.declarations import SECTIONS, check_constants, check_declarations, check_docstring
 from tests.broken_families import CAPACITY, variant
-from tests.making import DRONE, sizes
+from tests.making import DRONE, LIMITS, sizes
 
 IDS = list(FAMILIES)
 CART_POLE = "LifelongCartPole-v0"
 Register = Callable[[str], str]
-# Where NumPy takes milliseconds a step; flights end by themselves.
-SHORTER = {DRONE: {"horizon": 12}}
+# Where NumPy takes milliseconds a step, or episodes are long; flights and games end by themselves.
+SHORTER = {DRONE: {"horizon": 12}, **LIMITS}
 each_id = pytest.mark.parametrize("id", IDS)
 
 
 @each_id
 def test_a_task_is_the_same_through_every_interface_and_backend(id: str) -> None:
     """To the bit, also where a sibling row resets."""
-    check_parity(id, **sizes(id))
+    check_parity(id, **sizes(id), **LIMITS.get(id, {}))
 
 
 @each_id

@@ -20,6 +20,7 @@ import pytest
 import lifelong_gym
 from lifelong_gym.envs.control.ch47 import CH47
 from lifelong_gym.envs.control.quadrotor import Quadrotor
+from lifelong_gym.envs.family import SimulatorFamily
 from lifelong_gym.envs.spaces import Discrete
 from lifelong_gym.envs.tabular.grid_world import GridWorld
 from lifelong_gym.envs.viewers import canvas, ch47, grid_world, palette, panel, pendulum, quadrotor
@@ -27,6 +28,7 @@ from lifelong_gym.envs.viewers.screen import LARGEST, Scene, Screen, layout
 from lifelong_gym.errors import LifelongGymError, MissingLibraryError
 from lifelong_gym.imports import load
 from lifelong_gym.registry import FAMILIES
+from lifelong_gym.testing.parameters import other_values
 
 Image = npt.NDArray[np.uint8]
 
@@ -56,8 +58,9 @@ def scene_of(id: str, task: Mapping[str, float] | None = None, **changes: object
     family = lifelong_gym.family(id)
     discrete = isinstance(family.actions, Discrete)
     near = tuple(0.1 * limit for limit in family.state_limits)
+    no_state = isinstance(family, SimulatorFamily) and not family.state
     scene = Scene(
-        state=STATES.get(id) or near or last_state(id),
+        state=() if no_state else STATES.get(id) or near or last_state(id),
         action=(1.0,) if discrete else (0.5,) * family.actions.size,
         task=family.parameters.tasks([task or {}])[0],
         label="task 3",
@@ -166,8 +169,7 @@ def test_every_parameter_can_be_seen(id: str) -> None:
         low, high = parameter.bounds
         value = parameter.nominal + 0.3 * (high - parameter.nominal if high > parameter.nominal else low - high)
         if parameter.integer:
-            step = 1.0 if parameter.nominal < high else -1.0
-            value = round(value) if round(value) != parameter.nominal else parameter.nominal + step
+            value = other_values(parameters, parameter, parameter.bounds)[-1]
         other = frame(id, scene_of(id, {parameter.name: value}))
         assert (other != nominal).any(), parameter.name
 

@@ -237,7 +237,7 @@ class Renderer:
         if self.is_on:
             self._actions = None
             self._failed[rows], self._returns[rows] = False, 0.0
-            states = self._core.states()
+            states = self._states()
             for row in rows.tolist():
                 self._past[row] = [tuple(states[row].tolist())]
         if self._lists is not None:
@@ -251,7 +251,7 @@ class Renderer:
             self._failed[:] = failed
             self._returns += np.where(active, rewards, 0.0)
             moved = np.broadcast_to(np.asarray(active, bool), self._core.n_rows)
-            for past, state, counts in zip(self._past, self._core.states().tolist(), moved, strict=True):
+            for past, state, counts in zip(self._past, self._states().tolist(), moved, strict=True):
                 past += [tuple(state)] * bool(counts)
 
     def collect(self, rows: Iterable[int]) -> None:
@@ -276,9 +276,12 @@ class Renderer:
         if self._screen is None:
             fps = metadata(self._core)["render_fps"]
             self._screen = Screen(self._core.family.viewer, self._mode, fps)
-        states = self._core.states()
+        states = self._states()
         image: npt.NDArray[np.uint8] | None = self._screen.show([self._scene(row, states) for row in rows])
         return image
+
+    def _states(self) -> FloatArray:
+        return self._core.states() if self._core.family.state else np.zeros((self._core.n_rows, 0))
 
     def _scene(self, row: int, states: FloatArray) -> Any:
         from lifelong_gym.envs.viewers.screen import Scene
@@ -293,6 +296,7 @@ class Renderer:
             step=int(self._core.clock.steps[row]),
             episode_return=float(self._returns[row]),
             past=tuple(self._past[row][:-1]),
+            picture=self._core.picture(row),
         )
 
     def close(self) -> None:

@@ -292,6 +292,13 @@ class Core:
             raise ResetNeeded("there is no state before the first episode: call `reset` first")
         return self._rows.states()
 
+    def picture(self, row: int) -> npt.NDArray[np.uint8] | None:
+        """What a row's simulator shows of itself, shape (height, width, 3); None where it shows nothing."""
+        if not self.begun:
+            raise ResetNeeded("there is no picture before the first episode: call `reset` first")
+        look: Callable[[int], npt.NDArray[np.uint8] | None] | None = getattr(self._rows, "picture", None)
+        return None if look is None else look(row)
+
     def set_states(self, states: Any) -> None:
         """Put every row into a physical state, not failed: one for all, or one per row."""
         if not self.begun:

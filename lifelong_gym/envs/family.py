@@ -283,8 +283,8 @@ class Simulation(Protocol):
     """One task of a `SimulatorFamily`: ``Class(family, task, reward)``, with a dict of parameters and a name, makes it.
 
     All chance comes from the generator that is handed in, which the core stores and restores beside the simulation.
-    Where the family declares a state, an attribute ``state`` holds it, as numbers; where its actions are shares, a
-    method ``present`` may say who is there, 1 or 0 each; a method ``close`` is called in the end.
+    Where the family declares a state, an attribute ``state`` holds it. There may be methods: ``close``, for the end;
+    ``present``, 1 or 0 each, where actions are shares; ``picture``, uint8 (height, width, 3), which viewers show.
     """
 
     def reset(self, rng: np.random.Generator) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
 from lifelong_gym.envs.family import Family
 from lifelong_gym.registry import family, own_arguments
@@ -16,8 +16,9 @@ from lifelong_gym.tasks.parameters import Parameter
 from lifelong_gym.testing.common import SEED, FaultList, draw_actions, finite_bounds, running
 
 # Rows and steps of an attempt. Most parameters show at once; a cell of a maze must be found first.
-ATTEMPTS = ((8, 25), (256, 500))
+ATTEMPTS = ((8, 25), (64, 200), (256, 500))
 N_VALUES = 64  # of a parameter that can't be moved half-way to its bounds
+N_INTEGERS = 10_000  # among which valid ones are looked for
 
 
 def check_parameters(id: str, **settings: Any) -> None:
@@ -43,7 +44,7 @@ def check_parameters(id: str, **settings: Any) -> None:
 
 def _check(id: str, kind: Family, parameter: Parameter, settings: dict[str, Any]) -> None:
     column = kind.parameters.index(parameter.name)
-    values = _other_values(kind.parameters, parameter, [bound[column] for bound in finite_bounds(kind)])
+    values = other_values(kind.parameters, parameter, [bound[column] for bound in finite_bounds(kind)])
     if not values:
         raise AssertionError(f"{id}: parameter {parameter.name!r} has no other valid value while all else is nominal")
     if parameter.name in kind.idle_parameters:
@@ -68,34 +69,38 @@ def _check_idle(id: str, kind: Family, parameter: Parameter, value: float, setti
         raise AssertionError(f"{id}: parameter {parameter.name!r} is called idle, and changes something")
 
 
-def _other_values(space: ParameterSpace, parameter: Parameter, bounds: Sequence[float]) -> list[float]:
+def other_values(space: ParameterSpace, parameter: Parameter, bounds: Sequence[float]) -> list[float]:
     """Values half-way between the nominal one and its bounds; where none of these is another valid one, any others.
 
-    Of an enumeration all others. Valid are those that keep the rules while all else is nominal.
+    Of an enumeration all others. Valid are those that keep the rules while all else is nominal; they may be few among
+    many integers.
     """
     low, high = bounds
     half_way = [0.5 * (parameter.nominal + bound) for bound in bounds]
-    anywhere = list(np.linspace(low, high, min(N_VALUES, int(high - low) + 1) if parameter.integer else N_VALUES))
+    anywhere = list(np.linspace(low, high, min(N_INTEGERS, int(high - low) + 1) if parameter.integer else N_VALUES))
     for values in [anywhere] if parameter.names else [half_way, anywhere]:
         others = np.unique(np.round(values) if parameter.integer else values)
         others = others[others != parameter.nominal]
         tasks = np.tile(space.nominal, (len(others), 1))
         tasks[:, space.index(parameter.name)] = others
-        valid: list[float] = others[space.keeping(tasks)].tolist()
-        if valid:
-            return valid
+        valid = others[space.keeping(tasks)]
+        if len(valid) > 0:
+            chosen = np.linspace(0, len(valid) - 1, min(N_VALUES, len(valid))).round().astype(int)
+            found: list[float] = (valid if parameter.names else valid[chosen]).tolist()
+            return found
     return []
 
 
 def _history(
     id: str, kind: Family, task: dict[str, float], n_rows: int, n_steps: int, settings: dict[str, Any]
 ) -> bytes:
-    """All that rows of one task go through, under the same noise and actions whatever the task."""
+    """A digest of all that rows of one task go through, under the same noise and actions whatever the task."""
     env: Any = gym.make_vec(id, num_envs=n_rows, tasks=[task], **settings)
     actions = draw_actions(kind, (n_rows, n_steps))
-    seen: list[npt.NDArray[Any]] = [env.reset(seed=SEED)[0]]
+    seen = hashlib.blake2b(np.ascontiguousarray(env.reset(seed=SEED)[0]))
     for step in range(n_steps):
         observations, rewards, terminated, *_ = env.step(actions[:, step])
-        seen += [observations, rewards, terminated, *([env.unwrapped.state] if kind.state else [])]
+        for array in (observations, rewards, terminated, *([env.unwrapped.state] if kind.state else [])):
+            seen.update(np.ascontiguousarray(array))
     env.close()
-    return b"".join([np.ascontiguousarray(array).tobytes() for array in seen])
+    return seen.digest()

@@ -79,6 +79,10 @@ class FamilySimulator:
         present = getattr(self._simulation, "present", None)
         return (1.0,) * self._family.actions.size if present is None else tuple(float(x) for x in present())
 
+    def picture(self) -> Any:
+        """What the simulation shows of itself; None where it shows nothing."""
+        return getattr(self._simulation, "picture", lambda: None)()
+
     def snapshot(self) -> Any:
         """See `Simulator`."""
         return self._simulation.snapshot(), self._rng.bit_generator.state, self._observation

@@ -244,6 +244,11 @@ class SimulatorRows:
         """See `Rows`."""
         return np.array([self._row(row).state for row in range(len(self._simulators))])
 
+    def picture(self, row: int) -> npt.NDArray[np.uint8] | None:
+        """What a row's simulator shows of itself, shape (height, width, 3); None where it shows nothing."""
+        look: Callable[[], npt.NDArray[np.uint8] | None] | None = getattr(self._row(row), "picture", None)
+        return None if look is None else look()
+
     def set_state(self, row: int, state: FloatArray) -> None:
         """See `Rows`."""
         self._row(row).state = tuple(state.tolist())

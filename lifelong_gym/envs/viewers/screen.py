@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +35,7 @@ class Scene:
         step: steps taken in this episode.
         episode_return: sum of this episode's rewards.
         past: the states of this episode before this one, from its first on.
+        picture: what the simulation shows of itself, uint8 (height, width, 3); None where it shows nothing.
     """
 
     state: tuple[float, ...]
@@ -45,6 +46,7 @@ class Scene:
     step: int
     episode_return: float
     past: tuple[tuple[float, ...], ...] = ()
+    picture: npt.NDArray[np.uint8] | None = field(default=None, compare=False)
 
 
 class Viewer(Protocol):

@@ -1,0 +1,1 @@
+"""Arcade games: Atari 2600, and MinAtar's small ones."""
