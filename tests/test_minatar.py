@@ -143,7 +143,9 @@ def test_a_stock_network_trains_on_it() -> None:
 
     env = as_vec_env(MINATAR, n_tasks=5)
     model = DQN("MlpPolicy", env, buffer_size=200, learning_starts=20, batch_size=8, device="cpu", seed=0).learn(60)
-    assert env.action_space.contains(model.predict(env.reset())[0][0])
+    observations = env.reset()
+    assert isinstance(observations, np.ndarray)
+    assert env.action_space.contains(model.predict(observations)[0][0])
 
 
 def test_unknown_games_are_told() -> None:
