@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.sizes import sizes
 from lifelong_gym.agents import GOMTL, PGELLA, REINFORCE, ScalablePGELLA
 from lifelong_gym.agents.linear.operating_point import OperatingPoint, trace_normalised
 from lifelong_gym.agents.shared_basis.basis import SharedBasis
@@ -21,7 +22,7 @@ from lifelong_gym.wrappers import as_vec_env
 
 ENV = "LifelongCartPole-v0"
 ROUNDS = 3
-TASKS = [10, 100, 1000, 10_000]
+TASKS = sizes(10, 100, 1000, 10_000)
 
 
 @pytest.fixture(autouse=True)

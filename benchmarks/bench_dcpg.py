@@ -9,10 +9,12 @@ import numpy as np
 import pettingzoo
 import torch as th
 
+from benchmarks.sizes import QUICK
 from lifelong_gym.agents import DCPG, MultiAgentAlgorithm
 from lifelong_gym.wrappers import ParameterSharing
 
-N_AGENTS, N_STEPS, PAIRS = 4, 256, 6
+N_AGENTS, N_STEPS = 4, 256
+N_PAIRS = 1 if QUICK else 6
 
 
 def learner(kind: Any) -> Any:
@@ -37,7 +39,7 @@ def test_a_round(benchmark: Any) -> None:
     th.set_num_threads(1)
     try:
         mixing, silent = learner(DCPG), learner(MultiAgentAlgorithm)
-        ratios = [seconds(mixing) / seconds(silent) for _ in range(PAIRS)]
+        ratios = [seconds(mixing) / seconds(silent) for _ in range(N_PAIRS)]
         print(f"{np.median(ratios):.3f} times the same agents alone")
         benchmark.extra_info["times the same agents alone"] = float(np.median(ratios))
         benchmark(lambda: seconds(mixing))

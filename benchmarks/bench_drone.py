@@ -5,7 +5,6 @@ Read the ratios. Both renderers are compiled by numba and give the same bytes; 6
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import pytest
 from numba import njit
 
+from benchmarks.sizes import QUICK
 from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.envs.navigation import columns
@@ -26,7 +26,7 @@ from lifelong_gym.numerics.scalar import sincos
 
 ID = "LifelongDrone-v0"
 N_ROWS, N_TASKS = 64, len(WORLDS)
-N_ROUNDS = 1 if os.environ.get("LIFELONG_GYM_QUICK") else 15
+N_ROUNDS = 1 if QUICK else 15
 TAN_H, TAN_V = columns.TAN_H, columns.TAN_V
 _slope = njit(columns.slope_of)
 

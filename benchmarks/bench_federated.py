@@ -5,7 +5,6 @@ One thread. Ten clients, images of 14 x 14 with stride 2, five local steps of 32
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 import lifelong_gym
+from benchmarks.sizes import QUICK
 from lifelong_gym.envs.allocation.federated import FederatedMNIST
 from lifelong_gym.envs.allocation.federated_rounds import Federation
 from lifelong_gym.envs.allocation.federated_training import Network, initial_network, n_positions, trained
@@ -30,7 +30,7 @@ SIZES: dict[str, Any] = {
     "evaluation_images": 500,
     "observed_images": 250,
 }
-N_ROUNDS = 1 if os.environ.get("LIFELONG_GYM_QUICK") else 15
+N_ROUNDS = 1 if QUICK else 15
 
 
 def seconds(work: Callable[[], object]) -> float:

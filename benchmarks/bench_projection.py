@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.sizes import sizes
 from lifelong_gym.agents.safety.constraints import PolicyConstraints, corners
 from lifelong_gym.agents.safety.nearest import nearest
 from lifelong_gym.agents.safety.projection import SafeSets, SpectralBounds
@@ -18,7 +19,7 @@ from lifelong_gym.agents.safety.steps import Losses, SafeStep
 from lifelong_gym.numerics.arrays import FloatArray
 
 ROUNDS = 10
-TASKS = [10, 30, 100, 300, 500]
+TASKS = sizes(10, 30, 100, 300, 500)
 SIZES = [(4, 2), (24, 6)]
 
 

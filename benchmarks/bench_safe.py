@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.sizes import sizes
 from lifelong_gym.agents import ENAC, PolicyConstraints, ProjectedPG, SafeLifelongPG
 from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.references.lqr import lqr_policies
@@ -21,7 +22,7 @@ from lifelong_gym.registry import family
 from lifelong_gym.wrappers import as_vec_env
 
 ROUNDS = 5
-TASKS = [10, 30, 100, 300, 500]
+TASKS = sizes(10, 30, 100, 300, 500)
 SYSTEMS = {"LifelongCartPole-v0": 2, "LifelongQuadrotor-v0": 6}  # columns of L; policies of 4 and 24 gains
 LEARNERS: dict[str, Any] = {"ENAC": ENAC, "ProjectedPG": ProjectedPG, "SafeLifelongPG": SafeLifelongPG}
 WORK = ["all tasks observed", "one task observed", "all tasks, without episodes"]

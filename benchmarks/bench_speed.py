@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import lifelong_gym
+from benchmarks.sizes import sizes
 from lifelong_gym.envs.backends.threads import set_num_threads
 
 ENV, GRID = "LifelongCartPole-v0", "LifelongGridWorld-v0"
@@ -88,7 +89,7 @@ def envpool(n: int) -> Callable[[], object]:
 
 
 @pytest.mark.parametrize("make", [ours, gymnasium, envpool])
-@pytest.mark.parametrize("n", [64, 2500, 100_000])
+@pytest.mark.parametrize("n", sizes(64, 2500, 100_000))
 def test_vector_step(benchmark: Any, make: Callable[[int], Callable[[], object]], n: int) -> None:
     """Against Gymnasium and EnvPool, a row an env."""
     benchmark.group = f"a step of {n} rows"
