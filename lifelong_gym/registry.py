@@ -35,6 +35,7 @@ FAMILIES: dict[str, str] = {
     "LifelongQuadrotor-v0": "lifelong_gym.envs.control.quadrotor:Quadrotor",
     "LifelongGridWorld-v0": "lifelong_gym.envs.tabular.grid_world:GridWorld",
     "LifelongChain-v0": "lifelong_gym.envs.tabular.chain:Chain",
+    "LifelongLinearMDP-v0": "lifelong_gym.envs.tabular.linear_mdp:LinearMDP",
     "LifelongDrone-v0": "lifelong_gym.envs.navigation.drone:Drone",
     "LifelongAllocation-v0": "lifelong_gym.envs.allocation.allocation:Allocation",
     "LifelongPortfolio-v0": "lifelong_gym.envs.allocation.portfolio:Portfolio",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pettingzoo
 
+from lifelong_gym.registry import family
 from lifelong_gym.wrappers import as_vec_env
 
 CART_POLE, GRID_WORLD = "LifelongCartPole-v0", "LifelongGridWorld-v0"
@@ -39,6 +40,11 @@ LIMITS: dict[str, dict[str, Any]] = {ATARI: {"horizon": 30}, MINATAR: {"horizon"
 def sizes(id: str) -> dict[str, Any]:
     """What a test over all ids makes this one with."""
     return dict(SIZES.get(id, {}))
+
+
+def within(id: str, horizon: int) -> int:
+    """A horizon that the family has, at most this one."""
+    return min(horizon, family(id).longest or horizon)
 
 
 def parallel(id: str, **settings: Any) -> Any:

@@ -28,7 +28,7 @@ from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.envs.spaces import Simplex
 from lifelong_gym.envs.vector import AutoresetMode
 from lifelong_gym.registry import FAMILIES
-from tests.making import CART_POLE, GRID_WORLD, LIMITS, aec, parallel, rows_for_sb3, same, sizes
+from tests.making import CART_POLE, GRID_WORLD, LIMITS, aec, parallel, rows_for_sb3, same, sizes, within
 
 # The other way round than in `test_promises`: two workers that start together don't compile the same families.
 each_id = pytest.mark.parametrize("id", sorted(FAMILIES, reverse=True))
@@ -66,7 +66,7 @@ def test_pettingzoos_checkers(id: str) -> None:
     """All of them; only `api_test` may warn, that a tabular family's observations are no arrays."""
     parallel_api_test(parallel(id), num_cycles=250)
     parallel_seed_test(lambda: parallel(id))
-    api_test(aec(id, horizon=40), num_cycles=150)
+    api_test(aec(id, horizon=within(id, 40)), num_cycles=150)
     longer: dict[str, Any] = {"tasks": 3 * [UNENDING], "n_tasks": None} if id == CHAIN else {}  # than a few cycles
     module = types.SimpleNamespace(parallel_env=partial(parallel, id, **longer), env=partial(aec, id, **longer))
     max_cycles_test(module)

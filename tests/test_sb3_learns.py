@@ -27,8 +27,8 @@ from lifelong_gym.wrappers import as_vec_env
 
 N_TASKS = 10
 EVALUATION_SEED = 100
-GRID, CHAIN = "LifelongGridWorld-v0", "LifelongChain-v0"
-TABULAR = (GRID, CHAIN)
+GRID, CHAIN, LINEAR = "LifelongGridWorld-v0", "LifelongChain-v0", "LifelongLinearMDP-v0"
+TABULAR = (GRID, CHAIN, LINEAR)
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,14 @@ LESSONS = {
     # Goals are found at least in a third of the tasks more than before.
     GRID: Lesson(30, {"start_row": 5, "start_column": 5, "goal_row": 7, "goal_column": 6}, "goal", gain=1 / 3),
     CHAIN: Lesson(30, {"reward_s1": 1.0, "reward_s5": -1.0}, "end", 1500, 3000, gain=1 / 3),
+    # One task in all rows; chance leaves two thirds of a reward to be gained.
+    LINEAR: Lesson(
+        5,
+        {"kernel": 3, "value": 3.5, "contrast": 0.9},
+        "linear",
+        arguments={"d": 4, "n_states": 4, "n_stages": 5},
+        gain=1 / 3,
+    ),
     # So cold that spreading is worth little.
     "LifelongAllocation-v0": Lesson(
         20, {f"beta_{i + 1}": 0.05 for i in range(3)}, "worth", arguments={"m": 3, "actions": "logits"}, gain=2.0

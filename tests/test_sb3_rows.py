@@ -14,7 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from lifelong_gym.registry import FAMILIES
 from lifelong_gym.wrappers import CoreVecEnv, ParallelVecEnv, as_vec_env
-from tests.making import CART_POLE, GRID_WORLD, parallel, rows_for_sb3, sizes
+from tests.making import CART_POLE, GRID_WORLD, parallel, rows_for_sb3, sizes, within
 
 # The other way round than in `test_promises`: two workers that start together don't compile the same families.
 each_id = pytest.mark.parametrize("id", sorted(FAMILIES, reverse=True))
@@ -62,7 +62,7 @@ def test_learning_repeats_itself_by_seed() -> None:
 @each_id
 def test_evaluation_needs_no_monitor(id: str) -> None:
     """The rows' infos carry the statistics that SB3 looks for; a Monitor around rows would warn."""
-    env = rows_for_sb3(id, n_tasks=2, horizon=10)
+    env = rows_for_sb3(id, n_tasks=2, horizon=within(id, 10))
     results: Any = evaluate_policy(small(PPO, env), env, n_eval_episodes=4, return_episode_rewards=True)
     returns, lengths = results
     assert len(returns) == 4

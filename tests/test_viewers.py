@@ -38,6 +38,7 @@ CART_POLE = "LifelongCartPole-v0"
 STATES = {
     "LifelongGridWorld-v0": (4.0, 6.0),
     "LifelongChain-v0": (4.0,),
+    "LifelongLinearMDP-v0": (2.0, 7.0),
     "LifelongDrone-v0": (2.0, 2.2, 1.3, 0.4, 3.2, 0.0),
 }
 

@@ -60,7 +60,8 @@ class Core:
         self.tally = StateTally(family, self.n_rows) if family.tallied else None
         constraints = None if self.safety is None else dict(self.safety.constraints)
         self.settings = replace(settings, tasks=self.tasks, n_tasks=None, preset=None, constraints=constraints)
-        horizon = family.horizon if settings.horizon is None else integer("horizon", settings.horizon)
+        asked = family.horizon if settings.horizon is None else settings.horizon
+        horizon = integer("horizon", asked, most=family.longest or INT64)
         self.clock = Clock(n_rows, horizon)
         self.terminate_on_failure = settings.terminate_on_failure
         self.reward = reward_name(family, self.tasks.preset, settings.reward)

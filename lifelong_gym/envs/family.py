@@ -75,7 +75,7 @@ class Family(ABC):
         state: the physical state's channels; a `SimulatorFamily` may have none.
         actions: an `ActionCodec`: `Continuous`, `Discrete`, `MultiDiscrete` or `Simplex`, or one of your own.
         observations: an `ObservationCodec`: `Bounded`, `Discrete`, `Entities` or `Image`, or one of your own.
-        horizon: steps after which an episode is truncated.
+        horizon, longest: steps after which an episode is truncated, and the most one may ask for; None: any number.
         time_step: seconds of one step; 1 where time has no unit.
         state_limits: the state is clipped to twice these when ``failed``; empty where failing isn't defined.
         rewards: reward functions by name, or of a `SimulatorFamily` their meanings; the first is the default.
@@ -90,8 +90,7 @@ class Family(ABC):
         argument_values: by name, of the arguments that the family was made with, JSON-native.
         tallied: per channel of the state that infos tell of, the name of its mean over a row's episodes there.
         idle_parameters: those that change nothing with the arguments that the family was made with.
-        known: names of attributes that a learner may read from which tasks are hidden, besides those that every
-            `KnownFamily` has.
+        known: attributes, besides those of every `KnownFamily`, that a learner may read whose tasks are hidden.
     """
 
     parameters: ParameterSpace
@@ -99,6 +98,7 @@ class Family(ABC):
     actions: ActionCodec
     observations: ObservationCodec
     horizon: int
+    longest: int | None = None
     time_step: ClassVar[float] = 1.0
     state_limits: ClassVar[tuple[float, ...]] = ()
     rewards: ClassVar[Mapping[str, Any]]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from lifelong_gym.envs.backends.text import Program
-from lifelong_gym.envs.family import Family, KernelFamily, kernel_of
+from lifelong_gym.envs.family import Family, KernelFamily, kernel_of, reward_name
 from lifelong_gym.envs.spaces import Discrete
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.numerics.arrays import FloatArray
@@ -17,6 +17,15 @@ from lifelong_gym.numerics.chance import mean, outcomes
 from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.numerics.tabular import TabularModel
 from lifelong_gym.tasks.task_set import TaskSet
+
+
+@runtime_checkable
+class Tabulated(Protocol):
+    """A family that has its tasks' exact tables at hand, so that nobody need run its text for them."""
+
+    def model(self, task: Mapping[str, float], reward: str) -> TabularModel:
+        """A task, all of whose parameters are given, under the reward of that name."""
+        ...
 
 
 def is_tabular(family: Family) -> bool:
@@ -50,7 +59,15 @@ def tabular_model(family: Family, task: Mapping[str, Any], reward: str | None = 
             f"{type(family).__name__} must have Discrete actions and observations, and states that don't fail, "
             "to be written as tables"
         )
-    return _Outcomes(kernel, family.parameters.tasks([task]), reward).model()
+    tasks = family.parameters.tasks([task])
+    if isinstance(family, Tabulated):
+        return family.model(dict(tasks[0]), reward_name(family, None, reward))
+    return outcomes_of(kernel, tasks, reward)
+
+
+def outcomes_of(family: KernelFamily, tasks: TaskSet, reward: str | None = None) -> TabularModel:
+    """The first of these tasks, by running the text; see `tabular_model`."""
+    return _Outcomes(family, tasks, reward).model()
 
 
 class _Outcomes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +44,49 @@ def optimal_actions(model: TabularModel, gamma: float = 0.99) -> IntArray:
 
 def optimal_return(model: TabularModel, horizon: int) -> float:
     """Largest expected sum of rewards over ``horizon`` steps from the start, by backward induction."""
+    *_, first = _backwards(model, horizon)
+    return float(model.start @ first.max(axis=1))
+
+
+def optimal_action_values(model: TabularModel, horizon: int) -> FloatArray:
+    """Q*: the largest expected sum of rewards after each action, by the steps taken and the state.
+
+    Args:
+        model: the task.
+        horizon: steps of an episode.
+
+    Returns:
+        Shape (horizon, n_states, n_actions); V* is its maximum over actions.
+    """
+    return np.stack([*_backwards(model, horizon)][::-1])
+
+
+def _backwards(model: TabularModel, horizon: int) -> Iterator[FloatArray]:
+    """Q* of the last step, shape (n_states, n_actions), of the last but one, ..., of the first."""
     values = np.zeros(model.n_states)
     for _ in range(horizon):
-        values = model.action_values(values, 1.0).max(axis=1)
+        following = model.action_values(values, 1.0)
+        values = following.max(axis=1)
+        yield following
+
+
+def policy_return(model: TabularModel, policy: FloatArray, horizon: int) -> float:
+    """Expected sum of rewards over ``horizon`` steps from the start.
+
+    Args:
+        model: the task.
+        policy: probabilities, shape (n_states, n_actions), or by the steps taken, (horizon, n_states, n_actions).
+        horizon: steps of an episode.
+
+    Raises:
+        ValueError: another shape.
+    """
+    of_steps, shape = np.asarray(policy, np.float64), (horizon, model.n_states, model.n_actions)
+    if of_steps.shape not in (shape, shape[1:]):
+        raise ValueError(f"`policy` must have shape {shape[1:]} or {shape}. Received {of_steps.shape}")
+    values = np.zeros(model.n_states)
+    for chosen in np.broadcast_to(of_steps, shape)[::-1]:
+        values = (chosen * model.action_values(values, 1.0)).sum(axis=1)
     return float(model.start @ values)
 
 

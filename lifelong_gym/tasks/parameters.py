@@ -215,8 +215,9 @@ class Columns:
             kept = rule.kept(columns)
             if not kept.all():
                 row = int(np.argmin(kept))
-                received = ", ".join(f"{name}={self[name].text(columns[name][row])}" for name in rule.parameters)
-                raise ValueError(f"{whose or f'task {row}'}: {rule.says}. Received {received}")
+                broken = {name: float(columns[name][row]) for name in rule.parameters}
+                received = ", ".join(f"{name}={self[name].text(value)}" for name, value in broken.items())
+                raise ValueError(f"{whose or f'task {row}'}: {rule.stated(*broken.values())}. Received {received}")
 
     def keeping(self, values: FloatArray) -> BoolArray:
         """Which tasks of a table keep all rules, shape (n_tasks,)."""

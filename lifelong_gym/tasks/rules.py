@@ -25,11 +25,13 @@ class Rule:
         says: the rule, as errors state it.
         holds: a function of their columns, each of shape (n_tasks,), in this order: which tasks keep the rule, shape
             (n_tasks,). A function of a module, so that task sets can be pickled.
+        told: what errors say instead, where that depends on the task: a function of its values of these parameters.
     """
 
     parameters: tuple[str, ...]
     says: str
     holds: Callable[..., npt.NDArray[np.bool_]]
+    told: Callable[..., str] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.parameters, str) or len(self.parameters) == 0:
@@ -49,3 +51,7 @@ class Rule:
                 f"Received {answer.dtype} of shape {answer.shape}"
             )
         return answer
+
+    def stated(self, *values: float) -> str:
+        """The rule, to a task of these values of its parameters."""
+        return self.says if self.told is None else self.told(*values)

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from lifelong_gym.envs.family import Family
 from lifelong_gym.testing.common import QUICK, SEED, draw_actions, task_sets, with_tasks
 
-SHORT = 20  # steps of an episode where only the order of episodes matters
+SHORT = 20  # steps of an episode, at most
 Visits = dict[tuple[int, int], bytes]
 
 
@@ -47,9 +47,14 @@ def _check_inside(id: str, space: spaces.Space[Any], observations: Any, where: s
     raise AssertionError(f"{id}: observations must be in {space} ({where}). Received {observations}")
 
 
+def _short(kind: Family) -> int:
+    """Steps of an episode where only the order of episodes matters."""
+    return min(SHORT, kind.longest or SHORT)
+
+
 def check_seeds(id: str, kind: Family, settings: dict[str, Any]) -> None:
     """The seed of `reset` decides on the episodes and on nothing else; the schedule decides on their order alone."""
-    settings = {**with_tasks(kind, {**QUICK, **settings}, 2), "horizon": SHORT}
+    settings = {**with_tasks(kind, {**QUICK, **settings}, 2), "horizon": _short(kind)}
     env: Any = gym.make(id, **settings)
     tasks, visits = env.unwrapped.core.tasks, _visits(env, kind)
     if _visits(env, kind) != visits:
@@ -82,7 +87,7 @@ def _visits(env: Any, kind: Family, n_episodes: int = 6) -> Visits:
 
 def check_snapshots(id: str, kind: Family, settings: dict[str, Any]) -> None:
     """A copy of an env within an episode, pickled or from its state, goes on exactly as the env itself does."""
-    settings = {**with_tasks(kind, {**QUICK, **settings}, 2), "horizon": SHORT}
+    settings = {**with_tasks(kind, {**QUICK, **settings}, 2), "horizon": _short(kind)}
     env: Any = gym.make_vec(id, num_envs=2, autoreset_mode="SameStep", **settings)
     actions = draw_actions(kind, (2, 2 * SHORT))
     env.reset(seed=SEED)
@@ -104,7 +109,7 @@ def check_snapshots(id: str, kind: Family, settings: dict[str, Any]) -> None:
 def check_boundaries(id: str, kind: Family, settings: dict[str, Any]) -> None:
     """A task changes when an episode ends, and only then: row i of R is in task ``(i + k R) mod n_tasks``."""
     n_rows, n_tasks = 2, 3
-    settings = {**with_tasks(kind, {**QUICK, **settings}, n_tasks), "horizon": SHORT}
+    settings = {**with_tasks(kind, {**QUICK, **settings}, n_tasks), "horizon": _short(kind)}
     env: Any = gym.make_vec(id, num_envs=n_rows, autoreset_mode="SameStep", **settings)
     actions = draw_actions(kind, (n_rows, 3 * SHORT))
     env.reset(seed=SEED)
