@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.shared_basis.pg_ella import PGELLA
     from lifelong_gym.agents.shared_basis.scalable_pg_ella import ScalablePGELLA
     from lifelong_gym.agents.shared_basis.sharers import BasisSettings, BasisSharer, InTurns
+    from lifelong_gym.agents.value.dist_mt_lsvi import DistMTLSVI
 
 __all__ = [
     "C3F2",
@@ -50,6 +51,7 @@ __all__ = [
     "BasisSettings",
     "BasisSharer",
     "CommonSettings",
+    "DistMTLSVI",
     "EquivariantPolicy",
     "EquivariantSACPolicy",
     "FlatSimplexPolicy",
@@ -106,5 +108,6 @@ __getattr__ = lazy(
         "shared_basis.pg_ella": ["PGELLA"],
         "shared_basis.scalable_pg_ella": ["ScalablePGELLA"],
         "shared_basis.sharers": ["BasisSettings", "BasisSharer", "InTurns"],
+        "value.dist_mt_lsvi": ["DistMTLSVI"],
     },
 )
