@@ -14,7 +14,6 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from lifelong_gym import agents, registry
 from lifelong_gym.agents.linear.operating_point import OperatingPoint
-from lifelong_gym.agents.safety.safe_tasks import constraints_of
 from lifelong_gym.benchmark.learners import learner_class
 from lifelong_gym.benchmark.results import rounded
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
@@ -91,13 +90,13 @@ class StartedSharer(agents.BasisSharer):
 
 
 class StartedPGELLA(agents.PolicySearch):
-    """`PGELLA` about a ``start`` that is set before learning; the published has none."""
+    """`PGELLA` about a ``start``; the published has none."""
 
     def __init__(self, policy: Any, env: Any, n_basis: int, base: str, base_settings: Any, **more: Any) -> None:
-        self.started = StartedSharer(agents.BasisSettings(n_basis), agents.InTurns())
-        self.started.warm, rate = more.pop("warm", True), more.pop("learning_rate")
+        started, rate = StartedSharer(agents.BasisSettings(n_basis), agents.InTurns()), more.pop("learning_rate")
+        started.warm, started.start = more.pop("warm", True), more.pop("start")
         chosen, common = agents.BaseSettings(base, base_settings), agents.CommonSettings(seed=more.pop("seed"))
-        super().__init__(policy, env, rate, chosen.learner, self.started, agents.Sampler(**more), common)
+        super().__init__(policy, env, rate, chosen.learner, started, agents.Sampler(**more), common)
 
 
 class Situation:
@@ -124,32 +123,28 @@ class Situation:
         loops = Linearised.of(family, self.tasks).closed_loop(theta, scale_of(family))
         return int((np.abs(np.linalg.eigvals(loops)).max(axis=1) >= 1.0).sum())
 
-    def made(self, kind: Any, arguments: Values) -> Any:
-        """A learner, at its first policies."""
-        known = {"nominal": self.settings["anchors"] or None, "constraints": self.sets}
+    def made(self, kind: Any, arguments: Values, start: FloatArray) -> Any:
+        """A learner: at anchors in the safe sets that it knows, or else at these policies, (n_tasks, d)."""
         first = self.settings["step"] * self.settings["factor"]
         step = LinearSchedule(first, 0.0 if self.settings["decay"] else first, 1.0)
-        given = {**arguments, **(known if issubclass(kind, agents.SafeSearch) else {})}
+        sets = {"nominal": self.settings["anchors"] or None, "constraints": self.sets}
+        safe = sets if self.sets else {"anchors": start}
+        own = safe if issubclass(kind, agents.SafeSearch) else {"start": start} if kind is StartedPGELLA else {}
         env = as_vec_env(self.settings["env"], tasks=self.tasks)
-        return kind("LinearGaussianPolicy", env, learning_rate=step, seed=self.settings["seed"], **given)
+        learner = kind("LinearGaussianPolicy", env, learning_rate=step, seed=self.settings["seed"], **arguments, **own)
+        if not isinstance(learner, agents.SafeSearch):
+            learner.policy.thetas = start
+        return learner
 
 
-def make(run: SweepRun) -> agents.PolicySearch:
+def make(run: SweepRun) -> Any:
     """A run's learner: those that know the sets start at anchors in them, the others at the same place if they can."""
     situation, wanted = Situation(run.settings, run.tasks), run.settings["learner"]
     kind = learner_class(run.code.qualified(wanted["class"]))
-    learner: agents.PolicySearch = situation.made(kind, wanted["arguments"])
     start = np.broadcast_to(situation.start, situation.optimal.shape).copy()
-    if situation.sets is not None and isinstance(learner, agents.SafeSearch):
-        return learner
-    if run.settings["region"] == "beyond":
-        start = situation.made(agents.ProjectedPG, {"bias": False}).safe_sets.anchors
-    if isinstance(learner, agents.SafeSearch):
-        learner.safety.register(constraints_of(learner.constraints, *start.shape), start)
-    elif isinstance(learner, StartedPGELLA):
-        learner.started.start = start
-    learner.policy.thetas = start
-    return learner
+    if run.settings["region"] == "beyond" and not issubclass(kind, agents.SafeSearch):
+        start = situation.made(agents.ProjectedPG, {"bias": False}, start).safe_sets.anchors
+    return situation.made(kind, wanted["arguments"], start)
 
 
 class Safety(Watcher):
