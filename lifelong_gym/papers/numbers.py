@@ -16,7 +16,7 @@ from lifelong_gym.measures.verdicts import COUNT, RATIO, Evidence, Judgement
 from lifelong_gym.papers.cells import PaperCell
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.quantities import sweeps_to
-from lifelong_gym.papers.specs import FUNCTION, LEARNING, MEAN, MEDIAN, ClaimSpec, ComparisonSpec, PaperSpec, Said
+from lifelong_gym.papers.specs import LEARNING, MEAN, MEDIAN, ClaimSpec, ComparisonSpec, PaperSpec, Said
 from lifelong_gym.papers.sweeps import Values
 
 SHOWN = ("n_tasks", "sweeps", "preset")  # values of every study of learning, which the page states
@@ -105,15 +105,13 @@ def judge(said: Said, numbers: Numbers, code: Code) -> Judged[Said]:
 
 def _compared(part: ComparisonSpec, numbers: Numbers, code: Code) -> Iterator[Evidence]:
     """What each system, and each pair of methods, says."""
-    if part.kind == FUNCTION:
-        found = code.load(part.function or "")(numbers, part.study, tuple(part.bounds))
-        tested = all(_is_tested(part, numbers, system) for system in part.bounds)
-        yield from (part.evidence(next(iter(part.bounds)), name, of, tested) for name, of in found.items())
-        return
-    for system in part.bounds:
-        tested = _is_tested(part, numbers, system)
-        for name, interval in _intervals(part, numbers, system).items():
-            yield part.evidence(system, name, interval, tested)
+    for systems in [tuple(part.bounds)] if part.function else [(system,) for system in part.bounds]:
+        tested = all(_is_tested(part, numbers, system) for system in systems)
+        if part.function:
+            found: Mapping[str, Interval] = code.load(part.function)(numbers, part.study, systems)
+        else:
+            found = _intervals(part, numbers, *systems)
+        yield from (part.evidence(systems[0], name, interval, tested) for name, interval in found.items())
 
 
 def _is_tested(part: ComparisonSpec, numbers: Numbers, system: str) -> bool:
