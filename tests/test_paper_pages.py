@@ -24,6 +24,10 @@ FEWER: Mapping[str, Mapping[str, Any]] = {
         **{"updates": 12, "gradient_steps": 1, "every": 4, "rows": 4, "steps": 160, "backend": "numpy"},
         **{"data": "digits", "setting": "quick"},
     },
+    "zeng2021": {
+        **{"rounds": 3, "stride": 10, "n_episodes": 1, "steps": 8, "rows": 1, "n_layouts": 1, "horizon": 4},
+        **{"rates": [0.001], "flights": 1, "few": 1, "marks": 1, "resolution": 24},
+    },
     "zhan2017": {
         "n_tasks": 10,
         "n_trajectories": 12,
@@ -90,7 +94,12 @@ def test_nothing_is_measured_again(tiny: Reproduction, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "lines", "python"),
-    [("bouammar2015", 280, 640), ("permutation_invariant_mtl", 350, 704), ("zhan2017", 300, 885)],
+    [
+        ("bouammar2015", 280, 640),
+        ("permutation_invariant_mtl", 350, 704),
+        ("zeng2021", 440, 700),
+        ("zhan2017", 300, 885),
+    ],
 )
 def test_a_paper_comes_with_what_is_asked_of_it(name: str, lines: int, python: int) -> None:
     """Its own claims apart from ours, settings beside its own, whoever prints them, and few lines."""
