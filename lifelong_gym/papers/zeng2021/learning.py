@@ -18,7 +18,7 @@ ENDLESS = 10**12  # steps: callbacks end the learning
 N_MARKS = 21
 
 
-class Marks(BaseCallback):
+class RoundMarks(BaseCallback):
     """Calls a function before learning and after so many rounds, and ends the learning after the last of these."""
 
     def __init__(self, marks: Sequence[int], note: Callable[[int], None], progress: Progress) -> None:
@@ -61,7 +61,7 @@ def tables(env: str, tasks: Any, settings: Values, **more: Any) -> DCPG:
 
 def learn(model: DCPG, rounds: int, note: Callable[[int], None], progress: Progress) -> None:
     """All rounds, noting now and then."""
-    model.learn(ENDLESS, callback=Marks(marks(rounds), note, progress), log_interval=None)
+    model.learn(ENDLESS, callback=RoundMarks(marks(rounds), note, progress), log_interval=None)
 
 
 def thetas(model: DCPG) -> FloatArray:
