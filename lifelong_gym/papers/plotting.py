@@ -10,27 +10,33 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lifelong_gym.benchmark.disk import replace_file
 from lifelong_gym.measures.intervals import mean_band, mean_interval
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import Numbers
-from lifelong_gym.papers.specs import FigureSpec, PaperSpec
+from lifelong_gym.papers.specs import FILM, FigureSpec, PaperSpec
 from lifelong_gym.reports.plots import line, new_figure, styles, tidy
 
 SMALL_DPI = 80
 COLUMNS = 3
 HATCHES = {"-": "", "--": "///", ":": "...", "-.": "xxx"}  # where lines tell methods of one colour apart
+FPS = 10  # of films
 ROOM = 0.15  # beyond what methods gain: what goes farther is cut off
 
 
 def draw(spec: FigureSpec, paper: PaperSpec, numbers: Numbers, code: Code, path: Path) -> None:
-    """Write a small PNG, all of it or nothing."""
+    """Write a small PNG and, where there is one, a film beside it, each of them all or nothing."""
     is_own = ":" in spec.kind
     figure: Figure = code.load(spec.kind)(numbers, spec) if is_own else KINDS[spec.kind](spec, paper, numbers)
     figure.set_dpi(SMALL_DPI)
     replace_file(path, lambda part: FigureCanvasAgg(figure).print_png(str(part)))
+    if spec.film:
+        film = [Image.fromarray(frame) for frame in code.load(spec.film)(numbers, spec)]
+        kept: dict[str, Any] = {"append_images": film[1:], "duration": 1000 // FPS, "loop": 0, "quality": 70}
+        replace_file(path.with_suffix(FILM), lambda part: film[0].save(part, "WEBP", save_all=True, **kept))
 
 
 def _panels(n: int) -> tuple[Figure, list[Axes]]:

@@ -22,6 +22,7 @@ from lifelong_gym.papers.sweeps import WATCHERS
 
 PAPER, US = "paper", "us"
 BUDGETS = QUICK, DEFAULT, FULL = "quick", "default", "full"
+FILM = ".webp"
 LEARNING = "learning"  # the measured run, see `sweeps`
 MEAN, MEDIAN, FUNCTION = "mean", "median", "function"
 COMPARISONS = (RATIO, DIFFERENCE, MEAN, MEDIAN, COUNT, FUNCTION)
@@ -230,6 +231,7 @@ class FigureSpec(ShownSpec):
 
     kind: Annotated[str, own_or("kind", "curves", "bars", "matrix")] = "curves"  # own: from numbers to a figure
     of: schema.Quantities = ()  # quantities; those that a function asks for
+    film: Annotated[str, own_or("film")] = ""  # shown below it: from numbers to frames, (n, height, width, 3) uint8
     label: str = ""  # of the y axis
     across: str = "sweeps"  # label of the x axis of curves
     log: StrictBool = False  # whether axes are logarithmic, that of x only where it doesn't begin at 0

@@ -13,7 +13,18 @@ from lifelong_gym.measures.statistics import Interval, number
 from lifelong_gym.measures.verdicts import EXPECTATIONS, MET, RULE, VERDICTS, Evidence
 from lifelong_gym.papers.code import Code
 from lifelong_gym.papers.numbers import SHOWN, Judged, Numbers, flat_times, judge
-from lifelong_gym.papers.specs import DEFAULT, PAPER, US, ClaimSpec, ExpectationSpec, PaperSpec, SectionSpec, TableSpec
+from lifelong_gym.papers.specs import (
+    DEFAULT,
+    FILM,
+    PAPER,
+    US,
+    ClaimSpec,
+    ExpectationSpec,
+    FigureSpec,
+    PaperSpec,
+    SectionSpec,
+    TableSpec,
+)
 from lifelong_gym.reports.markup import pipe_table
 from lifelong_gym.reports.tables import DASH as DASH
 
@@ -127,10 +138,14 @@ def _left_out(paper: PaperSpec, numbers: Numbers) -> str:
 
 
 def _section(section: SectionSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> str:
-    captions = {name: paper.figures[name].caption for name in section.figures}
-    figures = [_joined(f"![{text or name}]({code.name}/{name}.png)", text) for name, text in captions.items()]
+    figures = [_figure(paper.figures[name], code.name) for name in section.figures]
     tables = [table(paper.tables[name], paper, numbers, code) for name in section.tables]
     return _joined(f"## {section.title}", section.text.strip(), *figures, *tables)
+
+
+def _figure(spec: FigureSpec, folder: str) -> str:
+    shown = [f"{spec.name}.png", *([f"{spec.name}{FILM}"] if spec.film else [])]
+    return _joined(*(f"![{spec.caption or spec.name}]({folder}/{file})" for file in shown), spec.caption)
 
 
 def _details(judged: Sequence[Judged[ClaimSpec]], checked: Sequence[Judged[ExpectationSpec]]) -> str:

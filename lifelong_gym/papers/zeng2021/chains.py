@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym import registry
 from lifelong_gym.agents import DCPG
 from lifelong_gym.benchmark.results import rounded
-from lifelong_gym.envs.models import tabular_model
 from lifelong_gym.envs.tabular.chain import chain_tasks
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.tabular import TabularModel, softmax_rows
@@ -28,11 +26,6 @@ NEAR = 1e-6  # distance from the mean, of the first one, at which nodes count as
 TRACES = 1e-9  # by which an entry that is printed may miss the true one
 
 
-def models_of(tasks: Sequence[Any]) -> list[TabularModel]:
-    """Exact ones."""
-    return [tabular_model(registry.family(ID), task) for task in tasks]
-
-
 def policy_of(q: float, second: float = 1.0, fourth: float = 1.0) -> FloatArray:
     """That turns left in S3, S2 and S4 with these probabilities, (5, 2)."""
     left = np.array([0.5, second, q, fourth, 0.5])
@@ -46,7 +39,7 @@ def total(models: Sequence[TabularModel], policy: FloatArray, gamma: float) -> f
 
 def stochastic(settings: Values, progress: Progress) -> dict[str, Any]:
     """Chain 1: the best of a grid over all three states, the paper's closed form, and the deterministic policies."""
-    gamma, models = settings["gamma"], models_of(chain_tasks(1))
+    gamma, models = settings["gamma"], learning.exact(ID, chain_tasks(1))
     found = {at: total(models, policy_of(*at), gamma) for at in product(SHARES[:: settings["stride"]], repeat=3)}
     best = max(found, key=lambda at: found[at])
     closed = 2.0 * gamma / (2.0 - gamma**2)
@@ -109,7 +102,7 @@ def printed(g: float, p: float) -> dict[str, FloatArray]:
 def stationary(settings: Values, progress: Progress) -> dict[str, Any]:
     """Chain 2: values, slopes and the second derivative at the paper's three points, and which printed numbers err."""
     g, p = settings["gamma"], settings["p"]
-    models = models_of(chain_tasks(2, p))
+    models = learning.exact(ID, chain_tasks(2, p))
     always, uniform = policy_of(0.0, 0.5, 0.5), policy_of(0.5, 0.5, 0.5)
     values = [total(models, policy_of(q, 0.5, 0.5), g) for q in SHARES]
     general = (
@@ -151,7 +144,7 @@ def adam(settings: Values, progress: Progress) -> dict[str, Any]:
     more = {"policy_kwargs": ADAM, "share_moments": settings["share_moments"]} if settings["adam"] else {}
     model = learning.tables(ID, tasks, settings, **more)
     learning.learn(model, settings["rounds"], lambda done: None, progress)
-    exact, fine = models_of(tasks), np.linspace(0.0, 1.0, 2001)
+    exact, fine = learning.exact(ID, tasks), np.linspace(0.0, 1.0, 2001)
     values = np.array([total(exact, policy_of(q), gamma) for q in fine])
     reached = min(total(exact, policy, gamma) for policy in softmax_rows(learning.thetas(model)))
     return {"best": float(fine[values.argmax()]), "q": float(lefts(model).mean()), "share": reached / values.max()}
@@ -171,7 +164,7 @@ def graphs(settings: Values, progress: Progress) -> dict[str, Any]:
     n, gamma, rate = settings["n_agents"], settings["gamma"], settings["rate"]
     one, other = chain_tasks(1)
     model = learning.tables(ID, [one] * (n // 2) + [other] * (n - n // 2), settings)
-    pair, norms, distances = models_of((one, other)), [], []
+    pair, norms, distances = learning.exact(ID, (one, other)), [], []
 
     def note(done: int) -> None:
         theta = learning.thetas(model)
@@ -181,18 +174,14 @@ def graphs(settings: Values, progress: Progress) -> dict[str, Any]:
 
     learning.learn(model, settings["rounds"], note, progress)
     weights = mixing_matrix(graph_of(settings["topology"], range(n))).toarray()
-    values = np.linalg.svd(weights, compute_uv=False)
+    _, second, *_, last = np.linalg.svd(weights, compute_uv=False).tolist()
     best, q = 2.0 * gamma / (2.0 - gamma**2), lefts(model)
     worst = min(total(pair, policy, gamma) for policy in softmax_rows(learning.thetas(model))) / best
     least = np.minimum.accumulate(norms)
     return {
-        **{
-            "sigma_2": float(values[1]),
-            "gap": 1.0 / (1.0 - float(values[1])),
-            "allowed": theorem_1([gamma] * n, float(values[-1])),
-        },
-        **{"bound": rate * n / (1.0 - gamma) ** 2 / (1.0 - float(values[1])), "distance": max(distances)},
+        **{"sigma_2": second, "gap": 1.0 / (1.0 - second), "allowed": theorem_1([gamma] * n, last)},
+        **{"bound": rate * n / (1.0 - gamma) ** 2 / (1.0 - second), "distance": max(distances)},
         **{"q_least": float(q.min()), "q_most": float(q.max()), "share": worst, "gradient_end": float(least[-1])},
-        **{"agreed": int(np.ceil(np.log(NEAR) / np.log(values[1]))), "bytes": model.channel.ledger.bytes},
+        **{"agreed": int(np.ceil(np.log(NEAR) / np.log(second))), "bytes": model.channel.ledger.bytes},
         "gradient": {"at": learning.marks(settings["rounds"])[1:], "values": rounded(least[1:])},
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pettingzoo
 import torch as th
+from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym import registry
 from lifelong_gym.agents import DCPG
@@ -20,12 +24,12 @@ from lifelong_gym.wrappers import Faults, ParameterSharing, as_vec_env
 
 from . import learning
 
-ID, EVALUATION_SEED, UNSEEN, TUNING = "LifelongDrone-v0", 2**31 - 2, 1000, 1000  # seeds, and what is added to them
+ID, EVALUATION_SEED, TUNING, UNSEEN = "LifelongDrone-v0", 2**31 - 2, 10**6, 1000  # seeds; the last one is added
 N_TURNS, LEVEL = 5, 2
-N_STEPS, BATCH = 32, 256  # of PPO
+BATCH = 256  # of PPO
 BASES: Mapping[str, Mapping[str, Any]] = {
-    "ppo": {"n_steps": N_STEPS, "n_epochs": 4, "gae_lambda": 0.95},
-    "a2c": {"n_steps": 16, "gae_lambda": 0.95, "use_rms_prop": False},
+    "ppo": {"n_epochs": 3, "gae_lambda": 0.95},
+    "a2c": {"n_steps": 8, "gae_lambda": 0.95, "use_rms_prop": False},
     "reinforce": {"n_episodes": 1},
 }
 Task = dict[str, Any]
@@ -61,7 +65,7 @@ def learner(settings: Values, rate: float, seed: int) -> DCPG:
     mixing = {name: settings[name] for name in ("share", "share_moments", "relative_entropy")}
     base = {**BASES[settings["base"]], "gamma": settings["gamma"]}
     if settings["base"] == "ppo":
-        base["batch_size"] = min(BATCH, N_STEPS * rows)
+        base |= {"n_steps": settings["n_steps"], "batch_size": min(BATCH, settings["n_steps"] * rows)}
     common: dict[str, Any] = {"base": settings["base"], "base_kwargs": base, "policy_kwargs": network, **mixing}
     return DCPG("CnnPolicy", sharing, rate, seed=seed, device=settings["device"], **common)
 
@@ -89,29 +93,34 @@ class Freest:
         return N_TURNS * LEVEL + turns, None
 
 
-def safe_flights(policy: Any, tasks: Sequence[Task], settings: Values) -> FloatArray:
-    """Lengths of the first flight in each task, in metres."""
-    env = as_vec_env(ID, tasks=tasks, **camera(settings))
+def safe_flights(policy: Any, env: VecEnv) -> tuple[FloatArray, list[list[int]]]:
+    """Of the first flight in each row: lengths in metres, and actions."""
     env.seed(EVALUATION_SEED)
-    lengths, ended = np.zeros(len(tasks)), np.zeros(len(tasks), bool)
+    lengths, flown, aloft = np.zeros(env.num_envs), [list[int]() for _ in range(env.num_envs)], set(range(env.num_envs))
     with th.random.fork_rng(devices=[]):
         th.manual_seed(EVALUATION_SEED)
         seen: Any = env.reset()
-        while not ended.all():
+        while aloft:
             actions, _ = policy.predict(seen, deterministic=False)
             seen, _, dones, infos = env.step(actions)
-            for i in np.flatnonzero(dones & ~ended):
-                lengths[i] = infos[i]["path_length"]
-            ended |= dones
-    return lengths
+            for i in sorted(aloft):
+                flown[i].append(int(actions[i]))
+                if dones[i]:
+                    lengths[i] = infos[i]["path_length"]
+                    aloft.remove(i)
+    return lengths, flown
+
+
+def places(settings: Values, n: int, seed: int) -> list[Task]:
+    """Of n flights in every world, one after the other, in layouts of a seed."""
+    own = [layouts(world, settings["n_layouts"], seed) for world in WORLDS]
+    return [of_world[i % len(of_world)] for of_world in own for i in range(n)]
 
 
 def flights(policies: Sequence[Any], n: int, settings: Values, seed: int) -> FloatArray:
-    """Means of n flights of every policy in every world, in layouts of a seed, (n_policies, n_worlds)."""
-    own = [layouts(world, settings["n_layouts"], seed) for world in WORLDS]
-    tasks = [of_world[i % len(of_world)] for of_world in own for i in range(n)]
-    found = [safe_flights(policy, tasks, settings).reshape(len(WORLDS), n).mean(axis=1) for policy in policies]
-    return np.array(found)
+    """Means of n flights of every policy in every world, (n_policies, n_worlds)."""
+    env = as_vec_env(ID, tasks=places(settings, n, seed), **camera(settings))
+    return np.array([safe_flights(policy, env)[0].reshape(len(WORLDS), n).mean(axis=1) for policy in policies])
 
 
 def sums(found: FloatArray) -> dict[str, Any]:
@@ -124,46 +133,43 @@ def sums(found: FloatArray) -> dict[str, Any]:
     }
 
 
-def policies_of(model: DCPG) -> list[Any]:
-    """All agents' policies as they are."""
-    return [model.for_node(agent.node) for agent in model.agents]
-
-
-def chosen(settings: Values) -> float:
-    """The rate that is best after a part of the steps, on another seed, by what the method is compared by later."""
-    rates, scores = settings["rates"], []
-    if len(rates) == 1:
-        return float(rates[0])
-    other = {**settings, "seed": settings["seed"] + TUNING}
-    for rate in rates:
-        model = learner(other, rate, other["seed"]).learn(len(WORLDS) * settings["tuning_steps"], log_interval=None)
-        scores.append(sums(flights(policies_of(model), settings["few"], other, other["seed"]))[settings["compared_by"]])
-    return float(rates[int(np.argmax(scores))])
+@functools.cache
+def chosen(settings: str) -> float:
+    """The rate that is best after the steps of tuning, by what the method is compared by later; settings are JSON."""
+    told, scores = json.loads(settings), []
+    for rate in told["rates"]:
+        model = learner(told, rate, told["seed"]).learn(len(WORLDS) * told["tuning_steps"], log_interval=None)
+        scores.append(sums(flights(learning.policies(model), told["few"], told, told["seed"]))[told["compared_by"]])
+    return float(told["rates"][int(np.argmax(scores))])
 
 
 def measure(settings: Values, progress: Progress) -> dict[str, Any]:
-    """Learn at the rate that does best on another seed; mean safe flights in layouts that were trained in, and others.
+    """Learn at the rate that does best on another seed, one for all; mean safe flights in known layouts, and others.
 
     ``seen`` and ``unseen``: `sums`; ``curve``: sum over worlds against steps of an agent, of the mean or of the best
-    policy, as the method is ``compared_by``.
+    policy, as the method is ``compared_by``; ``film``: a flight of the first agent in every world.
     """
     th.set_num_threads(1)
-    rate, steps, by, seed = chosen(settings), settings["steps"], settings["compared_by"], settings["seed"]
+    steps, by, seed, rates = (settings[name] for name in ("steps", "compared_by", "seed", "rates"))
+    rate = rates[0] if len(rates) == 1 else chosen(json.dumps({**settings, "seed": TUNING}))
     at = np.linspace(0, steps, settings["marks"] + 1).round().astype(int).tolist()
     model, values = learner(settings, rate, seed), []
-    for done in at:
-        missing = len(WORLDS) * done - model.num_timesteps
-        if missing > 0:
-            model.learn(missing, log_interval=None, reset_num_timesteps=False)
-        values.append(sums(flights(policies_of(model), settings["few"], settings, seed))[by])
-        progress(0.9 * done / steps)
-    policies, n = policies_of(model), settings["flights"]
+    policies = learning.policies(model)
+    for _, following in itertools.pairwise(at):
+        values.append(sums(flights(policies, settings["few"], settings, seed))[by])
+        missing = max(len(WORLDS) * following - model.num_timesteps, 1)
+        model.learn(missing, log_interval=None, reset_num_timesteps=False)
+        progress(0.9 * following / steps)
+    n = settings["flights"]
     found = {"seen": sums(flights(policies, n, settings, seed))}
     found["unseen"] = sums(flights(policies, n, settings, seed + UNSEEN))
-    curve = {"at": at, "values": rounded([*values[:-1], found["seen"][by]])}
+    one_each = places(settings, 1, seed)
+    lengths, flown = safe_flights(policies[0], as_vec_env(ID, tasks=one_each, **camera(settings)))
+    curve = {"at": at, "values": rounded([*values, found["seen"][by]])}
     error = model.consensus_error()["all"] if len(policies) > 1 else 0.0
     sent = {"bytes": learning.sent(model, settings), "sigma_2": model.channel.sigma_2}
-    return {**found, "curve": curve, "rate": rate, "apart": error, **sent}
+    film = {"tasks": one_each, "actions": flown, "lengths": rounded(lengths)}
+    return {**found, "curve": curve, "rate": rate, "apart": error, **sent, "film": film}
 
 
 def untrained(settings: Values, progress: Progress) -> dict[str, Any]:

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym import registry
-from lifelong_gym.envs.models import tabular_model
 from lifelong_gym.envs.tabular.maps import grid_world_map
 from lifelong_gym.numerics.optima import joint_optimum, joint_path, optimal_actions
 from lifelong_gym.numerics.tabular import TabularModel, softmax_rows
@@ -19,11 +17,6 @@ from . import chains, learning
 
 ID = "LifelongGridWorld-v0"
 PAIRS = 20  # random tables that Lemma B.5 is held against
-
-
-def models_of(tasks: Sequence[Any]) -> list[TabularModel]:
-    """Exact ones."""
-    return [tabular_model(registry.family(ID), task) for task in tasks]
 
 
 def figure_2(settings: Values, progress: Progress) -> dict[str, Any]:
@@ -37,7 +30,7 @@ def figure_2(settings: Values, progress: Progress) -> dict[str, Any]:
     episodes = {"n_episodes": settings["n_episodes"]}
     model = learning.tables(ID, learned, {**settings, "rate": rate}, base_kwargs=episodes)
     learning.learn(model, settings["rounds"], lambda done: None, progress)
-    exact = models_of(tasks)
+    exact = learning.exact(ID, tasks)
     optimum = joint_optimum(exact, gamma)
     paths = [joint_path(exact, policy, gamma) for policy in softmax_rows(learning.thetas(model))]
     goals, shares = [int((path.returns > 0.0).sum()) for path in paths], [path.value / optimum.value for path in paths]
@@ -96,7 +89,7 @@ def within(settings: Values, progress: Progress) -> dict[str, Any]:
     """
     gamma = settings["gamma"]
     tasks = [{**task, "absorbing": 0, "random_start": 1} for task in grid_world_map("B")]
-    exact = models_of(tasks)
+    exact = learning.exact(ID, tasks)
     optimum = joint_optimum(exact, gamma).value
     model = learning.tables(ID, tasks, settings)
     learning.learn(model, settings["rounds"], lambda done: None, progress)

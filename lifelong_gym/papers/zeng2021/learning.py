@@ -9,8 +9,11 @@ import numpy as np
 import pettingzoo
 from stable_baselines3.common.callbacks import BaseCallback
 
+from lifelong_gym import registry
 from lifelong_gym.agents import DCPG
+from lifelong_gym.envs.models import tabular_model
 from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.numerics.tabular import TabularModel
 from lifelong_gym.papers.sweeps import Progress, Values
 from lifelong_gym.wrappers import ParameterSharing
 
@@ -64,10 +67,19 @@ def learn(model: DCPG, rounds: int, note: Callable[[int], None], progress: Progr
     model.learn(ENDLESS, callback=RoundMarks(marks(rounds), note, progress), log_interval=None)
 
 
+def exact(env: str, tasks: Sequence[Any]) -> list[TabularModel]:
+    """Exact models of tasks."""
+    return [tabular_model(registry.family(env), task) for task in tasks]
+
+
+def policies(model: DCPG) -> list[Any]:
+    """All agents' own."""
+    return [agent.policy for agent in model.agents]
+
+
 def thetas(model: DCPG) -> FloatArray:
     """Logits of all agents, (n_agents, n_states, n_actions)."""
-    policies: list[Any] = [agent.policy for agent in model.agents]
-    return np.stack([policy.theta for policy in policies])
+    return np.stack([policy.theta for policy in policies(model)])
 
 
 def sent(model: DCPG, settings: Values) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
-import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from lifelong_gym import registry
@@ -17,6 +16,7 @@ from lifelong_gym.papers.numbers import Numbers
 from lifelong_gym.papers.specs import FigureSpec, TableSpec
 from lifelong_gym.reports.grid_worlds import draw_grid_worlds, legend_handles
 from lifelong_gym.reports.plots import new_figure, styles, tidy
+from lifelong_gym.wrappers import as_vec_env
 
 from . import drones, grids
 
@@ -32,6 +32,7 @@ PRINTED: Mapping[str, str] = {  # Table 1: four single agents and DCPG, each in 
     "REINFORCE": "15.9 4.5 4.1 3.6 28.1, 3.0 55.4 9.7 8.1 76.2, 1.5 0.8 21.1 2.0 25.4, 2.3 0.8 8.6 40.1 51.8, "
     "25.2 67.9 40.5 61.8 195.4",
 }
+FILMED, EVERY = 200, 2  # steps of a film, and those between two of its pictures
 WHOSE = ("SA-0", "SA-1", "SA-2", "SA-3", "DCPG")
 Table = tuple[list[str], list[list[str]]]
 
@@ -70,18 +71,12 @@ def table_1(numbers: Numbers, spec: TableSpec) -> Table:
         found = np.mean(numbers.by_seed(spec.study, system, method, spec.of[0]), axis=0)
         alone = method == "single agents"
         named = zip([f"SA-{i}" for i in range(len(found))], found, strict=True) if alone else [(method, found.mean(0))]
-        rows += [[name, *_metres(row), f"{row.sum():.1f}"] for name, row in named]
-        if alone:
-            home = np.diag(found)
-            rows.append(["each SA at home", *_metres(home), f"{home.sum():.1f}"])
+        shown = [*named, ("each SA at home", np.diag(found))] if alone else named
+        rows += [[name, *(f"{value:.1f}" for value in (*row, row.sum()))] for name, row in shown]
     if "seen" in spec.of[0]:
         printed = zip(WHOSE, PRINTED[system].split(", "), strict=True)
         rows += [[f"{name} (paper)", *row.split()] for name, row in printed]
     return ["", *WORLDS, "sum"], rows
-
-
-def _metres(row: Any) -> list[str]:
-    return [f"{value:.1f}" for value in row]
 
 
 def maps(numbers: Numbers, spec: FigureSpec) -> Figure:
@@ -114,15 +109,30 @@ def gaps(numbers: Numbers, spec: FigureSpec) -> Figure:
 
 
 def frames(numbers: Numbers, spec: FigureSpec) -> Figure:
-    """What the camera sees in every world: two starts each."""
+    """What the camera sees at the start, two layouts a world."""
     del numbers
     figure = new_figure(10.0, 5.4)
-    panels = figure.subplots(2, len(WORLDS))
-    for column, world in zip(panels.T, WORLDS, strict=True):
-        for seed, axes in enumerate(column):
-            env = gym.make(drones.ID, tasks=drones.layouts(world, 1, 0), resolution=103)
-            axes.imshow(env.reset(seed=seed)[0])
-            axes.axis("off")
-        column[0].set_title(world, fontsize=10)
+    tasks = [task for world in WORLDS for task in drones.layouts(world, 2, 0)]
+    env = as_vec_env(drones.ID, tasks=tasks, resolution=103)
+    env.seed(0)
+    for i, (axes, seen) in enumerate(zip(np.ravel(figure.subplots(2, len(WORLDS)).T), env.reset(), strict=True)):
+        axes.imshow(seen)
+        axes.axis("off")
+        axes.set_title("" if i % 2 else WORLDS[i // 2], fontsize=10)
     figure.supylabel(spec.label)
     return figure
+
+
+def flight(numbers: Numbers, spec: FigureSpec) -> Iterator[npt.NDArray[np.uint8]]:
+    """The recorded actions of one policy, flown again in all worlds side by side; the last pictures of flights stay."""
+    told = numbers.by_seed(spec.study, spec.systems[0], spec.methods[0], spec.of[0])[0]
+    env = as_vec_env(drones.ID, tasks=told["tasks"], render_mode="rgb_array")
+    env.seed(drones.EVALUATION_SEED)
+    env.reset()
+    shown, lengths = list(env.get_images()), [len(actions) for actions in told["actions"]]
+    for step in range(1, min(max(lengths), FILMED) + 1):
+        env.step(np.array([actions[min(step, len(actions)) - 1] for actions in told["actions"]]))
+        if step % EVERY == 0:
+            shown = [new if step < n else old for new, old, n in zip(env.get_images(), shown, lengths, strict=True)]
+            small = np.stack([picture[::2, ::2] for picture in shown])
+            yield np.concatenate([np.concatenate(list(row), axis=1) for row in (small[:2], small[2:])])
