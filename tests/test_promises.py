@@ -29,6 +29,7 @@ from tests.making import DRONE, LIMITS, sizes
 IDS = list(FAMILIES)
 CART_POLE = "LifelongCartPole-v0"
 Register = Callable[[str], str]
+STEPS = 60  # of an episode: whatever differs between backends does so at once
 # Where NumPy takes milliseconds a step, or episodes are long; flights and games end by themselves.
 SHORTER = {DRONE: {"horizon": 12}, **LIMITS}
 each_id = pytest.mark.parametrize("id", IDS)
@@ -37,7 +38,8 @@ each_id = pytest.mark.parametrize("id", IDS)
 @each_id
 def test_a_task_is_the_same_through_every_interface_and_backend(id: str) -> None:
     """To the bit, also where a sibling row resets."""
-    check_parity(id, **sizes(id), **LIMITS.get(id, {}))
+    horizon = min(STEPS, lifelong_gym.family(id, **sizes(id)).horizon)
+    check_parity(id, **{"horizon": horizon, **sizes(id), **LIMITS.get(id, {})})
 
 
 @each_id
