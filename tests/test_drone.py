@@ -21,7 +21,7 @@ from lifelong_gym.envs.navigation.worlds import WORLDS
 from lifelong_gym.envs.tables import Tables
 from lifelong_gym.errors import MissingLibraryError
 from lifelong_gym.numerics.scalar import sincos
-from lifelong_gym.testing import check_family
+from lifelong_gym.testing import check_family, check_parity
 
 ID = "LifelongDrone-v0"
 SIDE = columns.SIDE
@@ -367,6 +367,12 @@ def test_mujoco_sees_the_same_boxes() -> None:
             agree = np.abs(depths - expected) <= 1e-3 * expected
             assert agree.mean() > 0.97
     painter.close()
+
+
+@needs_gl
+def test_other_eyes_see_alike_through_every_interface() -> None:
+    """MuJoCo's pictures, to the byte, on every backend too."""
+    check_parity(ID, tasks=[{"world": "long"}], renderer="mujoco", resolution=8, horizon=6)
 
 
 @needs_gl
