@@ -101,7 +101,7 @@ def protocols(draw: st.DrawFn) -> tuple[Protocol, int]:
     return Protocol(name=name, episodes_per_task=draw(st.integers(2, 13)), n_evaluations=2), n_tasks
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     protocols(),
     st.sampled_from([steps, overshoots, sweeps, learns, learns_by_stepping, mixes]),
