@@ -91,9 +91,9 @@ $(VENV)/test.stamp: pyproject.toml constraints.txt $(UNSOUND)
 $(VENV)/bench.stamp: pyproject.toml constraints.txt $(UNSOUND)
 	$(call install,$(BENCH),$(VENV)/demo.stamp $(VENV)/test.stamp $@)
 
-# Whatever else the pages tell to install. The tests' installation has what builds the package.
+# What the pages tell to install, and the tests don't.
 resolve: $(READY)
-	$(PIP) install --dry-run --no-build-isolation -c constraints.txt -e "$(BENCH)"
+	$(PIP) install --dry-run -c constraints.txt -e "$(BENCH)"
 	$(PIP) install --quiet --dry-run pre-commit
 	$(PIP) install --quiet --dry-run --no-deps 'universal-portfolios>=0.4.17'
 
