@@ -108,9 +108,8 @@ def iterations_to(errors: FloatArray, level: float) -> list[float | None]:
 def measure(settings: Values, progress: Progress) -> dict[str, Any]:
     """Run ADMM with each penalty.
 
-    ``condition`` is of the whole matrix, a number a problem; ``colours``, rounds an iteration takes; ``rows`` hold by
-    penalty ``to_coarse`` and ``to_fine`` (iterations until the distance stays below 1e-2 and 1e-8), and, ``at`` some
-    iterations, what `iterated` finds, geometric means over problems.
+    ``colours``: rounds an iteration takes; ``rows`` hold by penalty ``to_coarse`` and ``to_fine`` (iterations until
+    the distance stays below 1e-2 and 1e-8), and, ``at`` some, what `iterated` finds, geometric means over problems.
     """
     posed, channel = problems(settings), Channel(graph_of(settings["graph"], range(settings["n_nodes"])))
     rows = []
@@ -118,8 +117,7 @@ def measure(settings: Values, progress: Progress) -> dict[str, Any]:
         errors = iterated(posed, channel, settings["metric"] == "whitened", penalty, settings["iterations"])
         rows.append({"penalty": penalty, **_row(errors)})
         progress(len(rows) / len(settings["penalties"]))
-    condition, colours = rounded(np.linalg.cond(posed.total), 4), len(colouring(channel.graph))
-    return {"condition": condition, "rows": rows, "colours": colours, "penalty": settings["penalty"]}
+    return {"rows": rows, "colours": len(colouring(channel.graph)), "penalty": settings["penalty"]}
 
 
 def _row(errors: dict[str, FloatArray]) -> dict[str, Any]:

@@ -152,21 +152,17 @@ def carried_over(theta: FloatArray, tasks: TaskSet, n_action: int) -> FloatArray
 
 
 def truth(settings: Values, progress: Progress) -> dict[str, Any]:
-    """What is hidden: an orthonormal ``basis`` of the best policies, (d, k), and ``values``, their costs, (1, n_tasks).
-
-    ``singular``: all their singular values, relative to the first.
-    """
+    """Hidden: an orthonormal ``basis`` of the best policies, (d, k), and ``values``, their costs, (1, n_tasks)."""
     family, tasks = registry.family(settings["env"]), sweeps.drawn_tasks(settings)
     nominal = best_policies(family, family.parameters.tasks([{}]))[0]
     progress(0.9)
     thetas = carried_over(nominal, tasks, family.actions.size)
-    left, singular, _ = np.linalg.svd(thetas.T, full_matrices=False)
-    values = rounded(sweeps.mean_costs(settings, tasks, thetas, bias=True)[None])
-    return {"basis": left[:, : settings["n_basis"]], "singular": rounded(singular / singular[0]), "values": values}
+    basis = np.linalg.svd(thetas.T, full_matrices=False)[0][:, : settings["n_basis"]]
+    return {"basis": basis, "values": rounded(sweeps.mean_costs(settings, tasks, thetas, bias=True)[None])}
 
 
 def largest_angle(basis: Any, hidden: Any) -> float:
-    """Between the spans of two bases, (d, k) each, in degrees: 0 where they are the same, 90 where one misses one."""
+    """Between the spans of two bases, (d, k) each, in degrees: 0 where they are equal, 90 where one misses a part."""
     return float(np.degrees(subspace_angles(basis, hidden).max()))
 
 
