@@ -65,6 +65,15 @@ def test_recorded_flights_are_flown_again() -> None:
     assert np.ptp(lengths) > 0
 
 
+@pytest.mark.parametrize("method", PAPER.paper.studies["ablations"].methods)
+def test_ablations_can_be_made(method: str) -> None:
+    """Four agents each, with what is changed; those alone hear nobody."""
+    few = {"resolution": 24, "rows": 1, "n_steps": 4, "n_layouts": 1}
+    model = drones.learner({**SETTINGS[f"ablations/PPO/{method}"], **few}, 0.001, 0)
+    assert len(model.agents) == 4
+    assert not method.startswith("alone") or model.channel.sigma_2 == pytest.approx(1.0)
+
+
 class Recorded:
     """Actions of so many flights, one after the other."""
 
