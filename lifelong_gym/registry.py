@@ -40,6 +40,7 @@ FAMILIES: dict[str, str] = {
     "LifelongAllocation-v0": "lifelong_gym.envs.allocation.allocation:Allocation",
     "LifelongPortfolio-v0": "lifelong_gym.envs.allocation.portfolio:Portfolio",
     "LifelongFederatedMNIST-v0": "lifelong_gym.envs.allocation.federated:FederatedMNIST",
+    "LifelongAtari-v0": "lifelong_gym.envs.arcade.atari:Atari",
     "LifelongMinAtar-v0": "lifelong_gym.envs.arcade.minatar:MinAtar",
 }
 GROUP = "lifelong_gym.families"

@@ -16,6 +16,7 @@ ATARI, MINATAR = "LifelongAtari-v0", "LifelongMinAtar-v0"
 
 # Arguments with which a step takes a fraction of a millisecond, of families that take long as they come.
 SIZES: dict[str, dict[str, Any]] = {
+    ATARI: {"screen_size": 36, "stack_size": 1, "noop_max": 2},
     DRONE: {"resolution": 8},
     FEDERATED: {
         "data": "digits",

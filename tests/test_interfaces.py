@@ -54,7 +54,7 @@ def test_stable_baselines_checker(id: str) -> None:
     """Single env and VecEnv have the spaces and types that SB3 asks for; of shares it recommends logits."""
     family = lifelong_gym.family(id)
     chosen: dict[str, Any] = {"actions": "logits"} if isinstance(family.actions, Simplex) else {}
-    if family.observations.is_image:
+    if "resolution" in family.argument_values:
         chosen["resolution"] = 36  # the smallest that its networks take
     sb3_checker.check_env(gym.make(id, **{**sizes(id), **chosen}))
     env = rows_for_sb3(id, n_tasks=2)

@@ -133,7 +133,7 @@ def test_the_reference_is_exact() -> None:
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        ({"value": 0.5}, r"`value` must be in \[\d\.\d+, \d\.\d+\], which this kernel reaches at this contrast"),
+        ({"value": 0.5}, r"one that the kernel reaches .*; that is in \[\d\.\d+, \d\.\d+\]\. Received kernel="),
         ({"value": 5.5}, r"'value' must be in \[0, 5\]"),
         ({"contrast": 0.0}, r"'contrast' must be in \[0\.01, 1\]"),
         ({"kernel": 0.5}, r"'kernel' must be an integer"),

@@ -215,9 +215,10 @@ class Columns:
             kept = rule.kept(columns)
             if not kept.all():
                 row = int(np.argmin(kept))
-                broken = {name: float(columns[name][row]) for name in rule.parameters}
-                received = ", ".join(f"{name}={self[name].text(value)}" for name, value in broken.items())
-                raise ValueError(f"{whose or f'task {row}'}: {rule.stated(*broken.values())}. Received {received}")
+                received = ", ".join(f"{name}={self[name].text(columns[name][row])}" for name in rule.parameters)
+                task = {name: self[name].value(columns[name][row]) for name in rule.parameters}
+                valid = "" if rule.valid is None else f"; {rule.valid(task)}"
+                raise ValueError(f"{whose or f'task {row}'}: {rule.says}{valid}. Received {received}")
 
     def keeping(self, values: FloatArray) -> BoolArray:
         """Which tasks of a table keep all rules, shape (n_tasks,)."""

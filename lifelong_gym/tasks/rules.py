@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +26,14 @@ class Rule:
         says: the rule, as errors state it.
         holds: a function of their columns, each of shape (n_tasks,), in this order: which tasks keep the rule, shape
             (n_tasks,). A function of a module, so that task sets can be pickled.
-        told: what errors say instead, where that depends on the task: a function of its values of these parameters.
+        valid: another function of a module: of a task that breaks the rule, parameters by name as users see them, what
+            would keep it, in words that follow the rule's in an error. None: these say it all.
     """
 
     parameters: tuple[str, ...]
     says: str
     holds: Callable[..., npt.NDArray[np.bool_]]
-    told: Callable[..., str] | None = None
+    valid: Callable[[Mapping[str, Any]], str] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.parameters, str) or len(self.parameters) == 0:
@@ -51,7 +53,3 @@ class Rule:
                 f"Received {answer.dtype} of shape {answer.shape}"
             )
         return answer
-
-    def stated(self, *values: float) -> str:
-        """The rule, to a task of these values of its parameters."""
-        return self.says if self.told is None else self.told(*values)

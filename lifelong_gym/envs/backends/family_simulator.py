@@ -32,6 +32,11 @@ class FamilySimulator:
         self._observation: Array = np.empty(family.observations.size, family.observations.dtype)
 
     @property
+    def threads(self) -> bool:
+        """Whether threads may step several simulations at once."""
+        return bool(getattr(self._simulation, "threads", False))
+
+    @property
     def state(self) -> Vector:
         """The physical state, empty where the family declares none."""
         return tuple(float(x) for x in self._simulation.state) if self._family.state else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from lifelong_gym.envs.backends.kernels import Kernels, bind_family
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results, kernel_state, read_kernel_state
 from lifelong_gym.envs.backends.table_views import RowTable, row_tables
 from lifelong_gym.envs.backends.text import Program
+from lifelong_gym.envs.backends.threads import in_chunks
 from lifelong_gym.envs.family import KernelFamily
 from lifelong_gym.errors import CheckpointError, FamilyError
 from lifelong_gym.numerics import philox
@@ -222,10 +223,8 @@ class SimulatorRows:
     def step(self, actions: FloatArray, active: BoolArray, clock: Clock, results: Results) -> int:
         """See `Rows`."""
         n_ended = 0
-        rows = np.flatnonzero(active)
-        for row in rows.tolist():
-            action = tuple(actions[row].tolist())
-            reward, terminated, failed = self._row(row).step(action, int(clock.steps[row]))
+        rows = np.flatnonzero(active).tolist()
+        for row, (reward, terminated, failed) in zip(rows, self._stepped(rows, actions, clock), strict=True):
             clock.steps[row] += 1
             truncated = bool(clock.steps[row] >= clock.horizon)
             results.rewards[row], results.failed[row] = reward, failed
@@ -233,6 +232,23 @@ class SimulatorRows:
             n_ended += bool(terminated) or truncated
         self.observe(np.flatnonzero(self._tasks >= 0), results.observations)
         return n_ended
+
+    def _stepped(self, rows: list[int], actions: FloatArray, clock: Clock) -> Iterable[tuple[float, bool, bool]]:
+        """Reward, end and failure of each row; threads share those whose simulators say that they may."""
+
+        def one(row: int) -> tuple[float, bool, bool]:
+            return self._row(row).step(tuple(actions[row].tolist()), int(clock.steps[row]))
+
+        if len(rows) < 2 or not getattr(self._row(rows[0]), "threads", False):
+            return map(one, rows)
+        found: list[Any] = [None] * len(rows)
+
+        def some(first: int, last: int) -> int:
+            found[first:last] = map(one, rows[first:last])
+            return last - first
+
+        in_chunks(some, len(rows), 1, ())
+        return found
 
     def observe(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
         """See `Rows`."""

@@ -53,7 +53,7 @@ def space_of(models: LinearModels) -> ParameterSpace:
                 ("kernel", "value", "contrast"),
                 "`value` must be one that the kernel reaches at this contrast with rewards in [0, 1]",
                 models.within_reach,
-                models.told,
+                models.valid,
             )
         ],
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -104,14 +106,10 @@ class LinearModels:
         low, high = np.array(reaches).reshape(-1, 2).T
         return np.asarray((low - ROUNDING <= value) & (value <= high + ROUNDING))
 
-    def told(self, kernel: float, value: float, contrast: float) -> str:
-        """Why a task can't have its value, in words."""
-        del value
-        low, high = self.reach(int(kernel), contrast)
-        return (
-            f"`value` must be in [{low:.4g}, {high:.4g}], which this kernel reaches at this contrast with rewards "
-            "in [0, 1]"
-        )
+    def valid(self, task: Mapping[str, Any]) -> str:
+        """Which values a task could have, in words."""
+        low, high = self.reach(int(task["kernel"]), task["contrast"])
+        return f"that is in [{low:.4g}, {high:.4g}]"
 
 
 @functools.lru_cache(maxsize=2**14)
