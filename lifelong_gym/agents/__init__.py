@@ -12,8 +12,18 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.contract.arguments import CommonSettings
     from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
     from lifelong_gym.agents.decentralised.dcpg import DCPG
+    from lifelong_gym.agents.deep.continual.distill import Distill
+    from lifelong_gym.agents.deep.continual.ewc import EWC
+    from lifelong_gym.agents.deep.continual.l2_init import L2Init
+    from lifelong_gym.agents.deep.continual.library import Library
+    from lifelong_gym.agents.deep.continual.online_ewc import OnlineEWC
+    from lifelong_gym.agents.deep.continual.packnet import PackNet
+    from lifelong_gym.agents.deep.continual.redo import ReDo
+    from lifelong_gym.agents.deep.continual.replay import Replay
     from lifelong_gym.agents.deep.extractors import C3F2, SmallCNN
     from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
+    from lifelong_gym.agents.deep.replay.buffer import PackedReplayBuffer
+    from lifelong_gym.agents.deep.sharing.shared_experience_dqn import SharedExperienceDQN
     from lifelong_gym.agents.equivariant.lspi import LSPI
     from lifelong_gym.agents.equivariant.policies import EquivariantPolicy, FlatSimplexPolicy
     from lifelong_gym.agents.equivariant.prioritized_mtl import PrioritizedMTL
@@ -42,6 +52,7 @@ __all__ = [
     "C3F2",
     "DCPG",
     "ENAC",
+    "EWC",
     "GOMTL",
     "LSPI",
     "PGELLA",
@@ -52,23 +63,32 @@ __all__ = [
     "BasisSharer",
     "CommonSettings",
     "DistMTLSVI",
+    "Distill",
     "EquivariantPolicy",
     "EquivariantSACPolicy",
     "FlatSimplexPolicy",
     "InTurns",
+    "L2Init",
     "LearnedAggregation",
     "LearnedWeights",
+    "Library",
     "LinearGaussianPolicy",
     "MultiAgentAlgorithm",
     "MultiTaskAlgorithm",
+    "OnlineEWC",
+    "PackNet",
+    "PackedReplayBuffer",
     "PolicyConstraints",
     "PolicySearch",
     "PrioritizedMTL",
     "ProjectedPG",
+    "ReDo",
+    "Replay",
     "SafeLifelongPG",
     "SafeSearch",
     "Sampler",
     "ScalablePGELLA",
+    "SharedExperienceDQN",
     "Sharer",
     "SmallCNN",
     "TaskReplayBuffer",
@@ -84,8 +104,18 @@ __getattr__ = lazy(
         "contract.arguments": ["CommonSettings"],
         "contract.base": ["MultiTaskAlgorithm"],
         "decentralised.dcpg": ["DCPG"],
+        "deep.continual.distill": ["Distill"],
+        "deep.continual.ewc": ["EWC"],
+        "deep.continual.l2_init": ["L2Init"],
+        "deep.continual.library": ["Library"],
+        "deep.continual.online_ewc": ["OnlineEWC"],
+        "deep.continual.packnet": ["PackNet"],
+        "deep.continual.redo": ["ReDo"],
+        "deep.continual.replay": ["Replay"],
         "deep.extractors": ["C3F2", "SmallCNN"],
         "deep.multi_agent": ["MultiAgentAlgorithm"],
+        "deep.replay.buffer": ["PackedReplayBuffer"],
+        "deep.sharing.shared_experience_dqn": ["SharedExperienceDQN"],
         "linear.base_learners": ["BaseSettings"],
         "equivariant.lspi": ["LSPI"],
         "equivariant.policies": ["EquivariantPolicy", "FlatSimplexPolicy"],

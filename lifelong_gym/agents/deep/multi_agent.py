@@ -194,9 +194,13 @@ class MultiAgentAlgorithm(MultiTaskAlgorithm):
         rows = NodeRows(self.observation_space, self.action_space, own)
         if self.env is not None:
             rows.attach(self.env)
+        seed, kind = self.seed_of(index), self._kind_of_policy()
+        return Agent(self._kind, kind, node, rows, seed, self.device, self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        """Of an agent's algorithm, besides those that are its own."""
         policy_kwargs = with_classes(self.policy_kwargs)
-        arguments = {"learning_rate": self.learning_rate, "policy_kwargs": policy_kwargs, **self.algorithm_kwargs}
-        return Agent(self._kind, self._kind_of_policy(), node, rows, self.seed_of(index), self.device, arguments)
+        return {"learning_rate": self.learning_rate, "policy_kwargs": policy_kwargs, **self.algorithm_kwargs}
 
     def _kind_of_policy(self) -> Any:
         """What the agents' algorithm is given as its policy."""

@@ -21,7 +21,7 @@ from lifelong_gym.errors import CheckpointError
 Tensors = dict[str, th.Tensor]
 
 
-class Kept:
+class Remembered:
     """What a remedy remembers: nested dicts and lists of tensors, arrays and numbers.
 
     Attributes:
@@ -72,7 +72,7 @@ class Continual(BaseCallback, ABC):
     algorithms: ClassVar[tuple[type[BaseAlgorithm], ...]] = (DQN, PPO)
     groups: ClassVar[tuple[str, ...]] = ()
     parameters: dict[str, th.nn.Parameter]
-    kept: Kept
+    kept: Remembered
     streams: RandomStreams
     _served: BaseAlgorithm | None = None
 
@@ -93,7 +93,7 @@ class Continual(BaseCallback, ABC):
         self.model = self._served = model
         served = {id(p) for group in self.optimiser.param_groups for p in group["params"]}
         self.parameters = {name: p for name, p in self.policy.named_parameters() if id(p) in served}
-        self.kept, self.streams = Kept(self.parameters, self.groups), RandomStreams(model.device)
+        self.kept, self.streams = Remembered(self.parameters, self.groups), RandomStreams(model.device)
         with self.streams:
             set_random_seed(int(np.random.SeedSequence([model.seed or 0, 1]).generate_state(1)[0]))
         self.optimiser.register_step_pre_hook(lambda *_: self.before_step())

@@ -10,7 +10,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from lifelong_gym.agents.contract.checks import count, within
 from lifelong_gym.agents.deep.continual.base import Continual
-from lifelong_gym.agents.deep.replay.buffer import PackedReplayBuffer, Source
+from lifelong_gym.agents.deep.replay.buffer import PackedReplayBuffer, Supply
 from lifelong_gym.agents.deep.replay.memory import Memory
 
 REMEMBERED = "remembered"
@@ -49,7 +49,7 @@ class Replay(Continual):
         if not isinstance(self._buffer, PackedReplayBuffer):
             raise TypeError(f"`replay_buffer_class` must be PackedReplayBuffer. Received {type(self._buffer)}")
         self.memory.form = self._buffer.form
-        self._buffer.sources[REMEMBERED] = Source(self.share, lambda: list(self.memory.stores.values()))
+        self._buffer.sources[REMEMBERED] = Supply(self.share, lambda: list(self.memory.stores.values()))
 
     @property
     def _buffer(self) -> Any:

@@ -14,13 +14,13 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from lifelong_gym.agents.contract.checks import count, flag
-from lifelong_gym.agents.deep.replay.packing import Form, Transitions
+from lifelong_gym.agents.deep.replay.packing import Layout, Transitions
 from lifelong_gym.agents.deep.replay.store import CACHE, Store
 from lifelong_gym.numerics.arrays import IntArray
 
 
 @dataclass
-class Source:
+class Supply:
     """Transitions from elsewhere.
 
     Attributes:
@@ -75,8 +75,8 @@ class PackedReplayBuffer(ReplayBuffer):
         self.handle_timeout_termination, self.optimize_memory_usage = handle_timeout_termination, False
         self._row_cache = count("cache", cache, least=0)
         action_dtype = np.dtype(self._maybe_cast_dtype(action_space.dtype))
-        self.form = Form(tuple(self.obs_shape), np.dtype(observation_space.dtype), (self.action_dim,), action_dtype)
-        self.sources: dict[str, Source] = {}
+        self.form = Layout(tuple(self.obs_shape), np.dtype(observation_space.dtype), (self.action_dim,), action_dtype)
+        self.sources: dict[str, Supply] = {}
         self.open = True
         self.reset()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lifelong_gym.agents.deep.replay.packing import Form
+from lifelong_gym.agents.deep.replay.packing import Layout
 from lifelong_gym.agents.deep.replay.store import CHUNK, Store
 from lifelong_gym.errors import CheckpointError
 
@@ -24,7 +24,7 @@ class Memory:
     def __init__(self, n_bytes: int) -> None:
         """Empty."""
         self.limit = n_bytes
-        self.form: Form | None = None
+        self.form: Layout | None = None
         self.stores: dict[int, Store] = {}
 
     @property
@@ -37,12 +37,12 @@ class Memory:
         if not len(store):
             return
         parts = [*([self.stores[label]] if label in self.stores else ()), store]
-        made = parts[0].newest(len(parts[0]))
+        made = parts[0]
         if len(parts) > 1:
             made = Store(store.form, sum(map(len, parts)))
             for part in parts:
                 made.extend(part)
-        self.stores[label] = made
+        self.stores[label] = made.newest(len(made))
         while self.n_bytes > self.limit and self._halve():
             pass
 

@@ -1,0 +1,1 @@
+"""Agents that recognise tasks, and share what they have experienced in them, by way of a hub."""
