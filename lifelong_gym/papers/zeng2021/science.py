@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,23 +111,22 @@ def gaps(numbers: Numbers, spec: FigureSpec) -> Figure:
 
 def frames(numbers: Numbers, spec: FigureSpec) -> Figure:
     """What the camera sees at the start, two layouts a world."""
-    del numbers
+    del numbers, spec
     figure = new_figure(10.0, 5.4)
     tasks = [task for world in WORLDS for task in drones.layouts(world, 2, 0)]
-    env = as_vec_env(drones.ID, tasks=tasks, resolution=103)
+    env: Any = as_vec_env(drones.ID, tasks=tasks, resolution=103)
     env.seed(0)
     for i, (axes, seen) in enumerate(zip(np.ravel(figure.subplots(2, len(WORLDS)).T), env.reset(), strict=True)):
         axes.imshow(seen)
         axes.axis("off")
         axes.set_title("" if i % 2 else WORLDS[i // 2], fontsize=10)
-    figure.supylabel(spec.label)
     return figure
 
 
 def flight(numbers: Numbers, spec: FigureSpec) -> Iterator[npt.NDArray[np.uint8]]:
     """The recorded actions of one policy, flown again in all worlds side by side; the last pictures of flights stay."""
     told = numbers.by_seed(spec.study, spec.systems[0], spec.methods[0], spec.of[0])[0]
-    env = as_vec_env(drones.ID, tasks=told["tasks"], render_mode="rgb_array")
+    env: Any = as_vec_env(drones.ID, tasks=told["tasks"], render_mode="rgb_array")
     env.seed(drones.EVALUATION_SEED)
     env.reset()
     shown, lengths = list(env.get_images()), [len(actions) for actions in told["actions"]]
