@@ -261,12 +261,12 @@ def test_presets_deal_what_they_say() -> None:
         (
             {"game": "freeway", "mode": 9},
             ValueError,
-            r"`mode` must be .*; those of freeway are 0, 1, 2, 3, 4, 5, 6, 7\.",
+            r"`mode` must be .* freeway are 0, 1, 2, 3, 4, 5, 6, 7\.",
         ),
         (
             {"game": "hero", "difficulty": 2},
             ValueError,
-            r"`difficulty` must be .*; those of hero are 0\. Received game=",
+            r"`difficulty` must be .* hero are 0\. Received game=",
         ),
     ],
 )

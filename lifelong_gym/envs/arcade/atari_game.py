@@ -176,7 +176,9 @@ class AtariGame:
         return shrunk
 
     def _stacked(self) -> Screen:
-        return np.ascontiguousarray(self._frames.transpose(1, 2, 0))
+        _, cv2 = libraries()
+        stacked: Screen = cv2.merge(tuple(self._frames))  # ten times as fast as to transpose
+        return stacked.reshape(*self._frames.shape[1:], len(self._frames))
 
     def _bytes(self) -> npt.NDArray[np.float32]:
         seen = self._ale.getRAM().astype(np.float32) / np.float32(255.0)

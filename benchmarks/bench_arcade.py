@@ -1,0 +1,103 @@
+"""Atari rows against ALE's vector env, one thread against two, MinAtar against Atari: ``make bench``. Read the ratios.
+
+A step is one row's, of four frames where it is Atari's; CPU time, but for the threads, whose time is the clock's.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from lifelong_gym.envs.backends.threads import set_num_threads
+
+ATARI, MINATAR = "LifelongAtari-v0", "LifelongMinAtar-v0"
+N_ROWS = 8
+QUICK = bool(os.environ.get("LIFELONG_GYM_QUICK"))
+N_STEPS, N_ROUNDS = (3, 1) if QUICK else (100, 9)
+Stepper = Callable[[], object]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    set_num_threads(1)
+    yield
+    set_num_threads(2)
+
+
+def stepper(env: Any, n_actions: int) -> Stepper:
+    """Steps all rows under random actions; ended ones begin anew."""
+    rng = np.random.default_rng(0)
+    env.reset(seed=0)
+
+    def work() -> None:
+        for actions in rng.integers(0, n_actions, (N_STEPS, N_ROWS)):
+            env.step(actions)
+
+    return work
+
+
+def rows(id: str, n_actions: int, **settings: Any) -> Stepper:
+    """Ours."""
+    return stepper(gym.make_vec(id, num_envs=N_ROWS, **settings), n_actions)
+
+
+def atari(game: str) -> Stepper:
+    """Rows of one game that always obey."""
+    return rows(ATARI, 18, tasks=[{"game": game, "sticky": 0.0}])
+
+
+def ales_own(game: str) -> Stepper:
+    """The same by ALE's vector env, which has neither modes nor the memory."""
+    from ale_py.vector_env import AtariVectorEnv
+
+    return stepper(AtariVectorEnv(game, N_ROWS, num_threads=1, full_action_space=True, use_fire_reset=False), 18)
+
+
+def ratio(one: Stepper, other: Stepper, clock: Callable[[], float] = time.process_time) -> float:
+    """How many times longer ``one`` takes than ``other``: the median of calls that take turns."""
+
+    def seconds(work: Stepper) -> float:
+        start = clock()
+        work()
+        return clock() - start
+
+    one(), other()
+    return statistics.median(seconds(one) / max(seconds(other), 1e-9) for _ in range(N_ROUNDS))
+
+
+@pytest.mark.parametrize("game", ["breakout", "freeway", "space_invaders"])
+def test_rows_cost_no_more_than_ales_own(benchmark: Any, game: str) -> None:
+    """At most 1.1 times its CPU."""
+    ours = atari(game)
+    benchmark.extra_info["of ALE's own"] = found = ratio(ours, ales_own(game))
+    benchmark.pedantic(ours, rounds=1)
+    assert QUICK or found <= 1.1
+
+
+def test_two_threads_share_the_rows(benchmark: Any) -> None:
+    """At least 1.6 times as fast, where two cores are free."""
+    one = atari("breakout")
+
+    def shared() -> None:
+        set_num_threads(2)
+        one()
+        set_num_threads(1)
+
+    benchmark.extra_info["times as fast"] = found = ratio(one, shared, time.perf_counter)
+    benchmark.pedantic(shared, rounds=1)
+    assert QUICK or found >= 1.6
+
+
+def test_minatar_is_much_faster(benchmark: Any) -> None:
+    """A row steps at least ten times as fast as Atari's: the five games side by side."""
+    small = rows(MINATAR, 6, n_tasks=5)
+    benchmark.extra_info["times as fast"] = found = ratio(atari("space_invaders"), small)
+    benchmark.pedantic(small, rounds=1)
+    assert QUICK or found >= 10.0
