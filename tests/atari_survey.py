@@ -1,8 +1,9 @@
-"""Writes the table of Atari's flavours: `python -m tests.atari_survey`, a quarter of an hour of CPU."""
+"""Writes the table of Atari's flavours: `python -m tests.atari_survey [GAME ...]`, some minutes of CPU for all."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,16 @@ def constants(ale: Any, mode: int, difficulty: int) -> tuple[Memory, npt.NDArray
     return first, same
 
 
-def main() -> None:
-    """Of all games that can be loaded."""
+def main(*chosen: str) -> None:
+    """Of these games, or of all that can be loaded; the others' rows stay as they are."""
     path = Path(lifelong_gym.envs.arcade.atari.__file__).parent / "atari_games.json"
-    rows = {game: table(game) for game in sorted(libraries()[0].roms.get_all_rom_ids()) if game not in UNUSABLE}
-    lines = [f"  {json.dumps(game)}: {json.dumps(row)}" for game, row in rows.items()]
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    for game in chosen or libraries()[0].roms.get_all_rom_ids():
+        if game not in UNUSABLE:
+            rows[game] = table(game)
+            lines = [f"  {json.dumps(name)}: {json.dumps(rows[name])}" for name in sorted(rows)]
+            path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

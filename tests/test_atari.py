@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -155,6 +156,7 @@ def test_the_table_is_what_the_emulator_says(emulators: Any) -> None:
         assert games()[game].modes == tuple(ale.getAvailableModes())
         assert games()[game].difficulties == tuple(ale.getAvailableDifficulties())
     assert tuple(atari_survey.table("hero")["telling"]) == games()["hero"].telling
+    assert all(games()[game].telling is not None for game in (*PAPER20, *SWITCHING, *CORA))
 
 
 def test_threads_change_nothing() -> None:
@@ -274,6 +276,15 @@ def test_what_a_game_lacks_is_told(task: dict[str, Any], error: type[Exception],
     """With what it has, before anything is loaded."""
     with pytest.raises(error, match=message):
         gym.make(ATARI, tasks=[task])
+
+
+def test_nothing_is_shown_that_nobody_has_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a game whose telling bytes aren't known, the memory is seen as it is or not at all."""
+    monkeypatch.setitem(games(), "hero", replace(games()["hero"], telling=None))
+    with pytest.raises(ValueError, match="`mask_ram` must be False for hero"):
+        row("hero", observation="ram")
+    for arguments in ({"observation": "ram", "mask_ram": False}, SMALL):
+        row("hero", **arguments).close()
 
 
 @pytest.mark.parametrize("library", ["ale_py", "cv2"])

@@ -43,19 +43,22 @@ class Flavours:
     Attributes:
         modes: increasing.
         difficulties: increasing.
-        telling: bytes of the RAM that stay the same within a flavour, and differ between some two.
+        telling: bytes of the RAM that stay the same within a flavour, and differ between some two; None: not known.
     """
 
     modes: tuple[int, ...]
     difficulties: tuple[int, ...]
-    telling: tuple[int, ...]
+    telling: tuple[int, ...] | None
 
 
 @functools.cache
 def games() -> dict[str, Flavours]:
     """Those of ale-py that can be played, by name; a table that `tests/atari_survey.py` wrote."""
     table = json.loads((Path(__file__).parent / "atari_games.json").read_text(encoding="utf-8"))
-    return {name: Flavours(**{key: tuple(values) for key, values in row.items()}) for name, row in table.items()}
+    return {
+        name: Flavours(**{key: None if values is None else tuple(values) for key, values in row.items()})
+        for name, row in table.items()
+    }
 
 
 class Atari(SimulatorFamily):
@@ -134,8 +137,15 @@ class Atari(SimulatorFamily):
         libraries()
 
     def masked(self, game: str) -> tuple[int, ...]:
-        """Bytes of the RAM that aren't shown."""
-        return games()[game].telling if self.mask_ram else ()
+        """Bytes of the RAM that aren't shown.
+
+        Raises:
+            ValueError: they aren't known of this game.
+        """
+        telling = games()[game].telling if self.mask_ram and self.observation == "ram" else ()
+        if telling is None:
+            raise ValueError(f"`mask_ram` must be False for {game}: nobody has looked which bytes tell its flavours")
+        return telling
 
 
 def _memory() -> Bounded:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +115,7 @@ class AtariGame:
 
     def __init__(self, family: Atari, task: Mapping[str, Any], reward: str) -> None:
         """Take the task, a value for each parameter of `Atari`."""
+        _playing.add(self)
         self._family, self._sign = family, reward == "sign"
         self._game, self._sticky = str(task["game"]), float(task["sticky"])
         self._start = start_of(self._game, int(task["mode"]), int(task["difficulty"]))
@@ -217,6 +220,18 @@ class AtariGame:
         """Let another row have the emulator."""
         give_back(self._game, self._ale)
         self._ale = None
+
+
+_playing: WeakSet[AtariGame] = WeakSet()
+
+
+@atexit.register
+def _let_go() -> None:
+    """ALE's bindings complain about each emulator and state that outlives them."""
+    _idle.clear()
+    start_of.cache_clear()
+    for game in list(_playing):
+        vars(game).clear()
 
 
 def _packed(array: Screen) -> Screen:
