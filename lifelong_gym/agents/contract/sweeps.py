@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections import deque
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.callbacks import ProgressBarCallback
+from stable_baselines3.common.utils import configure_logger
 
 from lifelong_gym.agents.contract.checks import number
 from lifelong_gym.agents.contract.state import Stateful, copied, not_finite, put_back
@@ -55,6 +57,19 @@ def budget(total_timesteps: object, log_interval: object) -> Any:
         integer("log_interval", log_interval)
     steps = number("total_timesteps", total_timesteps)
     return int(steps) if steps.is_integer() else steps
+
+
+def begin(model: Any, total_timesteps: int, reset_num_timesteps: bool, tb_log_name: str) -> None:
+    """What SB3's ``_setup_learn`` does before a call of ``learn``, but that the env isn't reset."""
+    model.start_time = time.time_ns()
+    if model.ep_info_buffer is None or reset_num_timesteps:
+        model.ep_info_buffer = deque(maxlen=model._stats_window_size)
+        model.ep_success_buffer = deque(maxlen=model._stats_window_size)
+    model.num_timesteps = 0 if reset_num_timesteps else model.num_timesteps
+    model._total_timesteps = total_timesteps + model.num_timesteps
+    model._num_timesteps_at_start = model.num_timesteps
+    if not model._custom_logger:
+        model._logger = configure_logger(model.verbose, model.tensorboard_log, tb_log_name, reset_num_timesteps)
 
 
 def episodes(rollouts: Rollouts, start_time: float) -> tuple[list[dict[str, Any]], npt.NDArray[np.bool_]]:

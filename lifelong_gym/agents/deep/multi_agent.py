@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -15,11 +13,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
-from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym import imports
-from lifelong_gym.agents.contract import checkpoint, persistence
+from lifelong_gym.agents.contract import checkpoint, persistence, sweeps
 from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
 from lifelong_gym.agents.contract.environment import before_steps, to_vec_env
 from lifelong_gym.agents.contract.state import Parts
@@ -257,15 +254,7 @@ class MultiAgentAlgorithm(MultiTaskAlgorithm):
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
         """As SB3's, but that each agent begins its own rows' episodes."""
-        self.start_time = time.time_ns()
-        if self.ep_info_buffer is None or reset_num_timesteps:
-            self.ep_info_buffer = deque(maxlen=self._stats_window_size)
-            self.ep_success_buffer = deque(maxlen=self._stats_window_size)
-        self.num_timesteps = 0 if reset_num_timesteps else self.num_timesteps
-        self._total_timesteps = total_timesteps + self.num_timesteps
-        self._num_timesteps_at_start = self.num_timesteps
-        if not self._custom_logger:
-            self._logger = configure_logger(self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps)
+        sweeps.begin(self, total_timesteps, reset_num_timesteps, tb_log_name)
         for agent in self.agents:
             share = agent.rows.num_envs / self.n_envs
             agent.begin(self._total_timesteps * share, reset_num_timesteps)

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from lifelong_gym.agents.contract import sweeps
 from lifelong_gym.agents.contract.arguments import CommonSettings
 from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
 from lifelong_gym.agents.contract.environment import to_vec_env
@@ -221,6 +223,11 @@ class DistMTLSVI(MultiTaskAlgorithm):
         return self._hub.clusters
 
     @property
+    def channel(self) -> Channel:
+        """Through which the agents and the hub speak."""
+        return self._star.channel
+
+    @property
     def labels(self) -> IntArray:
         """Of the task that each agent was taken to be in last, (n_agents,); -1: none."""
         labels: IntArray = self.policy.labels.numpy().copy()
@@ -242,6 +249,18 @@ class DistMTLSVI(MultiTaskAlgorithm):
         return self.policy.of_label(int(label))
 
     # How it learns.
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        """As SB3's, but that rounds begin their episodes by themselves."""
+        sweeps.begin(self, total_timesteps, reset_num_timesteps, tb_log_name)
+        return self._total_timesteps, self._init_callback(callback, progress_bar)
 
     def collect_rollouts(self) -> tuple[Walked, int]:
         """Let the agents explore, tell the hub, and explore again where their tasks are new.

@@ -60,7 +60,7 @@ class Walkers:
         self._span = high - self._low
         n = len(rows)
         self.walked = Walked()
-        self._seen: IntArray = np.asarray(self._of(np.arange(n)).reset(), np.int64)
+        self._seen: IntArray = np.asarray(env.reset(), np.int64)[rows]
         left = steps_left(env)
         self._has_budget = left is not None
         self._left = np.full(n, np.iinfo(np.int64).max if left is None else left // n)
