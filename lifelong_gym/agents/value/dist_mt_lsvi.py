@@ -24,7 +24,7 @@ from lifelong_gym.agents.value.environment import check_agents, features_of, hor
 from lifelong_gym.agents.value.features import Arrays, DenseFeatures, Features
 from lifelong_gym.agents.value.hub import UNKNOWN, Cluster, Hub, Report
 from lifelong_gym.agents.value.lookup_policy import LookupPolicy
-from lifelong_gym.agents.value.regressions import Plan, Regressions, Summary
+from lifelong_gym.agents.value.regressions import Regressions, Solution, Summary
 from lifelong_gym.agents.value.settings import LSVISettings
 from lifelong_gym.agents.value.star import HUB, Star
 from lifelong_gym.agents.value.walkers import Walked, Walkers
@@ -76,7 +76,7 @@ class DistMTLSVI(MultiTaskAlgorithm):
         device: part of SB3's signature; the arithmetic is NumPy's and numba's.
 
     Attributes:
-        schedule: bonuses and episodes.
+        exploration: bonuses and episodes.
         episodes: explored in all, by each agent, (n_agents,).
 
     Raises:
@@ -147,7 +147,7 @@ class DistMTLSVI(MultiTaskAlgorithm):
             assert policy_arguments is not None
             self.policy = LookupPolicy(self.observation_space, self.action_space, **policy_arguments)
         n_agents, horizon = (int(self.policy.arguments[name]) for name in ("n_agents", "horizon"))
-        self.schedule = self._settings.scheduled(_size(self.policy.features), horizon, n_agents)
+        self.exploration = self._settings.scheduled(_size(self.policy.features), horizon, n_agents)
         self.episodes: IntArray = np.zeros(n_agents, np.int64)
         self._hub = Hub(self._settings, self.policy.features)
 
@@ -157,7 +157,7 @@ class DistMTLSVI(MultiTaskAlgorithm):
         check_agents(env, rows)
         star = Star(channel_of(env) or Channel(graph_of("star", [HUB, *rows])), list(rows))
         features, horizon = features_of(env), horizon_of(env)
-        self.schedule = self._settings.scheduled(_size(features), horizon, len(rows))
+        self.exploration = self._settings.scheduled(_size(features), horizon, len(rows))
         self._check_budget(env, horizon, len(rows))
         self._star, self._features, self._horizon = star, features, horizon
         self._rows = np.array([own[0] for own in rows.values()], np.int64)
@@ -165,7 +165,7 @@ class DistMTLSVI(MultiTaskAlgorithm):
 
     def _check_budget(self, env: VecEnv, horizon: int, n_agents: int) -> None:
         """Whether a round is long enough."""
-        left, wanted = steps_left(env), self.schedule
+        left, wanted = steps_left(env), self.exploration
         room = MANY if left is None else left // (n_agents * horizon)
         said = f"k1 = {wanted.k1} and k2 = {wanted.k2} episodes"
         if self._settings.constants == "theory" and wanted.most > room:
@@ -175,7 +175,7 @@ class DistMTLSVI(MultiTaskAlgorithm):
 
     def _policy_in(self, env: VecEnv, policy_arguments: dict[str, Any] | None) -> LookupPolicy:
         d = self._features.weights[0] if isinstance(self._features, DenseFeatures) else 0
-        own = {"horizon": self._horizon, "n_agents": len(self._rows), "d": d, "beta": self.schedule.beta_2}
+        own = {"horizon": self._horizon, "n_agents": len(self._rows), "d": d, "beta": self.exploration.beta_2}
         given = own if policy_arguments is None else policy_arguments
         for name in ("horizon", "n_agents", "d"):
             if given[name] != own[name]:
@@ -275,7 +275,7 @@ class DistMTLSVI(MultiTaskAlgorithm):
         n = len(self._rows)
         known = Regressions(self._features, n, self._horizon)
         walkers = Walkers(self.env, self._rows, known, self._settings.reward_range)  # type: ignore[arg-type]
-        walkers.explore(np.full(n, self.schedule.k1), self.schedule.beta_1)
+        walkers.explore(np.full(n, self.exploration.k1), self.exploration.beta_1)
         self._reports = self._reported([known.summary(agent) for agent in range(n)])
         labels, self._groups = self._identified()
         plans = self._explored(walkers, known)
@@ -296,7 +296,7 @@ class DistMTLSVI(MultiTaskAlgorithm):
         with_models = self._settings.identify == "model" or self._settings.verify
         messages: dict[int, Arrays] = {}
         for agent, summary in enumerate(summaries):
-            value = summary.planned(self.schedule.beta_1, self._nothing).value
+            value = summary.planned(self.exploration.beta_1, self._nothing).value
             models = summary.packed(with_rewards=False) if with_models else {}
             messages[agent] = {"value": np.array(value), **models}
         arrived = self._star.up(messages)
@@ -320,20 +320,20 @@ class DistMTLSVI(MultiTaskAlgorithm):
         self._star.down(told)
         return labels, groups
 
-    def _explored(self, walkers: Walkers, known: Regressions) -> list[Plan]:
+    def _explored(self, walkers: Walkers, known: Regressions) -> list[Solution]:
         """Let agents learn their new tasks, and tell the hub; the plan of each group."""
-        settings, (k1, k2) = self._settings, (self.schedule.k1, self.schedule.k2)
+        settings, (k1, k2) = self._settings, (self.exploration.k1, self.exploration.k2)
         n_episodes = np.zeros(len(self._rows), np.int64)
         for group in self._groups:
             share = -(-k2 // len(group)) if settings.pool else k2
             n_episodes[group] = max(share - (k1 if settings.reuse else 0), 0)
         if not settings.reuse:
             known.forget(np.array([agent for group in self._groups for agent in group], np.int64))
-        walkers.explore(n_episodes, self.schedule.beta_2)
+        walkers.explore(n_episodes, self.exploration.beta_2)
         self.episodes += k1 + n_episodes
         return self._pooled(known) if settings.pool else self._founded(known)
 
-    def _pooled(self, known: Regressions) -> list[Plan]:
+    def _pooled(self, known: Regressions) -> list[Solution]:
         """The hub plans with the sums of all members."""
         members = [agent for group in self._groups for agent in group]
         arrived = self._star.up({agent: known.summary(agent).packed(with_rewards=True) for agent in members})
@@ -342,17 +342,17 @@ class DistMTLSVI(MultiTaskAlgorithm):
             first, *others = [Summary.unpacked(self._features, arrived[agent]) for agent in group]
             for other in others:
                 first = first + other
-            plans.append(first.planned(self.schedule.beta_2, self._nothing))
+            plans.append(first.planned(self.exploration.beta_2, self._nothing))
         return plans
 
-    def _founded(self, known: Regressions) -> list[Plan]:
+    def _founded(self, known: Regressions) -> list[Solution]:
         """Every member plans and tells the hub, which keeps what the first one says."""
         members = [agent for group in self._groups for agent in group]
-        plans = {agent: known.summary(agent).planned(self.schedule.beta_2, self._nothing) for agent in members}
+        plans = {agent: known.summary(agent).planned(self.exploration.beta_2, self._nothing) for agent in members}
         self._star.up({agent: _told(self._features, plan) for agent, plan in plans.items()})
         return [plans[group[0]] for group in self._groups]
 
-    def _followed(self, labels: IntArray, plans: Sequence[Plan]) -> IntArray:
+    def _followed(self, labels: IntArray, plans: Sequence[Solution]) -> IntArray:
         """Actions of each agent by steps taken and observation: of the table, or of what it has just learned."""
         new = [self.policy.greedy(plan.theta, plan.gram) for plan in plans]
         group_of = {agent: i for i, group in enumerate(self._groups) for agent in group}
@@ -392,7 +392,7 @@ def _size(features: Features) -> int:
     return math.prod(features.weights)
 
 
-def _told(features: Features, plan: Plan) -> Arrays:
+def _told(features: Features, plan: Solution) -> Arrays:
     """Weights and Gram matrices, of which half of a symmetric one is enough."""
     if isinstance(features, DenseFeatures):
         return {"theta": plan.theta, "gram": plan.gram[:, *np.triu_indices(plan.gram.shape[1])]}

@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.utils import is_vectorized_observation
 
 from lifelong_gym.agents.value.features import DenseFeatures, Features, OneHotFeatures
-from lifelong_gym.agents.value.regressions import Plan, bounded_values
+from lifelong_gym.agents.value.regressions import Solution, bounded_values
 from lifelong_gym.numerics.arrays import IntArray
 
 
@@ -97,7 +97,7 @@ class LookupPolicy(BasePolicy):
         steps = [bounded_values(features, *step, beta, horizon) for step in zip(theta, gram, strict=True)]
         return np.array([values.argmax(axis=1) for values in steps], np.int64)
 
-    def learned(self, plans: Sequence[Plan], labels: IntArray) -> None:
+    def learned(self, plans: Sequence[Solution], labels: IntArray) -> None:
         """Add the tasks of these plans; agents are in the tasks of ``labels`` from now on, shape (n_agents,)."""
         with th.no_grad():
             self.labels.copy_(th.from_numpy(labels))

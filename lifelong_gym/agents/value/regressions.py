@@ -13,7 +13,7 @@ from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
-class Plan:
+class Solution:
     """What least-squares value iteration makes of a summary.
 
     Attributes:
@@ -66,7 +66,7 @@ class Summary:
             self.ends | other.ends,
         )
 
-    def planned(self, beta: float, nothing: float = 0.0) -> Plan:
+    def planned(self, beta: float, nothing: float = 0.0) -> Solution:
         """Planning, algorithm 3: backwards, with bonuses, values at most the steps that are left to be paid.
 
         Args:
@@ -80,7 +80,7 @@ class Summary:
             theta[h] = self.features.solve(self.gram[h], self.earned[h] + self.following[h] @ worth)
             after = bounded_values(self.features, theta[h], self.gram[h], beta, horizon).max(axis=1)
         starts = self.starts / max(self.starts.sum(), 1.0)
-        return Plan(theta, self.gram, float(starts @ after))
+        return Solution(theta, self.gram, float(starts @ after))
 
     def distance(self, other: Summary) -> float:
         """``z``: how unlike the distributions of the next observation are that two summaries know.

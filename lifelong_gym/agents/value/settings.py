@@ -74,7 +74,7 @@ class LSVISettings:
         if self.constants == "theory" and self.max_tasks is None:
             raise ValueError('`max_tasks` must be given where constants="theory". Received None')
 
-    def scheduled(self, d: int, horizon: int, n_agents: int) -> Schedule:
+    def scheduled(self, d: int, horizon: int, n_agents: int) -> Exploration:
         """Bonuses and episodes for so many features, steps and agents.
 
         Raises:
@@ -85,13 +85,13 @@ class LSVISettings:
                 raise ValueError(f"`{name}` must be at most {horizon}, the steps of an episode. Received {value:g}")
         if self.constants == "practical":
             k1 = K1_FEW if d <= FEW_FEATURES else K1_MANY
-            made = Schedule(k1, K2, PRACTICAL_BETA, PRACTICAL_BETA)
+            made = Exploration(k1, K2, PRACTICAL_BETA, PRACTICAL_BETA)
         else:
             made = self._theory(d, horizon, n_agents)
         betas = (made.beta_1, made.beta_2) if self.beta is None else (self.beta, self.beta)
-        return Schedule(self.k1 or made.k1, self.k2 or made.k2, *betas)
+        return Exploration(self.k1 or made.k1, self.k2 or made.k2, *betas)
 
-    def _theory(self, d: int, horizon: int, n_agents: int) -> Schedule:
+    def _theory(self, d: int, horizon: int, n_agents: int) -> Exploration:
         """Theorem 1, with what its proof needs: 1 / epsilon in K2, and delta shared among all agents and rounds."""
         assert self.max_tasks is not None
         m = self.max_tasks
@@ -102,11 +102,11 @@ class LSVISettings:
             math.ceil(self.c * size * log / x**2) for log, x in zip(logs, (self.c_sep, self.epsilon), strict=True)
         )
         beta_1, beta_2 = (self.c * horizon * d * math.sqrt(log) for log in logs)
-        return Schedule(k1, k2, beta_1, beta_2)
+        return Exploration(k1, k2, beta_1, beta_2)
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Exploration:
     """How long agents explore, and how curiously.
 
     Attributes:
