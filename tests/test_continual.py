@@ -222,10 +222,10 @@ def test_redo_knows_channels() -> None:
     env = DummyVecEnv([lambda: gym.wrappers.TransformObservation(gym.make("CartPole-v1"), _as_image, image)])
     model = DQN("CnnPolicy", env, learning_starts=5, buffer_size=50, device="cpu", seed=0).learn(12)
     way = ReDo(threshold=0.0, n_samples=4).attach(model)
-    last: Any = model.q_net.features_extractor.cnn[4]
+    extractor: Any = model.q_net.features_extractor
+    last, dense = extractor.cnn[4], extractor.linear[0]
     last.weight.data[5] = 0.0
     last.bias.data[5] = -1.0
-    dense: Any = model.q_net.features_extractor.linear[0]
     dormant = {hidden.layer: which for hidden, which in way.dormant()}
     assert bool(dormant[last][5])
     way.recycle()
@@ -243,7 +243,7 @@ def test_packnet_keeps_old_policies_to_the_bit(make: Callable[[], Any]) -> None:
     """However much is learned afterwards; each task owns its share of what was free."""
     model, way = make(), PackNet(retrain=5)
     way.attach(model)
-    kept = []
+    kept = list[tuple[int, list[th.Tensor]]]()
     for task in (7, 3, 5):
         way.on_task_start({"task": task})
         assert all(same(list(way.of_task(old).values()), tensors) for old, tensors in kept)

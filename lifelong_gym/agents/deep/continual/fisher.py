@@ -43,7 +43,7 @@ def drawn(model: Any, n_samples: int) -> list[Any]:
         take = buffer.own if isinstance(buffer, PackedReplayBuffer) else buffer.sample
         return _split(take(n_samples, model._vec_normalize_env), n_samples)
     seen, actions, returns = _rollout(model)
-    places = np.random.randint(0, len(seen), n_samples) if len(seen) else []
+    places = np.random.randint(0, len(seen), n_samples).tolist() if len(seen) else list[int]()
     return [(seen[i : i + 1], actions[i : i + 1], returns[i : i + 1]) for i in places]
 
 
@@ -57,7 +57,8 @@ def loss(model: Any, batch: Any) -> th.Tensor:
 
 
 def _split(batch: ReplayBufferSamples, n: int) -> list[ReplayBufferSamples]:
-    return [type(batch)(*(None if c is None else c[i : i + 1] for c in batch)) for i in range(n)]
+    columns: list[Any] = list(batch)
+    return [type(batch)(*(None if c is None else c[i : i + 1] for c in columns)) for i in range(n)]
 
 
 def _rollout(model: PPO) -> tuple[th.Tensor, th.Tensor, th.Tensor]:

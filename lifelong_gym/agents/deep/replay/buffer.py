@@ -153,7 +153,7 @@ class PackedReplayBuffer(ReplayBuffer):
             (drawn.dones * (1 - drawn.timeouts)).reshape(-1, 1),
             self._normalize_reward(drawn.rewards.reshape(-1, 1), env),
         )
-        return ReplayBufferSamples(*tuple(map(self.to_torch, data)))  # type: ignore[arg-type]
+        return ReplayBufferSamples(*tuple(map(self.to_torch, data)))
 
 
 def _drawn(stores: Sequence[Store], n: int) -> Transitions:

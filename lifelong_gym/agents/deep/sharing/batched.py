@@ -43,7 +43,7 @@ def train_together(agents: Sequence[Agent]) -> None:
         model._update_learning_rate(model.policy.optimizer)
     n = first.gradient_steps if first.gradient_steps >= 0 else int(first.train_freq.frequency)  # type: ignore[union-attr]
     networks = [(_Network(model.q_net), _Network(model.q_net_target)) for model in models]
-    losses = th.zeros(len(models))
+    losses = th.zeros(len(models), device=first.device)
     for _ in range(n):
         batches = [_sampled(agent) for agent in agents]
         losses += _step(models, networks, batches) / n

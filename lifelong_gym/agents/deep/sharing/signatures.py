@@ -218,10 +218,11 @@ def _shared_out(episodes: list[IntArray]) -> list[list[IntArray]]:
 
 def _unattached(space: spaces.Box, action_space: spaces.Discrete, width: int, n_steps: int) -> DQN:
     """A DQN with one hidden layer, the same every time, and room for so many steps, but no environment."""
+    nowhere: Any = None
     learner = DQN(
-        "MlpPolicy", None, 1e-3, n_steps, replay_buffer_class=ReplayBuffer, policy_kwargs={"net_arch": [width]}, seed=0,
-        device="cpu", _init_setup_model=False,
-    )  # type: ignore[arg-type]  # fmt: skip
+        "MlpPolicy", nowhere, 1e-3, n_steps, replay_buffer_class=ReplayBuffer, policy_kwargs={"net_arch": [width]},
+        seed=0, device="cpu", _init_setup_model=False,
+    )  # fmt: skip
     learner.observation_space, learner.action_space, learner.n_envs = space, spaces.Discrete(int(action_space.n)), 1
     learner._setup_model()
     learner.set_logger(Logger(folder=None, output_formats=[]))
