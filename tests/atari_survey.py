@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import lifelong_gym.envs.arcade.atari
-from lifelong_gym.envs.arcade.atari_game import emulator, libraries
+from lifelong_gym.envs.arcade.atari_emulators import emulator, libraries
 
 # Loading them ends the process.
 UNUSABLE = ("combat", "joust", "maze_craze", "warlords")

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import lifelong_gym
-from lifelong_gym.envs.arcade import atari_game
 from lifelong_gym.envs.arcade.atari import CORA, FRAMES, PAPER20, SWITCHING, Atari, games
-from lifelong_gym.envs.arcade.atari_game import AtariGame, emulator, give_back, libraries
+from lifelong_gym.envs.arcade.atari_emulators import emulator, give_back, libraries, start_of
+from lifelong_gym.envs.arcade.atari_game import AtariGame
 from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.errors import CheckpointError, MissingExtraError, UnknownNameError
 from tests import atari_survey
@@ -129,7 +129,7 @@ def test_an_emulator_keeps_nothing_of_what_it_was_used_for() -> None:
     other = row("freeway", 5, 0, **SMALL)
     history(other, 25)
     other.close()
-    atari_game.start_of.cache_clear()
+    start_of.cache_clear()
     again = row("freeway", 2, 1, **SMALL)
     assert history(again, 15) == history(again, 15) == expected
     again.close()

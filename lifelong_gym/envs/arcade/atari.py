@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lifelong_gym.envs.arcade.atari_game import libraries
+from lifelong_gym.envs.arcade.atari_emulators import libraries
 from lifelong_gym.envs.arguments import Argument
 from lifelong_gym.envs.family import SimulatorFamily
 from lifelong_gym.envs.spaces import Bounded, Discrete, Image, Quantity
