@@ -97,10 +97,10 @@ def _history(
     """A digest of all that rows of one task go through, under the same noise and actions whatever the task."""
     env: Any = gym.make_vec(id, num_envs=n_rows, tasks=[task], **settings)
     actions = draw_actions(kind, (n_rows, n_steps))
-    seen = hashlib.blake2b(np.asarray(env.reset(seed=SEED)[0]).tobytes())
+    seen = hashlib.blake2b(env.reset(seed=SEED)[0].tobytes())
     for step in range(n_steps):
         observations, rewards, terminated, *_ = env.step(actions[:, step])
         for array in (observations, rewards, terminated, *([env.unwrapped.state] if kind.state else [])):
-            seen.update(np.asarray(array).tobytes())
+            seen.update(array.tobytes())
     env.close()
     return seen.digest()
