@@ -139,7 +139,7 @@ def test_bytes_that_tell_the_task_are_hidden() -> None:
     """And are 0; all others are the memory's."""
     hidden, shown = row("freeway", 3, observation="ram"), row("freeway", 3, observation="ram", mask_ram=False)
     one, other = (game.reset(np.random.default_rng(0)) for game in (hidden, shown))
-    telling = list(games()["freeway"].telling)
+    telling = list(games()["freeway"].telling or ())
     assert telling
     assert not one[telling].any()
     assert other[telling].any()

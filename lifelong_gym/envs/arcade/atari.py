@@ -55,10 +55,11 @@ class Flavours:
 def games() -> dict[str, Flavours]:
     """Those of ale-py that can be played, by name; a table that `tests/atari_survey.py` wrote."""
     table = json.loads((Path(__file__).parent / "atari_games.json").read_text(encoding="utf-8"))
-    return {
-        name: Flavours(**{key: None if values is None else tuple(values) for key, values in row.items()})
-        for name, row in table.items()
-    }
+    return {name: _flavours(**row) for name, row in table.items()}
+
+
+def _flavours(modes: list[int], difficulties: list[int], telling: list[int] | None) -> Flavours:
+    return Flavours(tuple(modes), tuple(difficulties), None if telling is None else tuple(telling))
 
 
 class Atari(SimulatorFamily):
