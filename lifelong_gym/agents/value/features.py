@@ -83,7 +83,7 @@ class DenseFeatures:
 
     def identity(self) -> FloatArray:
         """See `Features`."""
-        return np.eye(*self.gram)
+        return np.eye(self.gram[0])
 
     def solve(self, gram: FloatArray, sums: FloatArray) -> FloatArray:
         """By Cholesky."""

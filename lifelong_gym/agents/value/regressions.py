@@ -191,5 +191,6 @@ class Regressions:
         """What an agent knows now, a copy."""
         horizon = self._gram.shape[1]
         passed, ends = self._marks[agent, horizon:].copy()
-        sums = (array[agent].copy() for array in (self._gram, self._following, self._earned, self._starts))
-        return Summary(self.features, *sums, passed, ends)
+        sums = self._gram, self._following, self._earned, self._starts
+        gram, following, earned, starts = (array[agent].copy() for array in sums)
+        return Summary(self.features, gram, following, earned, starts, passed, ends)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.errors import integer
-from lifelong_gym.numerics.arrays import BoolArray, FloatArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 
 LAYOUTS = ("random", "lock")
 SHARED, OWN = 77, 78  # streams of what all tasks share, and of a task's own
@@ -71,7 +71,7 @@ class LinearModels:
         mu = rng.dirichlet(np.full(self.n_states, MEASURES), (self.n_stages, self.d))
         return mu, rng.uniform(0.0, 1.0, (self.n_stages, self.d))
 
-    def _lock(self, combination: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _lock(self, combination: IntArray) -> tuple[FloatArray, FloatArray]:
         """Of the right action of each stage, shape (n_stages,); at the last one every action is right."""
         mu = np.zeros((self.n_stages, self.d, self.n_states))
         mu[:, :, 1:] = 1.0 / (self.n_states - 1)
