@@ -25,7 +25,10 @@ BETA = 0.3
 def literal(phi: FloatArray, episodes: list[list[Step]], horizon: int, explore: bool) -> tuple[Any, ...]:
     """Algorithms 2 and 3 as they are printed, from all transitions: theta, Gram matrices, Q, of each step."""
     n_obs, d = phi.shape[0], phi.shape[2]
-    values, thetas, grams, qs = np.zeros(n_obs), [], [], []
+    values = np.zeros(n_obs)
+    thetas: list[FloatArray] = []
+    grams: list[FloatArray] = []
+    qs: list[FloatArray] = []
     for h in reversed(range(horizon)):
         steps = [episode[h] for episode in episodes]
         rows = np.array([phi[s, a] for _, s, a, _, _ in steps]).reshape(-1, d)

@@ -42,6 +42,11 @@ class LookupPolicy(BasePolicy):
         phi: the features, (n_obs, n_actions, d), empty where these are one-hot.
     """
 
+    theta: th.Tensor
+    gram: th.Tensor
+    labels: th.Tensor
+    phi: th.Tensor
+
     def __init__(
         self,
         observation_space: spaces.Space[Any],
@@ -79,7 +84,7 @@ class LookupPolicy(BasePolicy):
         """What the weights are of."""
         if self.arguments["d"]:
             return DenseFeatures(self.phi.numpy())
-        return OneHotFeatures(*self._actions.shape[2:], int(self.action_space.n))  # type: ignore[attr-defined]
+        return OneHotFeatures(self._actions.shape[2], int(self.action_space.n))  # type: ignore[attr-defined]
 
     @property
     def table(self) -> IntArray:
