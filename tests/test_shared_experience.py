@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from lifelong_gym.agents import SharedExperienceDQN
 from lifelong_gym.agents.deep.replay.buffer import PackedReplayBuffer, Supply
 from lifelong_gym.agents.deep.replay.memory import Memory
-from lifelong_gym.agents.deep.replay.packing import Layout, Transitions, pack, unpack
+from lifelong_gym.agents.deep.replay.packing import StepForm, Transitions, pack, unpack
 from lifelong_gym.agents.deep.replay.store import CHUNK, Store
 from lifelong_gym.agents.deep.sharing.features import features_of
 from lifelong_gym.agents.deep.sharing.hub import MANY, Catalogue
@@ -36,11 +36,11 @@ from tests.test_multi_agent import assert_same
 
 CHAIN = "LifelongChain-v0"
 FORMS = {
-    "vector": Layout((3,), np.dtype(np.float32), (1,), np.dtype(np.int64)),
-    "cells": Layout((1,), np.dtype(np.int64), (1,), np.dtype(np.int64)),
-    "image": Layout((6, 5, 3), np.dtype(np.uint8), (1,), np.dtype(np.int64)),
-    "stack": Layout((4, 6, 5), np.dtype(np.uint8), (1,), np.dtype(np.int64)),
-    "stack-last": Layout((6, 5, 4), np.dtype(np.uint8), (2,), np.dtype(np.float32)),
+    "vector": StepForm((3,), np.dtype(np.float32), (1,), np.dtype(np.int64)),
+    "cells": StepForm((1,), np.dtype(np.int64), (1,), np.dtype(np.int64)),
+    "image": StepForm((6, 5, 3), np.dtype(np.uint8), (1,), np.dtype(np.int64)),
+    "stack": StepForm((4, 6, 5), np.dtype(np.uint8), (1,), np.dtype(np.int64)),
+    "stack-last": StepForm((6, 5, 4), np.dtype(np.uint8), (2,), np.dtype(np.float32)),
 }
 
 
@@ -56,7 +56,7 @@ def one_thread() -> Iterator[None]:
 # Replay.
 
 
-def walk(form: Layout, name: str, n: int, seed: int = 0, episode: int = 7) -> Transitions:
+def walk(form: StepForm, name: str, n: int, seed: int = 0, episode: int = 7) -> Transitions:
     """Steps in episodes; of a stack, frames move on."""
     rng = np.random.default_rng(seed)
     axis = {"stack": 0, "stack-last": -1}.get(name)
@@ -73,7 +73,7 @@ def walk(form: Layout, name: str, n: int, seed: int = 0, episode: int = 7) -> Tr
     return made
 
 
-def _drawn(rng: np.random.Generator, form: Layout) -> Any:
+def _drawn(rng: np.random.Generator, form: StepForm) -> Any:
     return (10 * rng.random(form.shape)).astype(form.dtype)
 
 
@@ -97,7 +97,7 @@ def test_what_is_packed_unpacks_to_the_bit(name: str, n: int) -> None:
 
 def test_frames_are_stored_once_and_small() -> None:
     """Of a moving square, stacked in fours, a transition costs less than a twentieth of one of its eight frames."""
-    form = Layout((84, 84, 4), np.dtype(np.uint8), (1,), np.dtype(np.int64))
+    form = StepForm((84, 84, 4), np.dtype(np.uint8), (1,), np.dtype(np.int64))
     frames = np.zeros((40, 84, 84), np.uint8)
     for t in range(40):
         frames[t, 40:48, 2 * t : 2 * t + 4] = 200
@@ -171,7 +171,7 @@ def test_memory_is_bounded_in_bytes() -> None:
 
 def test_twenty_agents_replay_of_ten_tasks_fits_a_gigabyte() -> None:
     """10,000 transitions each of stacked frames in which something moves: the sum from one chunk's size."""
-    form = Layout((4, 84, 84), np.dtype(np.uint8), (1,), np.dtype(np.int64))
+    form = StepForm((4, 84, 84), np.dtype(np.uint8), (1,), np.dtype(np.int64))
     rng, frames = np.random.default_rng(0), np.zeros((CHUNK + 4, 84, 84), np.uint8)
     frames[:] = rng.integers(0, 255, (84, 84))
     for t in range(CHUNK + 4):

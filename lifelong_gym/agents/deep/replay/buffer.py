@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from lifelong_gym.agents.contract.checks import count, flag
-from lifelong_gym.agents.deep.replay.packing import Layout, Transitions
+from lifelong_gym.agents.deep.replay.packing import StepForm, Transitions
 from lifelong_gym.agents.deep.replay.store import CACHE, Store
 from lifelong_gym.numerics.arrays import IntArray
 
@@ -75,7 +75,7 @@ class PackedReplayBuffer(ReplayBuffer):
         self.handle_timeout_termination, self.optimize_memory_usage = handle_timeout_termination, False
         self._row_cache = count("cache", cache, least=0)
         action_dtype = np.dtype(self._maybe_cast_dtype(action_space.dtype))
-        self.form = Layout(tuple(self.obs_shape), np.dtype(observation_space.dtype), (self.action_dim,), action_dtype)
+        self.form = StepForm(tuple(self.obs_shape), np.dtype(observation_space.dtype), (self.action_dim,), action_dtype)
         self.sources: dict[str, Supply] = {}
         self.open = True
         self.reset()

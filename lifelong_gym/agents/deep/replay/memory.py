@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lifelong_gym.agents.deep.replay.packing import Layout
+from lifelong_gym.agents.deep.replay.packing import StepForm
 from lifelong_gym.agents.deep.replay.store import CHUNK, Store
 from lifelong_gym.errors import CheckpointError
 
@@ -24,7 +24,7 @@ class Memory:
     def __init__(self, n_bytes: int) -> None:
         """Empty."""
         self.limit = n_bytes
-        self.form: Layout | None = None
+        self.form: StepForm | None = None
         self.stores: dict[int, Store] = {}
 
     @property

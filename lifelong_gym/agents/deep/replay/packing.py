@@ -52,7 +52,7 @@ class Transitions:
 
 
 @dataclass(frozen=True)
-class Layout:
+class StepForm:
     """What transitions look like, which whoever unpacks them knows.
 
     Attributes:
@@ -81,7 +81,7 @@ class Layout:
         )
 
 
-def pack(transitions: Transitions, form: Layout) -> Bytes:
+def pack(transitions: Transitions, form: StepForm) -> Bytes:
     """Transitions as bytes, from which `unpack` makes the same to the bit.
 
     Frames are stored once: the next observation of a step is the observation of the one after it, but where an episode
@@ -110,7 +110,7 @@ class Unpacked:
     """
 
     def __init__(
-        self, form: Layout, axis: int, frames: Array, seen: IntArray, then: IntArray, rest: list[Array]
+        self, form: StepForm, axis: int, frames: Array, seen: IntArray, then: IntArray, rest: list[Array]
     ) -> None:
         """Of what was read."""
         self.frames, self.seen, self.then = frames, seen, then
@@ -135,7 +135,7 @@ class Unpacked:
         return np.ascontiguousarray(stacks).reshape(len(index), *self._form.shape)
 
 
-def unpack(packed: Bytes, form: Layout) -> Unpacked:
+def unpack(packed: Bytes, form: StepForm) -> Unpacked:
     """The inverse of `pack`.
 
     Raises:
@@ -219,7 +219,7 @@ class _Reader:
         return raw.view(self._dtype).reshape(n, *shape)
 
 
-def _read(raw: bytes, form: Layout, n: int, n_whole: int, axis: int) -> Unpacked:
+def _read(raw: bytes, form: StepForm, n: int, n_whole: int, axis: int) -> Unpacked:
     single, m = _single(form.shape, axis)
     reader = _Reader(raw, form.dtype)
     whole = reader.frames(n_whole, form.shape)

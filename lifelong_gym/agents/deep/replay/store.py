@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.agents.deep.replay.packing import Array, Bytes, Layout, Transitions, Unpacked, pack, unpack
+from lifelong_gym.agents.deep.replay.packing import Array, Bytes, StepForm, Transitions, Unpacked, pack, unpack
 from lifelong_gym.errors import CheckpointError
 from lifelong_gym.numerics.arrays import IntArray
 
@@ -31,7 +31,7 @@ class Store:
         full: whether it overwrites an older one.
     """
 
-    def __init__(self, form: Layout, capacity: int, cache: int = CACHE) -> None:
+    def __init__(self, form: StepForm, capacity: int, cache: int = CACHE) -> None:
         """Empty."""
         self.form, self.capacity, self.pos, self.full = form, capacity, 0, False
         self._chunks: dict[int, Bytes] = {}
@@ -121,7 +121,7 @@ class Store:
         return {str(number): closed._chunks[number] for number in sorted(closed._chunks)}
 
     @classmethod
-    def received(cls, message: Mapping[str, Any], form: Layout) -> Store:
+    def received(cls, message: Mapping[str, Any], form: StepForm) -> Store:
         """From what `sent` gave.
 
         Raises:
@@ -157,7 +157,7 @@ class Store:
             getattr(self._open, name)[: len(array)] = array
 
 
-def _checked(state: Mapping[str, Any], form: Layout, capacity: int) -> tuple[dict[int, Bytes], dict[str, Array]]:
+def _checked(state: Mapping[str, Any], form: StepForm, capacity: int) -> tuple[dict[int, Bytes], dict[str, Array]]:
     if state.keys() != {"capacity", "pos", "full", "chunks", "begun"} or state["capacity"] != capacity:
         raise CheckpointError(f"replay must be for {capacity} transitions. Received {state.get('capacity')!r}")
     pos, full = state["pos"], state["full"]

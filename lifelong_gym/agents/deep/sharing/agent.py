@@ -246,9 +246,10 @@ class SharingAgent(Agent):
         """See `Agent.begin`; the task that it is in goes on, also where steps are counted anew."""
         before = self.algorithm.num_timesteps
         super().begin(total_timesteps, reset_num_timesteps)
-        self.desk.begun += self.algorithm.num_timesteps - before
+        shift = self.algorithm.num_timesteps - before
+        self.desk.begun += shift
         if self.desk.stage == LEARNING:
-            self.algorithm.learning_starts = self.algorithm.num_timesteps - 1
+            self.algorithm.learning_starts += shift
 
     # What is kept.
 

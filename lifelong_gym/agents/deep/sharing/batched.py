@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch as th
@@ -30,46 +31,71 @@ class _Network(nn.Module):
         return values
 
 
-def train_together(agents: Sequence[Agent]) -> None:
-    """What ``agent.algorithm.train(...)`` does for each, up to rounding; all must be DQNs of one form.
+@dataclass(frozen=True)
+class _Nets:
+    """An agent's networks, and their tensors by name."""
 
-    Args:
-        agents: those that have something to train on.
-    """
-    models: list[DQN] = [agent.algorithm for agent in agents]
-    first = models[0]
-    for model in models:
-        model.policy.set_training_mode(True)
-        model._update_learning_rate(model.policy.optimizer)
-    n = first.gradient_steps if first.gradient_steps >= 0 else int(first.train_freq.frequency)  # type: ignore[union-attr]
-    networks = [(_Network(model.q_net), _Network(model.q_net_target)) for model in models]
-    losses = th.zeros(len(models), device=first.device)
-    for _ in range(n):
-        batches = [_sampled(agent) for agent in agents]
-        losses += _step(models, networks, batches) / n
-    for model, loss in zip(models, losses.tolist(), strict=True):
-        model._n_updates += n
-        model.logger.record("train/n_updates", model._n_updates, exclude="tensorboard")
-        model.logger.record("train/loss", loss)
+    own: _Network
+    target: _Network
+    parameters: Stacked
+    of_own: Stacked
+    of_target: Stacked
 
 
-def _sampled(agent: Agent) -> ReplayBufferSamples:
-    """A batch, preprocessed."""
-    model = agent.algorithm
-    with agent.streams:
-        batch = model.replay_buffer.sample(model.batch_size, env=model._vec_normalize_env)
-    seen, then = (
-        preprocess_obs(observations, model.observation_space, normalize_images=model.policy.normalize_images)
-        for observations in (batch.observations, batch.next_observations)
-    )
-    return ReplayBufferSamples(seen, batch.actions, then, batch.dones, batch.rewards)  # type: ignore[arg-type]
+class Together:
+    """Trains agents together; whose networks stay the same objects from call to call."""
+
+    def __init__(self) -> None:
+        """Of none yet."""
+        self._nets: dict[Any, _Nets] = {}
+
+    def train(self, agents: Sequence[Agent]) -> None:
+        """What ``agent.algorithm.train(...)`` does for each, up to rounding; all must be DQNs of one form.
+
+        Args:
+            agents: those that have something to train on.
+        """
+        models: list[DQN] = [agent.algorithm for agent in agents]
+        first: Any = models[0]
+        for model in models:
+            model.policy.set_training_mode(True)
+            model._update_learning_rate(model.policy.optimizer)
+        n = first.gradient_steps if first.gradient_steps >= 0 else int(first.train_freq.frequency)
+        losses = th.zeros(len(models), device=first.device)
+        for _ in range(n):
+            losses += _step(models, [self._of(model) for model in models], _sampled(agents)) / n
+        for model, loss in zip(models, losses.tolist(), strict=True):
+            model._n_updates += n
+            model.logger.record("train/n_updates", model._n_updates, exclude="tensorboard")
+            model.logger.record("train/loss", loss)
+
+    def _of(self, model: DQN) -> _Nets:
+        if model.policy not in self._nets:
+            own, target = _Network(model.q_net), _Network(model.q_net_target)
+            found = [{**dict(net.named_parameters()), **dict(net.named_buffers())} for net in (own, target)]
+            tensors = [{name: tensor.detach() for name, tensor in of.items()} for of in found]
+            self._nets[model.policy] = _Nets(own, target, dict(own.named_parameters()), *tensors)
+        return self._nets[model.policy]
 
 
-def _step(
-    models: Sequence[DQN], networks: Sequence[tuple[_Network, _Network]], batches: Sequence[ReplayBufferSamples]
-) -> th.Tensor:
+def _sampled(agents: Sequence[Agent]) -> list[th.Tensor]:
+    """The columns of all agents' batches, stacked and preprocessed."""
+    model = agents[0].algorithm
+    batches = []
+    for agent in agents:
+        with agent.streams:
+            batches.append(agent.algorithm.replay_buffer.sample(model.batch_size, env=model._vec_normalize_env))
+    columns = [th.stack(column) for column in list(zip(*batches, strict=True))[:5]]
+    for i in (0, 2):  # observations, and next ones
+        flat: Any = columns[i].flatten(0, 1)
+        seen: Any = preprocess_obs(flat, model.observation_space, normalize_images=model.policy.normalize_images)
+        columns[i] = seen.unflatten(0, (len(agents), model.batch_size))
+    return columns
+
+
+def _step(models: Sequence[DQN], nets: Sequence[_Nets], columns: Sequence[th.Tensor]) -> th.Tensor:
     """A gradient step of each; returns their losses, (n_agents,)."""
-    network, target = networks[0]
+    network, target = nets[0].own, nets[0].target
     gamma = models[0].gamma
 
     def loss(own: Stacked, other: Stacked, columns: tuple[th.Tensor, ...]) -> th.Tensor:
@@ -81,19 +107,18 @@ def _step(
             gamma,
         ).mean()
 
-    own, other = (_stacked([pair[i] for pair in networks]) for i in range(2))
-    columns = tuple(th.stack(column) for column in list(zip(*batches, strict=True))[:5])
-    gradients, losses = vmap(grad_and_value(loss))(own, other, columns)
+    own, other = _stacked([net.of_own for net in nets]), _stacked([net.of_target for net in nets])
+    gradients, losses = vmap(grad_and_value(loss))(own, other, tuple(columns))
     scales = _clipping(gradients, models[0].max_grad_norm)
-    for i, (model, (its, _)) in enumerate(zip(models, networks, strict=True)):
-        for name, parameter in its.named_parameters():
-            parameter.grad = gradients[name][i] * scales[i]
+    scaled = {n: of * scales.reshape(-1, *[1] * (of.ndim - 1)) for n, of in gradients.items()}
+    for i, (model, net) in enumerate(zip(models, nets, strict=True)):
+        for name, parameter in net.parameters.items():
+            parameter.grad = scaled[name][i]
         model.policy.optimizer.step()
     return losses.detach()
 
 
-def _stacked(networks: Sequence[nn.Module]) -> Stacked:
-    tensors = [{n: t.detach() for n, t in [*net.named_parameters(), *net.named_buffers()]} for net in networks]
+def _stacked(tensors: Sequence[Stacked]) -> Stacked:
     return {name: th.stack([own[name] for own in tensors]) for name in tensors[0]}
 
 

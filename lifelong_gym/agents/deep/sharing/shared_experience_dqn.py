@@ -18,7 +18,7 @@ from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
 from lifelong_gym.agents.deep.replay.buffer import PackedReplayBuffer
 from lifelong_gym.agents.deep.replay.memory import Memory
 from lifelong_gym.agents.deep.sharing.agent import ASKING, AWAY, SharingAgent
-from lifelong_gym.agents.deep.sharing.batched import train_together
+from lifelong_gym.agents.deep.sharing.batched import Together
 from lifelong_gym.agents.deep.sharing.hub import Catalogue, Hub, Message
 from lifelong_gym.agents.deep.sharing.settings import Presence, SharingSettings
 from lifelong_gym.agents.deep.sharing.signatures import SIGNATURES
@@ -152,7 +152,7 @@ class SharedExperienceDQN(MultiAgentAlgorithm):
         for node in settings.presence or {} if known else {}:
             if node not in known:
                 raise unknown("node of `presence`", node, known)
-        self.hub = Hub(self._catalogue(), self._memory())
+        self.hub, self._together = Hub(self._catalogue(), self._memory()), Together()
         self._own = {str(agent.node): self._catalogue() for agent in self.agents if settings.borrow is None}
 
     def _catalogue(self) -> Catalogue:
@@ -225,7 +225,7 @@ class SharedExperienceDQN(MultiAgentAlgorithm):
             return
         due = [a for a in self._members() if a.tally.n_steps and a.is_learning]
         if due:
-            train_together(due)
+            self._together.train(due)
         self.communicate()
 
     def communicate(self) -> None:
