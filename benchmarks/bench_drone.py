@@ -42,7 +42,7 @@ def _texel(patterns: Any, pattern: float, a: float, b: float, footprint: float) 
 
 
 @njit(error_model="numpy")
-def _trace(cells: Any, x: float, y: float, z: float, dx: float, dy: float, slope: float) -> tuple[float, int, int]:
+def _trace(heights: Any, x: float, y: float, z: float, dx: float, dy: float, slope: float) -> tuple[float, int, int]:
     """Depth, face and cell of one ray, from cell to cell."""
     i, j = int(x * 5.0), int(y * 5.0)
     step_i, step_j = (1 if dx > 0.0 else -1), (1 if dy > 0.0 else -1)
@@ -50,49 +50,52 @@ def _trace(cells: Any, x: float, y: float, z: float, dx: float, dy: float, slope
     next_x = ((i + (1 if dx > 0.0 else 0)) * 0.2 - x) * inverse_x
     next_y = ((j + (1 if dy > 0.0 else 0)) * 0.2 - y) * inverse_y
     span_x, span_y = abs(0.2 * inverse_x), abs(0.2 * inverse_y)
+    at = i * 120 + j
+    floor, ceiling = np.float64(heights[2 * at]), np.float64(heights[2 * at + 1])
     while True:
-        at = 5 * (i * 120 + j)
-        floor, ceiling = np.float64(cells[at]), np.float64(cells[at + 1])
         leaving = next_x if next_x < next_y else next_y
-        if z + slope * leaving < floor:
+        there = z + slope * leaving
+        if there < floor:
             return (floor - z) / slope, 2, at
-        if z + slope * leaving > ceiling:
+        if there > ceiling:
             return (ceiling - z) / slope, 3, at
         if next_x < next_y:
             i, next_x, side = i + step_i, next_x + span_x, 0
         else:
             j, next_y, side = j + step_j, next_y + span_y, 1
-        at = 5 * (i * 120 + j)
-        if z + slope * leaving < cells[at] or z + slope * leaving > cells[at + 1]:
+        at = i * 120 + j
+        floor, ceiling = np.float64(heights[2 * at]), np.float64(heights[2 * at + 1])
+        if there < floor or there > ceiling:
             return leaving, side, at
 
 
 @njit(error_model="numpy")
 def _ray_pictures(
-    poses: Any, slots: Any, headings: Any, worlds: Any, materials: Any, patterns: Any, lamps: Any, size: int, out: Any
+    poses: Any, slots: Any, headings: Any, tables: Any, patterns: Any, lamps: Any, size: int, out: Any
 ) -> None:
     """Every pixel by a ray of its own."""
     pixel_u, pixel_v = 2.0 * TAN_H / size, 2.0 * TAN_V / size
     for n in range(len(poses)):
         x, y, z = poses[n, 0], poses[n, 1], poses[n, 2]
-        cells, material, lamp = worlds[slots[n]], materials[slots[n]], lamps[slots[n]]
+        heights, cells, material = tables[0][slots[n]], tables[1][slots[n]], tables[2][slots[n]]
+        lamp = lamps[slots[n]]
         sine, cosine = headings[n, 0], headings[n, 1]
         for column in range(size):
             u = (2.0 * (column + 0.5) / size - 1.0) * TAN_H
             dx, dy = cosine + u * sine, sine - u * cosine
             for row in range(size):
                 slope = _slope(row, size)
-                t, face, at = _trace(cells, x, y, z, dx, dy, slope)
+                t, face, at = _trace(heights, x, y, z, dx, dy, slope)
                 hit_x, hit_y, hit_z = x + dx * t, y + dy * t, z + slope * t
                 if face == 0:
-                    slot, a, b, shade, coarse = cells[at + 2], hit_y, hit_z, 0.86, max(pixel_u / abs(dx), pixel_v)
+                    slot, a, b, shade, coarse = cells[3 * at], hit_y, hit_z, 0.86, max(pixel_u / abs(dx), pixel_v)
                 elif face == 1:
-                    slot, a, b, shade, coarse = cells[at + 2], hit_x, hit_z, 0.72, max(pixel_u / abs(dy), pixel_v)
+                    slot, a, b, shade, coarse = cells[3 * at], hit_x, hit_z, 0.72, max(pixel_u / abs(dy), pixel_v)
                 else:
-                    slot = cells[at + 3] if face == 2 else np.float32(2.0)
+                    slot = cells[3 * at + 1] if face == 2 else np.float32(2.0)
                     a, b, shade, coarse = hit_x, hit_y, 0.95 if face == 2 else 0.62, max(pixel_u, pixel_v / abs(slope))
                 first = 4 * int(slot)
-                bright = 255.0 * shade * np.float64(cells[at + 4]) / (1.0 + 0.004 * t * t)
+                bright = 255.0 * shade * np.float64(cells[3 * at + 2]) / (1.0 + 0.004 * t * t)
                 bright = bright * np.float64(_texel(patterns, material[first], a, b, t * coarse))
                 for channel in range(3):
                     v = bright * (np.float64(material[first + 1 + channel]) * lamp[channel])
@@ -113,12 +116,12 @@ class Cameras:
         env.reset(seed=0)
         self.rows, self.seen = np.arange(N_ROWS), self.core.empty_observations()
         program = Program.of(self.core.family, self.core.tasks)
-        cells, materials, patterns, _ = program.tables.arrays
+        *own, patterns, _ = program.tables.arrays
         lamps = program.constants[:, program.groups["lamp"]]
         states = self.core.states()
         headings = np.array([sincos(yaw) for yaw in states[:, 3].tolist()])
-        split = cells.reshape(N_TASKS, -1), materials.reshape(N_TASKS, -1)
-        self.given = states[:, :3].copy(), self.core.task_of_row.copy(), headings, *split, patterns, lamps, size
+        tables = tuple(table.reshape(N_TASKS, -1) for table in own)
+        self.given = states[:, :3].copy(), self.core.task_of_row.copy(), headings, tables, patterns, lamps, size
         self.by_rays = np.zeros((N_ROWS, size, size, 3), np.uint8)
         self.actions = np.full(N_ROWS, 12)
 

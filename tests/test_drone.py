@@ -28,7 +28,7 @@ SIDE = columns.SIDE
 
 
 def tables_of(task: dict[str, Any]) -> tuple[RowTable, ...]:
-    """A task's tables: cells, materials, patterns, starts."""
+    """A task's tables: heights, surfaces, materials, patterns, starts."""
     family = Drone()
     return row_tables(Tables.of(family, family.parameters.tasks([task])), 0)
 
@@ -42,7 +42,7 @@ def poses(task: dict[str, Any], n: int, seed: int = 0) -> npt.NDArray[np.float64
 
 
 def ray(
-    cells: npt.NDArray[Any], place: Sequence[float], dx: float, dy: float, slope: float
+    heights: npt.NDArray[Any], place: Sequence[float], dx: float, dy: float, slope: float
 ) -> tuple[float, int, tuple[int, int]]:
     """What one pixel's ray hits, from cell to cell: depth, face and cell."""
     x, y, z = place
@@ -53,7 +53,7 @@ def ray(
     next_y = ((j + (dy > 0)) * 0.2 - y) * inverse_y if dy else 1e30
     span_x, span_y = abs(0.2 * inverse_x), abs(0.2 * inverse_y)
     while True:
-        floor, ceiling = cells[i, j, :2]
+        floor, ceiling = heights[i, j]
         leaving = min(next_x, next_y)
         if z + slope * leaving < floor:
             return (floor - z) / slope, 2, (i, j)
@@ -63,7 +63,7 @@ def ray(
             i, next_x, side = i + step_i, next_x + span_x, 0
         else:
             j, next_y, side = j + step_j, next_y + span_y, 1
-        floor, ceiling = cells[i, j, :2]
+        floor, ceiling = heights[i, j]
         if not floor <= z + slope * leaving <= ceiling:
             return leaving, side, (i, j)
 
@@ -72,10 +72,12 @@ def ray(
 def test_columns_are_rays(world: str) -> None:
     """Depth, face and cell of every pixel, to the bit, from several poses."""
     tables = tables_of({"world": world})
-    cells = np.array([tables[0][i] for i in range(5 * SIDE * SIDE)]).reshape(SIDE, SIDE, 5)
+    heights = np.array([tables[0][i] for i in range(2 * SIDE * SIDE)]).reshape(SIDE, SIDE, 2)
     height = width = 9  # odd: the middle row is level
     slopes = [columns.slope_of(row, height) for row in range(height)]
-    for state in poses({"world": world}, 4):
+    along = poses({"world": world}, 4)
+    along[:, 2:4] = [[0.5, 0.0], [1.2, np.pi / 2], [1.7, np.pi], [2.4, 1.0]]  # the middle column sees along an axis
+    for state in [*poses({"world": world}, 4), *along]:
         sine, cosine = sincos(state[3])
         for column in range(width):
             u = (2.0 * (column + 0.5) / width - 1.0) * columns.TAN_H
@@ -83,7 +85,7 @@ def test_columns_are_rays(world: str) -> None:
             depth, face, cell = np.zeros((3, height))
             columns.look(tables[0], tuple(state[:3]), dx, dy, height, slopes, depth, face, cell)
             for row, slope in enumerate(slopes):
-                t, side, (i, j) = ray(cells, state[:3], dx, dy, slope)
+                t, side, (i, j) = ray(heights, state[:3], dx, dy, slope)
                 assert (depth[row], face[row], cell[row]) == (t, side, i * SIDE + j)
 
 
@@ -106,8 +108,8 @@ def test_pictures_hold_what_pixels_hit() -> None:
         expected = np.floor(255.0 * np.minimum(depth, columns.FAR) / columns.FAR)
         assert np.array_equal(seen["depth"][:, column, 0], expected)
         for row in np.flatnonzero(face < columns.UPWARDS):  # walls: the tint of the material, between red and blue
-            material = 4 * int(tables[0][5 * int(cell[row]) + columns.SIDES])
-            tint = np.array([tables[1][material + 1 + i] for i in range(3)]) * patterns.LOOKS["cloud"][1]
+            material = 4 * int(tables[1][3 * int(cell[row]) + columns.SIDES])
+            tint = np.array([tables[2][material + 1 + i] for i in range(3)]) * patterns.LOOKS["cloud"][1]
             pixel = seen["rgb"][row, column]
             assert np.allclose(pixel / pixel.max(), tint / tint.max(), atol=0.03)
     assert np.abs(seen["gray"][..., 0] - seen["rgb"] @ [0.299, 0.587, 0.114]).max() <= 1.5
@@ -153,8 +155,8 @@ def test_far_patterns_dont_shimmer() -> None:
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_drone_touches_what_is_near(world: str) -> None:
     """Against all cells of the world, for places all over it."""
-    cells = tables_of({"world": world})[0]
-    table = np.array([cells[i] for i in range(5 * SIDE * SIDE)]).reshape(SIDE, SIDE, 5)
+    heights = tables_of({"world": world})[0]
+    table = np.array([heights[i] for i in range(2 * SIDE * SIDE)]).reshape(SIDE, SIDE, 2)
     edges = np.arange(SIDE) * 0.2
     rng, found = np.random.default_rng(0), set()
     for x, y, z in rng.uniform([0.5, 0.5, 0.1], [23.5, 23.5, 3.0], (150, 3)):
@@ -162,17 +164,17 @@ def test_a_drone_touches_what_is_near(world: str) -> None:
         aside_y = np.clip(y, edges, edges + 0.2) - y
         near = aside_x[:, None] ** 2 + aside_y**2 < RADIUS**2
         expected = bool((near & ((table[..., 0] > z - RADIUS) | (table[..., 1] < z + RADIUS))).any())
-        assert touches(cells, x, y, z) == expected
+        assert touches(heights, x, y, z) == expected
         found.add(expected)
     assert found == {False, True}
 
 
 def test_the_reward_is_the_nearest_of_the_window() -> None:
     """5% of the middle window, by a sort; the window shrinks with the view and lies a little above the middle."""
-    cells = tables_of({"world": "frogeyes"})[0]
+    heights = tables_of({"world": "frogeyes"})[0]
     for state in poses({"world": "frogeyes"}, 5):
         depths = np.zeros(columns.MAP_SIZE)
-        mean = columns.depth_map(tuple(state), cells, depths)
+        mean = columns.depth_map(tuple(state), heights, depths)
         assert mean == pytest.approx(depths.mean(), rel=1e-12)
         n = max(50.0 * mean / columns.FAR / 3.0, 1.0)
         top, bottom, left, right = columns.window(mean)
@@ -181,7 +183,9 @@ def test_the_reward_is_the_nearest_of_the_window() -> None:
         assert abs((left + right) / 2 - 16) <= 0.5
         nearest = np.sort(depths.reshape(18, 32)[top:bottom, left:right], axis=None)
         count = max(round(0.05 * nearest.size), 1)
-        assert columns.clearance(tuple(state), cells) == pytest.approx(nearest[:count].mean() / columns.FAR, rel=1e-12)
+        assert columns.clearance(tuple(state), heights) == pytest.approx(
+            nearest[:count].mean() / columns.FAR, rel=1e-12
+        )
     assert columns.window(1.0) == (0, 18, 0, 32)
     assert columns.window(15.0) == (7, 9, 15, 17)
 
@@ -260,9 +264,9 @@ def test_flights_begin_where_there_is_room(world: str) -> None:
         free, table = worlds.room_for_starts(layout), worlds.starts(layout, seed)
         i, j = (table[:, :2] * 5).astype(int).T
         assert free[i, j].all()
-        cells = tables_of({"world": world, "layout": seed, "width": width, "density": density, "ceiling": 2.6})[0]
+        heights = tables_of({"world": world, "layout": seed, "width": width, "density": density, "ceiling": 2.6})[0]
         ahead = [
-            touches(cells, x + STEP * np.cos(yaw), y + STEP * np.sin(yaw), 1.25) for x, y, yaw in table.astype(float)
+            touches(heights, x + STEP * np.cos(yaw), y + STEP * np.sin(yaw), 1.25) for x, y, yaw in table.astype(float)
         ]
         assert np.mean(ahead) < 0.05
         assert np.unique(table[:, :2], axis=0).shape[0] > 20
@@ -273,7 +277,7 @@ def test_rows_share_worlds_and_hold_few_pictures() -> None:
     n = 64
     env: Any = gym.make_vec(ID, num_envs=n, n_tasks=2, resolution=64)
     tables = env.unwrapped.core._rows._program.tables
-    assert tables.arrays[0].size == 2 * SIDE * SIDE * columns.FIELDS
+    assert tables.arrays[0].size == 2 * SIDE * SIDE * columns.HEIGHTS
     other: Any = gym.make_vec(ID, num_envs=1, n_tasks=2)
     assert other.unwrapped.core._rows._program.tables is tables
     actions = np.full(n, 12)
@@ -353,14 +357,14 @@ def test_mujoco_sees_the_same_boxes() -> None:
     slopes = [columns.slope_of(row, size) for row in range(size)]
     for turn in range(2):
         for task, world in enumerate(WORLDS):
-            cells, state = tables_of({"world": world})[0], poses({"world": world}, 2)[turn]
+            heights, state = tables_of({"world": world})[0], poses({"world": world}, 2)[turn]
             sine, cosine = sincos(state[3])
             expected = np.zeros((size, size))
             for column in range(size):
                 u = (2.0 * (column + 0.5) / size - 1.0) * columns.TAN_H
                 depth, face, cell = np.zeros((3, size))
                 columns.look(
-                    cells, tuple(state[:3]), cosine + u * sine, sine - u * cosine, size, slopes, depth, face, cell
+                    heights, tuple(state[:3]), cosine + u * sine, sine - u * cosine, size, slopes, depth, face, cell
                 )
                 expected[:, column] = depth
             _, depths = painter.draw(task, state, size)

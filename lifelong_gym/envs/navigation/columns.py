@@ -1,7 +1,8 @@
 """What a level camera sees of a height field: the pixels of a column share one walk over the cells they look along.
 
 A cell has a floor and a ceiling; what stands on the floor raises it, and a wall is a floor above the ceiling. The walk
-goes from cell to cell, nearest first, and gives a column's pixels what they hit from the lower and the upper end.
+goes from cell to cell, nearest first, and gives a column's pixels what they hit from the lower and the upper end. It
+looks at pixels only where heights change: which cell of an even floor or ceiling a pixel hits, its depth tells.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import Any
 from lifelong_gym.numerics.scalar import Vector, room, sincos
 
 CELL, PER_METRE, SIDE = 0.2, 5.0, 120  # a world of 24 m x 24 m
-FIELDS = 5  # of a cell: floor, ceiling, materials of sides and of the top, light
-FLOOR, CEILING, SIDES, TOP, LIGHT = range(FIELDS)
+HEIGHTS = 2  # of a cell
+FLOOR, CEILING = range(HEIGHTS)
+SURFACES = 3  # numbers of a cell's: materials of sides and of the top, light
+SIDES, TOP, LIGHT = range(SURFACES)
 ACROSS_X, ACROSS_Y, UPWARDS, DOWNWARDS = 0.0, 1.0, 2.0, 3.0  # which face of a cell a pixel hits
 SHADES = (0.86, 0.72, 0.95, 0.62)  # how light those faces are
 NEVER = 1e30  # a ray along an axis crosses no line across it
@@ -38,49 +41,75 @@ def slope_of(row: int, height: int) -> float:
     return (1.0 - 2.0 * (row + 0.5) / height) * TAN_V
 
 
+def crossed(borders: Any, first: int, step: int, last: int, guess: int, z: float, slope: float, bound: float) -> int:
+    """Along one axis, the first cell that a sinking ray leaves below a bound: there it has hit what is that high.
+
+    ``first`` and ``last``: cells that the walk has been in, ``step`` apart; ``borders``: per cell the depth at which it
+    is left; ``guess``: a cell near, right but for rounding. A ray that rises to a ceiling is one upside down.
+    """
+    k = guess
+    if (k - first) * step < 0:
+        k = first
+    if (last - k) * step < 0:
+        k = last
+    while z + slope * borders[k] >= bound:
+        k += step
+    while k != first and z + slope * borders[k - step] < bound:
+        k -= step
+    return k
+
+
 def look(
-    cells: Any, place: Vector, dx: float, dy: float, height: int, slopes: Any, depth: Any, face: Any, cell: Any
+    heights: Any, place: Vector, dx: float, dy: float, height: int, slopes: Any, depth: Any, face: Any, cell: Any
 ) -> None:
     """Write per pixel of a column, uppermost first, its depth in units of (dx, dy), and the face and cell it shows."""
     x, y, z = place
-    i, j = int(x * PER_METRE), int(y * PER_METRE)
-    step_x = SIDE if dx > 0.0 else -SIDE
-    step_y = 1 if dy > 0.0 else -1
+    first_i, first_j = int(x * PER_METRE), int(y * PER_METRE)
+    i, j, step_i, step_j = first_i, first_j, (1 if dx > 0.0 else -1), (1 if dy > 0.0 else -1)
     inverse_x = 1.0 / dx if dx != 0.0 else NEVER
     inverse_y = 1.0 / dy if dy != 0.0 else NEVER
     next_x = ((i + (1 if dx > 0.0 else 0)) * CELL - x) * inverse_x if dx != 0.0 else NEVER
     next_y = ((j + (1 if dy > 0.0 else 0)) * CELL - y) * inverse_y if dy != 0.0 else NEVER
     span_x, span_y = abs(CELL * inverse_x), abs(CELL * inverse_y)
+    borders_x, borders_y = room(SIDE), room(SIDE)
+    borders_x[i], borders_y[j] = next_x, next_y
     at, low, high = i * SIDE + j, height - 1, 0
-    last_floor, last_ceiling = cells[FIELDS * at + FLOOR], cells[FIELDS * at + CEILING]
-    if z < last_floor or z > last_ceiling:
+    floor, ceiling = heights[HEIGHTS * at + FLOOR], heights[HEIGHTS * at + CEILING]
+    if z < floor or z > ceiling:
         for row in range(height):  # the camera is within something: a state that was set
             depth[row], face[row], cell[row] = 0.0, UPWARDS, float(at)
         low = -1
-    entered, side = 0.0, ACROSS_X
     while low >= high:
-        floor, ceiling = cells[FIELDS * at + FLOOR], cells[FIELDS * at + CEILING]
-        if floor > last_floor:
-            while low >= high and z + slopes[low] * entered < floor:
-                depth[low], face[low], cell[low] = entered, side, float(at)
-                low -= 1
-        if ceiling < last_ceiling:
-            while low >= high and z + slopes[high] * entered > ceiling:
-                depth[high], face[high], cell[high] = entered, side, float(at)
-                high += 1
-        across_x = next_x < next_y
-        leaving = next_x if across_x else next_y
-        while low >= high and z + slopes[low] * leaving < floor:
-            depth[low], face[low], cell[low] = (floor - z) / slopes[low], UPWARDS, float(at)
+        entered, across_x, last_floor, last_ceiling = 0.0, True, floor, ceiling
+        while floor == last_floor and ceiling == last_ceiling:  # to where something begins
+            across_x = next_x < next_y
+            entered = next_x if across_x else next_y
+            i += step_i if across_x else 0
+            j += 0 if across_x else step_j
+            next_x += span_x if across_x else 0.0
+            next_y += 0.0 if across_x else span_y
+            borders_x[i], borders_y[j] = next_x, next_y
+            at = i * SIDE + j
+            floor, ceiling = heights[HEIGHTS * at + FLOOR], heights[HEIGHTS * at + CEILING]
+        while low >= high and z + slopes[low] * entered < last_floor:
+            t, slope = (last_floor - z) / slopes[low], slopes[low]
+            to_i = crossed(borders_x, first_i, step_i, i, int((x + dx * t) * PER_METRE), z, slope, last_floor)
+            to_j = crossed(borders_y, first_j, step_j, j, int((y + dy * t) * PER_METRE), z, slope, last_floor)
+            depth[low], face[low], cell[low] = t, UPWARDS, float(to_i * SIDE + to_j)
             low -= 1
-        while low >= high and z + slopes[high] * leaving > ceiling:
-            depth[high], face[high], cell[high] = (ceiling - z) / slopes[high], DOWNWARDS, float(at)
+        while low >= high and z + slopes[high] * entered > last_ceiling:
+            t, slope = (last_ceiling - z) / slopes[high], -slopes[high]
+            to_i = crossed(borders_x, first_i, step_i, i, int((x + dx * t) * PER_METRE), -z, slope, -last_ceiling)
+            to_j = crossed(borders_y, first_j, step_j, j, int((y + dy * t) * PER_METRE), -z, slope, -last_ceiling)
+            depth[high], face[high], cell[high] = t, DOWNWARDS, float(to_i * SIDE + to_j)
             high += 1
-        entered, last_floor, last_ceiling = leaving, floor, ceiling
-        side = ACROSS_X if across_x else ACROSS_Y
-        at += step_x if across_x else step_y
-        next_x += span_x if across_x else 0.0
-        next_y += 0.0 if across_x else span_y
+        side, wall = ACROSS_X if across_x else ACROSS_Y, float(at)
+        while low >= high and z + slopes[low] * entered < floor:
+            depth[low], face[low], cell[low] = entered, side, wall
+            low -= 1
+        while low >= high and z + slopes[high] * entered > ceiling:
+            depth[high], face[high], cell[high] = entered, side, wall
+            high += 1
 
 
 def coarseness(footprint: float) -> int:
@@ -111,7 +140,7 @@ def byte(x: float) -> float:
 
 def picture(state: Vector, tables: Any, frame: Vector, lamp: Vector, out: Any) -> None:
     """What the camera shows, ``frame``: height, width and kind; ``lamp``: the light's red, green and blue."""
-    cells, materials, patterns = tables[0], tables[1], tables[2]
+    heights, surfaces, materials, patterns = tables[0], tables[1], tables[2], tables[3]
     height, width, kind = int(frame[0]), int(frame[1]), frame[2]
     x, y, z = state[0], state[1], state[2]
     sine, cosine = sincos(state[3])
@@ -127,7 +156,7 @@ def picture(state: Vector, tables: Any, frame: Vector, lamp: Vector, out: Any) -
     for column in range(width):
         u = (2.0 * (column + 0.5) / width - 1.0) * TAN_H
         dx, dy = cosine + u * sine, sine - u * cosine
-        look(cells, (x, y, z), dx, dy, height, slopes, depth, face, cell)
+        look(heights, (x, y, z), dx, dy, height, slopes, depth, face, cell)
         stretch_x, stretch_y = pixel_u / max(abs(dx), 1e-9), pixel_u / max(abs(dy), 1e-9)
         last_t, last_cell, last_face = -1.0, -1.0, -1.0
         first, size, column_at, b, per_metre, bright, slot = 0, 1, 0, 0.0, 1.0, 0.0, 0
@@ -138,18 +167,18 @@ def picture(state: Vector, tables: Any, frame: Vector, lamp: Vector, out: Any) -
                 continue
             if t != last_t or cell[row] != last_cell or face[row] != last_face:  # else all this is as above
                 last_t, last_cell, last_face = t, cell[row], face[row]
-                at, side = FIELDS * int(last_cell), last_face
+                at, side = SURFACES * int(last_cell), last_face
                 a, b, spread, shade = x + dx * t, y + dy * t, max(pixel_u, stretch[row]), SHADES[int(side)]
                 if side == ACROSS_X:
                     a, spread = b, max(stretch_x, pixel_v)
                 elif side == ACROSS_Y:
                     spread = max(stretch_y, pixel_v)
-                slot = CEILING_SLOT if side == DOWNWARDS else int(cells[at + (TOP if side == UPWARDS else SIDES)])
+                slot = CEILING_SLOT if side == DOWNWARDS else int(surfaces[at + (TOP if side == UPWARDS else SIDES)])
                 level = coarseness(t * spread)
                 size, per_metre = TEXELS >> level, (TEXELS >> level) / TILE
                 first = first_texel(int(materials[MATERIAL * slot]), level)
                 column_at = int(a * per_metre) & (size - 1)
-                bright = 255.0 * shade * cells[at + LIGHT] / (1.0 + 0.004 * t * t)
+                bright = 255.0 * shade * surfaces[at + LIGHT] / (1.0 + 0.004 * t * t)
             height_at = z + slopes[row] * t if last_face < UPWARDS else b
             brightness = bright * patterns[first + (int(height_at * per_metre) & (size - 1)) * size + column_at]
             red = byte(brightness * colours[3 * slot])
@@ -161,7 +190,7 @@ def picture(state: Vector, tables: Any, frame: Vector, lamp: Vector, out: Any) -
                 out[to] = 0.299 * red + 0.587 * green + 0.114 * blue
 
 
-def depth_map(state: Vector, cells: Any, depths: Any) -> float:
+def depth_map(state: Vector, heights: Any, depths: Any) -> float:
     """Write the depth map that the reward is measured on, in metres up to `FAR`, row by row; its mean."""
     sine, cosine = sincos(state[3])
     depth, face, cell, slopes = room(MAP_HEIGHT), room(MAP_HEIGHT), room(MAP_HEIGHT), room(MAP_HEIGHT)
@@ -171,7 +200,7 @@ def depth_map(state: Vector, cells: Any, depths: Any) -> float:
     for column in range(MAP_WIDTH):
         u = (2.0 * (column + 0.5) / MAP_WIDTH - 1.0) * TAN_H
         dx, dy = cosine + u * sine, sine - u * cosine
-        look(cells, (state[0], state[1], state[2]), dx, dy, MAP_HEIGHT, slopes, depth, face, cell)
+        look(heights, (state[0], state[1], state[2]), dx, dy, MAP_HEIGHT, slopes, depth, face, cell)
         for row in range(MAP_HEIGHT):
             t = depth[row] if depth[row] < FAR else FAR
             depths[row * MAP_WIDTH + column] = t
@@ -197,10 +226,10 @@ def window(mean: float) -> tuple[int, int, int, int]:
     return top, bottom, left, right
 
 
-def clearance(state: Vector, cells: Any) -> float:
+def clearance(state: Vector, heights: Any) -> float:
     """Mean of the nearest 5% of the middle window, over `FAR`: 0 at a wall, 1 where nothing is near."""
     depths, nearest = room(MAP_SIZE), room(NEAREST)
-    top, bottom, left, right = window(depth_map(state, cells, depths))
+    top, bottom, left, right = window(depth_map(state, heights, depths))
     n = max(rounded(0.05 * (bottom - top) * (right - left)), 1)
     for i in range(n):
         nearest[i] = FAR

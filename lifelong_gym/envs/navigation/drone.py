@@ -14,9 +14,9 @@ from lifelong_gym.envs.navigation.columns import (
     CEILING,
     CELL,
     DEPTH,
-    FIELDS,
     FLOOR,
     GRAY,
+    HEIGHTS,
     MOST_ROWS,
     PER_METRE,
     RGB,
@@ -30,10 +30,11 @@ from lifelong_gym.envs.navigation.worlds import (
     SIZE,
     START,
     WORLDS,
-    cells,
+    heights,
     layout_of,
     room_for_starts,
     starts,
+    surfaces,
 )
 from lifelong_gym.envs.spaces import Discrete, Image, Quantity
 from lifelong_gym.numerics.arrays import FloatArray
@@ -117,7 +118,7 @@ def reward_clearance(next_state: Vector, measured: Vector, end: Vector) -> float
     return where((next_state[CRASHED] > 0.5) | (measured[0] < end[0]), -1.0, measured[0])
 
 
-def touches(cells: Any, x: float, y: float, z: float) -> float:
+def touches(heights: Any, x: float, y: float, z: float) -> float:
     """1 where a ball around the drone touches floor, ceiling or what stands there, else 0."""
     first_i, first_j, found = floor((x - RADIUS) * PER_METRE), floor((y - RADIUS) * PER_METRE), 0.0
     for di in range(REACHED):
@@ -126,8 +127,8 @@ def touches(cells: Any, x: float, y: float, z: float) -> float:
         for dj in range(REACHED):
             j = clip(first_j + dj, 0.0, LAST)
             aside_y = clip(y, j * CELL, (j + 1.0) * CELL) - y
-            at = FIELDS * int(i * SIDE + j)
-            low, high = cells[at + FLOOR], cells[at + CEILING]
+            at = HEIGHTS * int(i * SIDE + j)
+            low, high = heights[at + FLOOR], heights[at + CEILING]
             is_near = aside_x * aside_x + aside_y * aside_y < RADIUS * RADIUS
             found = where(is_near & ((z - RADIUS < low) | (z + RADIUS > high)), 1.0, found)
     return found
@@ -231,7 +232,11 @@ class Drone(KernelFamily):
     rewards: ClassVar[Mapping[str, Any]] = {"clearance": reward_clearance}
     viewer = "lifelong_gym.envs.viewers.drone:DroneViewer"
     render_fps = 10
-    TABLES = (("cells", "task"), ("materials", "task"), ("patterns", "shared"), ("starts", "task"))
+    TABLES = (
+        *((name, "task") for name in ("heights", "surfaces", "materials")),
+        ("patterns", "shared"),
+        ("starts", "task"),
+    )
 
     def __init__(self, **arguments: Any) -> None:
         """A camera of that kind and size.
@@ -253,11 +258,11 @@ class Drone(KernelFamily):
         return (patterns(),)
 
     def tables(self, parameters: Mapping[str, float], *shared: Any) -> tuple[npt.ArrayLike, ...]:
-        """The cells and their materials, and where flights begin."""
+        """The cells' heights and surfaces, the materials, and where flights begin."""
         world, seed = WORLDS[int(parameters["world"])], int(parameters["layout"])
         layout = layout_of(world, seed, parameters["width"], parameters["density"], parameters["ceiling"])
         own = materials(world, parameters["hue"], int(parameters["textures"]))
-        return cells(layout, LOOKS[world][2]), own, starts(layout, seed)
+        return heights(layout), surfaces(layout, LOOKS[world][2]), own, starts(layout, seed)
 
     def constants(self, parameters: Columns) -> Groups:
         """The picture's size and kind, the colour of the light, and which depth ends a flight."""
@@ -269,8 +274,8 @@ class Drone(KernelFamily):
     def initial(noise: Vector, tables: Any) -> Vector:
         """One of the poses, a little aside."""
         at = START * int(noise[0] * N_STARTS)
-        x, y = tables[3][at] + 0.1 * (noise[1] - 0.5), tables[3][at + 1]
-        return (x, y, 1.0 + 0.5 * noise[2], tables[3][at + 2] + 2.0 * TURN * (noise[3] - 0.5), 0.0, 0.0)
+        x, y = tables[4][at] + 0.1 * (noise[1] - 0.5), tables[4][at + 1]
+        return (x, y, 1.0 + 0.5 * noise[2], tables[4][at + 2] + 2.0 * TURN * (noise[3] - 0.5), 0.0, 0.0)
 
     @staticmethod
     def transition(state: Vector, action: Vector, noise: Vector, tables: Any) -> Vector:

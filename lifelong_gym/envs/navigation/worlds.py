@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.navigation.columns import CELL, FIELDS, PER_METRE, SIDE
+from lifelong_gym.envs.navigation.columns import CELL, HEIGHTS, PER_METRE, SIDE, SURFACES
 from lifelong_gym.envs.navigation.patterns import GROUND, LID, LOOKS, THING, WALL
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 
@@ -162,13 +162,20 @@ def layout_of(world: str, seed: int, width: float, density: float, ceiling: floa
     return layout
 
 
-def cells(layout: Layout, ambient: float) -> npt.NDArray[np.float32]:
-    """The layout as a table: per cell floor, ceiling, slots of sides and top, and light; lamps hang in a grid."""
+def heights(layout: Layout) -> npt.NDArray[np.float32]:
+    """Per cell floor and ceiling: a table of their own, since the camera's walk reads them alone."""
+    table = np.stack([layout.floor, layout.ceiling], 2).astype(np.float32)
+    assert table.shape[2] == HEIGHTS
+    return table
+
+
+def surfaces(layout: Layout, ambient: float) -> npt.NDArray[np.float32]:
+    """Per cell the slots of its sides and its top, and its light; lamps hang in a grid."""
     lamps = np.arange(3.0, SIZE, 6.0)
     glow = np.exp(-((CENTRES[:, None] - lamps) ** 2) / 4.5).sum(1)
     light = ambient + 0.55 * glow[:, None] * glow
-    table = np.stack([layout.floor, layout.ceiling, layout.sides, layout.top, light], 2).astype(np.float32)
-    assert table.shape[2] == FIELDS
+    table = np.stack([layout.sides, layout.top, light], 2).astype(np.float32)
+    assert table.shape[2] == SURFACES
     return table
 
 

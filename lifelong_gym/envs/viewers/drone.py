@@ -41,7 +41,7 @@ class World:
         self.task, self.actions = task, family.actions.names
         tasks = family.parameters.tasks([dict(task)])
         self._rows = make_rows("kernel", "numba", 1, family, tasks, next(iter(family.rewards)), False)
-        self._cells = row_tables(Tables.of(family, tasks), 0)[0]
+        self._heights = row_tables(Tables.of(family, tasks), 0)[0]
         self._map, self._window = load(f"{COLUMNS}:depth_map"), load(f"{COLUMNS}:window")
         self._shape = load(f"{COLUMNS}:MAP_HEIGHT"), load(f"{COLUMNS}:MAP_WIDTH")
         self._far = load(f"{COLUMNS}:FAR")
@@ -56,13 +56,13 @@ class World:
     def depths(self, state: Sequence[float]) -> tuple[Image, tuple[int, int, int, int]]:
         """The depth map, (18, 32, 3), the brighter the nearer, and the window: first and last row and column."""
         depths = [0.0] * math.prod(self._shape)
-        window = self._window(self._map(tuple(state), self._cells, depths))
+        window = self._window(self._map(tuple(state), self._heights, depths))
         near = 1.0 - np.sqrt(np.array(depths).reshape(self._shape) / self._far)
         return _grey(near), window
 
     def plan(self) -> Image:
         """The floor plan from above, (120, 120, 3), north up: the darker the higher something stands."""
-        floor = np.array([self._cells[5 * i] for i in range(CELLS * CELLS)]).reshape(CELLS, CELLS)
+        floor = np.array([self._heights[2 * i] for i in range(CELLS * CELLS)]).reshape(CELLS, CELLS)
         share = np.minimum(floor / self.task["ceiling"], 1.0)[..., None] ** 0.7
         colours = share * np.array(INK) + (1.0 - share) * np.array(FREE)
         return np.ascontiguousarray(colours.transpose(1, 0, 2)[::-1].astype(np.uint8))
