@@ -80,7 +80,7 @@ class Desk:
         vars(self).update(copy.deepcopy(dict(state)))
 
 
-class Exploration:
+class TaskExploration:
     """An exploration rate that falls in each task, and begins anew in the next.
 
     Args:
@@ -119,7 +119,7 @@ class SharingAgent(Agent):
         super().__init__(**given)
         self.settings, self.signature, self.way = settings, signature, way
         self.desk, self.tally = Desk(), Watch(self)
-        self.algorithm.exploration_schedule = Exploration(self, settings.exploration_steps)
+        self.algorithm.exploration_schedule = TaskExploration(self, settings.exploration_steps)
         self.algorithm.learning_starts = MOST
         self._unpacked: tuple[Message, list[Store]] = ({}, [])
         self.buffer.sources[BORROWED] = Supply(settings.borrow_share, self._borrowed)

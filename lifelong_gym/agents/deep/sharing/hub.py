@@ -99,7 +99,7 @@ class Catalogue:
             raise CheckpointError(f"it must be a catalogue: {error}") from error
 
 
-class Hub:
+class ExperienceHub:
     """What agents ask which task theirs is, and where they leave what they have experienced.
 
     Args:

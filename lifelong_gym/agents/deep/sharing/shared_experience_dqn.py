@@ -19,7 +19,7 @@ from lifelong_gym.agents.deep.replay.buffer import PackedReplayBuffer
 from lifelong_gym.agents.deep.replay.memory import Memory
 from lifelong_gym.agents.deep.sharing.agent import ASKING, AWAY, SharingAgent
 from lifelong_gym.agents.deep.sharing.batched import Together
-from lifelong_gym.agents.deep.sharing.hub import Catalogue, Hub, Message
+from lifelong_gym.agents.deep.sharing.hub import Catalogue, ExperienceHub, Message
 from lifelong_gym.agents.deep.sharing.settings import Presence, SharingSettings
 from lifelong_gym.agents.deep.sharing.signatures import SIGNATURES
 from lifelong_gym.errors import unknown
@@ -82,7 +82,7 @@ class SharedExperienceDQN(MultiAgentAlgorithm):
     """
 
     default: ClassVar[str] = "DQN"
-    hub: Hub
+    hub: ExperienceHub
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class SharedExperienceDQN(MultiAgentAlgorithm):
         for node in settings.presence or {} if known else {}:
             if node not in known:
                 raise unknown("node of `presence`", node, known)
-        self.hub, self._together = Hub(self._catalogue(), self._memory()), Together()
+        self.hub, self._together = ExperienceHub(self._catalogue(), self._memory()), Together()
         self._own = {str(agent.node): self._catalogue() for agent in self.agents if settings.borrow is None}
 
     def _catalogue(self) -> Catalogue:
