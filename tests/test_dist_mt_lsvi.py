@@ -26,7 +26,7 @@ C_SEP = 0.15  # of three stages
 ROUNDS: dict[str, Any] = {"schedule": {"rounds": "uniform"}, "backend": "python"}
 
 
-def parallel(n_agents: int = 4, n_tasks: int = 3, **settings: Any) -> Any:
+def parallel(n_agents: int | None = 4, n_tasks: int = 3, **settings: Any) -> Any:
     """Agents that draw tasks."""
     given = {**SIZES, **ROUNDS, "preset": "separated", "n_tasks": n_tasks, "n_agents": n_agents, **settings}
     return pettingzoo.make("parallel", ID, **given)

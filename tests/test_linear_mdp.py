@@ -91,8 +91,8 @@ def test_presets_space_values_as_they_say() -> None:
     assert features.shape == (120, 4, 5)
     np.testing.assert_allclose(features.sum(axis=-1), 1.0)
     assert features.min() >= 0.0
-    hidden = HiddenTasks(as_vec_env(gym.make_vec(ID, num_envs=2, schedule={"rounds": "uniform"}, backend="numpy")))
-    np.testing.assert_array_equal(hidden.family.features, features)
+    rows: Any = as_vec_env(gym.make_vec(ID, num_envs=2, schedule={"rounds": "uniform"}, backend="numpy"))
+    np.testing.assert_array_equal(HiddenTasks(rows).family.features, features)
 
 
 def test_a_lock_opens_to_its_combination_alone() -> None:

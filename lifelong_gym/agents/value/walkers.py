@@ -133,7 +133,7 @@ class Walkers:
         self._left[agents] -= 1
         self._steps[agents] += 1
         self._totals[agents] += rewards
-        self._seen[agents] = observations
+        self._seen[agents] = np.asarray(observations, np.int64)
         self.walked.n_steps += len(agents)
         over = agents[dones]
         if len(over):

@@ -58,7 +58,8 @@ def loss(model: Any, batch: Any) -> th.Tensor:
 
 def _split(batch: ReplayBufferSamples, n: int) -> list[ReplayBufferSamples]:
     columns: list[Any] = list(batch)
-    return [type(batch)(*(None if c is None else c[i : i + 1] for c in columns)) for i in range(n)]
+    made: Any = type(batch)
+    return [made(*(None if c is None else c[i : i + 1] for c in columns)) for i in range(n)]
 
 
 def _rollout(model: PPO) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
