@@ -73,8 +73,6 @@ LESSONS = {
         5,
         {"kernel": 3, "value": 3.5, "contrast": 0.9},
         "linear",
-        1500,
-        3000,
         arguments={"d": 4, "n_states": 4, "n_stages": 5},
         gain=1 / 3,
     ),
