@@ -17,7 +17,7 @@ from lifelong_gym.cli.animation import write_film
 from lifelong_gym.registry import FAMILIES, family
 from lifelong_gym.wrappers import as_vec_env
 
-N_TASKS, COLUMNS, WIDTH, HEIGHT, HEADING = 2, 2, 180, 124, 16  # two by two by 180: as wide as films are
+N_TASKS, COLUMNS, WIDTH, HEIGHT, HEADING = 2, 3, 120, 84, 16  # two by three by 120: as wide as films are
 PAPER, INK = "#f8f7f2", "#1f2544"
 QUICK = os.environ.get("LIFELONG_GYM_QUICK") == "1"
 N_FRAMES, EVERY, FPS = (2 if QUICK else 30), 4, 10
