@@ -61,10 +61,11 @@ def test_pixels_are_those_of_gymnasium(game: str, mode: int | None, difficulty: 
     """Of `AtariPreprocessing` and `FrameStackObservation`, to the last frame of a game that ends within a step."""
     from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
-    ale_py, _ = libraries()
-    gym.register_envs(ale_py)
-    made = gym.make(
-        f"ale_py:ALE/{game.title()}-v5",
+    libraries()
+    from ale_py.env import AtariEnv  # by its class: beside Gymnasium 1.0 no id is registered
+
+    made: Any = AtariEnv(
+        game,
         frameskip=1,
         repeat_action_probability=0.0,
         full_action_space=True,
@@ -72,7 +73,7 @@ def test_pixels_are_those_of_gymnasium(game: str, mode: int | None, difficulty: 
         difficulty=difficulty,
     )
     made.reset(seed=3)
-    made.unwrapped.np_random = np.random.default_rng(11)
+    made.np_random = np.random.default_rng(11)
     theirs = FrameStackObservation(AtariPreprocessing(made, noop_max=30), 4)
     ours, rng = row(game, -1 if mode is None else mode, -1 if difficulty is None else difficulty), None
     rng = np.random.default_rng(11)
