@@ -12,7 +12,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 RIVALS := bench
-BENCH_FLAGS := --benchmark-only
+# Ratios are printed, which -rP shows.
+BENCH_FLAGS := --benchmark-only -rP
 ifdef LIFELONG_GYM_QUICK
 # The rivals are looked up, but not installed; each benchmark runs once, untimed, at small sizes.
 DEMO_FLAGS := --seeds 2 --sweeps 21

