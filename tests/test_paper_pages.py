@@ -63,7 +63,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             measured[study, method] = cell.figures(reproduction.runs)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_result(path, cell.settings, measured[study, method])
-    reproduction.write(reproduction.cells, folder)
+    reproduction.write(folder)
     return reproduction
 
 
@@ -73,10 +73,10 @@ def test_a_page_says_everything(tiny: Reproduction) -> None:
     page = (folder / f"{tiny.code.name}.md").read_text()
     numbers = tiny.summary(folder)
     for claim in paper.claims:
-        assert judge(claim, numbers, tiny.code).verdict.word in VERDICTS
+        assert judge(claim, paper, numbers, tiny.code).verdict.word in VERDICTS
         assert f"| {claim.text} |" in page
     for expectation in paper.expectations:
-        assert judge(expectation, numbers, tiny.code).verdict.word in EXPECTATIONS
+        assert judge(expectation, paper, numbers, tiny.code).verdict.word in EXPECTATIONS
         assert f"| {expectation.text} |" in page
     for name, figure in paper.figures.items():
         for file in (f"{name}.png", f"{name}.webp")[: 2 if figure.film else 1]:

@@ -17,7 +17,7 @@ from lifelong_gym.cli.main import app
 from lifelong_gym.measures.verdicts import NOT_TESTED
 from lifelong_gym.papers.cells import cells_of, only
 from lifelong_gym.papers.code import Code
-from lifelong_gym.papers.numbers import judge
+from lifelong_gym.papers.numbers import Numbers, judge, known
 from lifelong_gym.papers.quantities import OF_VALUES, sweeps_to
 from lifelong_gym.papers.reproduce import Reproduction, folder_of, read_paper
 from lifelong_gym.papers.schema import PaperError
@@ -40,7 +40,7 @@ def invented(tmp_path_factory: pytest.TempPathFactory) -> Reproduction:
     folder = tmp_path_factory.mktemp("papers")
     reproduction = Reproduction.of(INVENTED, "default", folder)
     measured(reproduction)
-    reproduction.write(reproduction.cells, folder)
+    reproduction.write(folder)
     return reproduction
 
 
@@ -62,7 +62,9 @@ def changed(folder: Path, *changes: tuple[str, str]) -> Path:
 def test_what_is_known_gets_the_right_verdict(invented: Reproduction) -> None:
     """A claim that is true, one that is false, one that can't be told, one turned over, and one that wasn't run."""
     numbers = invented.summary(invented.runs.parent)
-    words = {each.text: judge(each, numbers, invented.code).verdict.word for each in invented.paper.claims}
+    words = {
+        each.text: judge(each, invented.paper, numbers, invented.code).verdict.word for each in invented.paper.claims
+    }
     assert words == {
         "learning helps": "holds",
         "standing still helps": "doesn't hold",
@@ -136,7 +138,7 @@ def test_the_way_to_the_best_end() -> None:
 def test_a_page_is_written_from_files_alone(invented: Reproduction, tmp_path: Path) -> None:
     """Again from the cells, and again from the summary without them: the same to the letter."""
     first = (invented.runs.parent / "invented.md").read_bytes()
-    page = invented.write(invented.cells, tmp_path)
+    page = invented.write(tmp_path)
     assert page.read_bytes() == first
     page.unlink()
     assert Reproduction.of(INVENTED, "default", tmp_path / "nothing").write_page(tmp_path).read_bytes() == first
@@ -170,12 +172,49 @@ def test_systems_whose_package_is_missing_are_left_out(tmp_path: Path) -> None:
     cells = reproduction.measure(console := Console(record=True, width=200), 1)
     assert {cell.place[1] for cell in reproduction.cells} - {cell.place[1] for cell in cells} == {"dime"}
     assert "left out, since no-such-package isn't installed: dime" in console.export_text()
-    text = reproduction.write(cells, tmp_path).read_text()
-    assert "Not run, since a package was missing: dime of dimes (needs no-such-package)." in text
+    text = reproduction.write(tmp_path).read_text()
+    assert "**Not run yet: dimes/dime (needs no-such-package).** `lifelong reproduce copy --quick --page-folder" in text
     paper = reproduction.paper
     said = table(paper.tables["most"], paper, reproduction.summary(tmp_path), reproduction.code)
     assert said.startswith("|  | most | least |\n| --- | --- | --- |\n| toss | ")
     assert only(reproduction.cells, "dimes/dime")
+
+
+def test_a_page_is_completed_run_by_run(invented: Reproduction, tmp_path: Path) -> None:
+    """What its numbers know isn't measured again; what is missing is named, and no claim on it is tested."""
+    pages, here, there = (tmp_path / name for name in ("pages", "here", "there"))
+    shutil.copytree(invented.runs / "main", here / "default" / "main")
+    text = Reproduction.of(INVENTED, "default", here).write(pages).read_text()
+    assert "**Not run yet: coins.** `lifelong reproduce invented --page-folder FOLDER`" in text
+    assert "| more heads than tails | Section 3 |  | **not tested** (not run yet: coins) |" in text
+    assert "| learning helps |" in text
+    assert "Costs while learning" in text
+    assert "tosses.png" not in text
+
+    completed, console = Reproduction.of(INVENTED, "default", there), Console(record=True, width=200)
+    completed.measure(console, 1, page=pages)
+    assert f"{len(completed.cells)} runs, 3 of them to do" in console.export_text()
+    assert not (there / "default" / "main").exists()
+    assert completed.write(pages).read_bytes() == (invented.runs.parent / "invented.md").read_bytes()
+    assert completed.summary(pages) == invented.summary(invented.runs.parent)
+    assert (pages / "invented" / "tosses.png").exists()
+
+
+def test_what_was_run_otherwise_is_no_part_of_a_page(invented: Reproduction, tmp_path: Path) -> None:
+    """Other settings, or quantities that its numbers lack, make a place unknown; so do numbers that don't say which."""
+    earlier = invented.summary(invented.runs.parent)
+    assert known(invented.paper, invented.cells, earlier) == {cell.place for cell in invented.cells}
+    old = Numbers({part: earlier.content[part] for part in ("quantities", "values")})
+    assert known(invented.paper, invented.cells, old) == set()
+    for change, place in (
+        (("sigma = 0.3", "sigma = 0.4"), "main"),
+        (("odds = 0.4", "odds = 0.3"), "coins"),
+        (('of = "heads"', 'of = "min tosses"'), "coins"),
+    ):
+        other = Reproduction.of(changed(tmp_path / change[1], change), "default", tmp_path)
+        found = known(other.paper, other.cells, earlier)
+        assert found
+        assert place not in {each[0] for each in found}
 
 
 def test_the_last_level_that_names_a_value_wins(tmp_path: Path) -> None:
@@ -300,7 +339,6 @@ def test_a_folder_is_a_paper_as_a_command(tmp_path: Path, monkeypatch: pytest.Mo
             'study = "man"\nof = ["end / start"',
             r"figures\[ends\].study: .*'main'",
         ),
-        ("odds = 0.4", 'odds = 0.4\npackage = "tin"', r"systems.coin.package: may be missing \(tin\), so only tables"),
         ('kind = "bars"', 'kind = "bar"', r"figures\[ends\].kind: unknown kind 'bar'. Did you mean 'bars'"),
         ("median seconds", "medan seconds", r"figures\[ends\].of\[1\]: unknown word 'medan'. Did you mean 'median'"),
         ('name = "costs"', 'name = "own"', r"tables\[own\].name: must differ from the others'"),

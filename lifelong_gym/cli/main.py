@@ -344,7 +344,8 @@ def reproduce(
     """Run a paper's experiments again, and write a page that says which of its claims hold.
 
     What is measured already is kept: after an interruption, the same command goes on. With `--only`, the numbers of
-    those runs are shown, and no page is written.
+    those runs are shown, and no page is written; with `--page-folder` beside it, they are added to the page there,
+    whose own numbers needn't be measured again.
 
     Examples: `lifelong reproduce zhan2017 --quick`, `lifelong reproduce zhan2017 --only main/CP/eNAC/seed3`
     """
@@ -356,16 +357,16 @@ def reproduce(
     folder = folder or Path("runs") / source.resolve().name
     budget = "quick" if quick else "full" if full else "default"
     found = Reproduction.of(source, budget, folder)
-    if not only:
-        claim_folder((page_folder or folder) / found.code.name)
-    cells = found.measure(console, processes, only)
-    if only:
+    pages = page_folder or (None if only else folder)
+    if pages:
+        claim_folder(pages / found.code.name)
+    cells = found.measure(console, processes, only, pages)
+    if not pages:
         for cell in cells:
             said = ", ".join(f"{of} {value}" for of, value in found.quantities(cell).items())
             say(console, (cell.title, BOLD), f": {said}")
         return
-    page = found.write(cells, page_folder or folder, console)
-    say(console, "Next: read ", (page, BOLD))
+    say(console, "Next: read ", (found.write(pages, console), BOLD))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from lifelong_gym.papers.schema import PaperError
 from lifelong_gym.papers.specs import LEARNING, PaperSpec, StudySpec
 from lifelong_gym.papers.sweeps import Progress, Values
 
+Place = tuple[str, ...]  # study, system and method; or the beginning of one
+
 
 @dataclass(frozen=True)
 class PaperCell:

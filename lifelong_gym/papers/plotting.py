@@ -16,7 +16,7 @@ from lifelong_gym.benchmark.disk import replace_file
 from lifelong_gym.measures.intervals import mean_band, mean_interval
 from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.code import Code
-from lifelong_gym.papers.numbers import Numbers
+from lifelong_gym.papers.numbers import NotRunError, Numbers
 from lifelong_gym.papers.specs import FILM, FigureSpec, PaperSpec
 from lifelong_gym.reports.plots import line, new_figure, styles, tidy
 
@@ -27,16 +27,29 @@ FPS = 10  # of films
 ROOM = 0.15  # beyond what methods gain: what goes farther is cut off
 
 
-def draw(spec: FigureSpec, paper: PaperSpec, numbers: Numbers, code: Code, path: Path) -> None:
-    """Write a small PNG and, where there is one, a film beside it, each of them all or nothing."""
-    is_own = ":" in spec.kind
-    figure: Figure = code.load(spec.kind)(numbers, spec) if is_own else KINDS[spec.kind](spec, paper, numbers)
+def draw(whole: FigureSpec, paper: PaperSpec, numbers: Numbers, code: Code, path: Path) -> bool:
+    """Write a small PNG and, where there is one, a film beside it, each of them all or nothing.
+
+    Returns:
+        Whether they are there: not where what they show wasn't run.
+    """
+    for file in (path, path.with_suffix(FILM)):
+        file.unlink(missing_ok=True)
+    if (spec := numbers.part_of(whole)) is None:
+        return False
+    try:
+        figure: Figure = (
+            code.load(spec.kind)(numbers, spec) if ":" in spec.kind else KINDS[spec.kind](spec, paper, numbers)
+        )
+    except NotRunError:
+        return False
     figure.set_dpi(SMALL_DPI)
     replace_file(path, lambda part: FigureCanvasAgg(figure).print_png(str(part)))
     if spec.film:
         film = [Image.fromarray(frame) for frame in code.load(spec.film)(numbers, spec)]
         kept: dict[str, Any] = {"append_images": film[1:], "duration": 1000 // FPS, "loop": 0, "quality": 70}
         replace_file(path.with_suffix(FILM), lambda part: film[0].save(part, "WEBP", save_all=True, **kept))
+    return True
 
 
 def _panels(n: int) -> tuple[Figure, list[Axes]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from lifelong_gym.benchmark.terminal import BOLD, say, working
 from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.papers.cells import PaperCell, cells_of, only
 from lifelong_gym.papers.code import HERE, Code
-from lifelong_gym.papers.numbers import Numbers, collected
+from lifelong_gym.papers.numbers import PARTS, Numbers, collected, known
 from lifelong_gym.papers.plotting import draw
 from lifelong_gym.papers.quantities import TO_LEVEL
 from lifelong_gym.papers.schema import Known, PaperError, told
@@ -98,22 +97,26 @@ class Reproduction:
         """All whose systems' packages are installed."""
         return [cell for cell in self.cells if self.paper.systems[cell.place[1]].is_possible]
 
-    def measure(self, console: Console, n_processes: int | None = None, wanted: str = "") -> list[PaperCell]:
+    def measure(
+        self, console: Console, n_processes: int | None = None, wanted: str = "", page: Path | None = None
+    ) -> list[PaperCell]:
         """Measure cells that have no file yet, or one with other settings; returns all that are wanted.
 
         Args:
             console: for progress.
             n_processes: default: the number of cores.
             wanted: ``study/system/method/seed3`` or the beginning of one; empty: all that are `possible`.
+            page: folder of a page; what it knows already isn't measured again.
 
         Raises:
             PaperError: there is no such cell, or a learner can't be made; nothing has begun.
             MeasurementError: some failed; the others are kept.
         """
         cells = only(self.cells, wanted) if wanted else self.possible
+        told = known(self.paper, self.cells, self.earlier(page)) if page else ()
         claim_folder(self.runs)
         with locked(self.runs, lambda: console.status("waiting for another command in this folder")):
-            left = [cell for cell in cells if cell.figures(self.runs) is None]
+            left = [cell for cell in cells if cell.place not in told and cell.figures(self.runs) is None]
             for cell in {cell.place: cell for cell in left}.values():
                 cell.check()
             say(console, f"{len(cells)} runs, {len(left)} of them to do: ", (self.runs, BOLD))
@@ -131,12 +134,20 @@ class Reproduction:
         wanted, figures = self.paper.needed().get(cell.place[::2], ()), cell.measured(self.runs)
         return {of: cell.quantity(of, figures) for of in sorted(wanted) if not TO_LEVEL.fullmatch(of)}
 
-    def write(self, cells: Sequence[PaperCell], folder: Path, console: Console | None = None) -> Path:
-        """Write the numbers, the figures and the page into a folder; returns the page's path."""
+    def write(self, folder: Path, console: Console | None = None) -> Path:
+        """Write numbers, figures and page into a folder, of all that is measured or that the page there knows.
+
+        Returns:
+            The page's path.
+
+        Raises:
+            ValueError: the page's numbers, or a cell's file, were edited.
+        """
         place = claim_folder(folder / self.code.name) / SUMMARY
         settings = {"paper": self.code.name, "budget": self.budget, "revision": revision()}
         with working(console, "writing the page") if console else nullcontext():
-            write_result(place, settings, collected(self.paper, cells, self.runs).content)
+            numbers = collected(self.paper, self.cells, self.runs, self.earlier(folder))
+            write_result(place, settings, numbers.content)
             return self.write_page(folder)
 
     def write_page(self, folder: Path) -> Path:
@@ -146,10 +157,18 @@ class Reproduction:
             ValueError: that file is missing or was edited.
         """
         numbers, path = self.summary(folder), folder / f"{self.code.name}.md"
-        for spec in self.paper.figures.values():
-            draw(spec, self.paper, numbers, self.code, folder / self.code.name / f"{spec.name}.png")
-        write_atomically(path, page(self.paper, numbers, self.code, self.budget))
+        drawn = [
+            name
+            for name, spec in self.paper.figures.items()
+            if draw(spec, self.paper, numbers, self.code, folder / self.code.name / f"{name}.png")
+        ]
+        write_atomically(path, page(self.paper, numbers, self.code, self.budget, drawn))
         return path
+
+    def earlier(self, folder: Path) -> Numbers:
+        """The `summary`, or no numbers where there is none."""
+        is_there = (folder / self.code.name / SUMMARY).exists()
+        return self.summary(folder) if is_there else Numbers({part: {} for part in PARTS})
 
     def summary(self, folder: Path) -> Numbers:
         """What ``summary.json`` says."""

@@ -70,7 +70,7 @@ class SystemSpec(Spec, extra="allow"):
     name: str = ""  # for people
     arguments: dict[str, Any] = {}  # of the family itself
     env: schema.Environment = ""  # its id; empty where studies have measurements of their own
-    package: str = ""  # that pip installs; where it is missing, the system is left out, so only tables may show it
+    package: str = ""  # that pip installs; where it is missing, the system is left out
 
     @property
     def is_possible(self) -> bool:
@@ -213,6 +213,7 @@ class ExpectationSpec(SaidSpec):
 
 
 Said = TypeVar("Said", ClaimSpec, ExpectationSpec)
+Shown = TypeVar("Shown", bound="ShownSpec")
 
 
 class ShownSpec(Spec):
@@ -279,16 +280,6 @@ class PaperSpec(Spec):
         return named
 
     @model_validator(mode="after")
-    def _can_be_shown(self) -> PaperSpec:
-        """Wherever systems are looked up that may have been left out."""
-        looked_up = {name for figure in self.figures.values() for name in figure.systems}
-        for name in sorted(looked_up.union(*(part.bounds for part in self.comparisons()))):
-            if package := self.systems[name].package:
-                message = f"may be missing ({package}), so only tables may show {name}, no figure and no claim"
-                raise KeyMistakeError(message, "systems", name, "package")
-        return self
-
-    @model_validator(mode="after")
     def _can_run(self) -> PaperSpec:
         """Every run in every version."""
         for name, study in self.studies.items():
@@ -333,7 +324,7 @@ class PaperSpec(Spec):
         for part in self.comparisons():
             first, second = part.methods
             own = part.of if first == second or not second else part.of[:1]
-            ask(part.study, first or self.studies[part.study].methods, own)
+            ask(part.study, first or self.compared(part), own)
             ask(part.study, second, part.of[-1:])
         shown: Sequence[FigureSpec | TableSpec] = (*self.figures.values(), *self.tables.values())
         for each in shown:
@@ -342,6 +333,11 @@ class PaperSpec(Spec):
             for study, of in each.also.items():
                 ask(study, self.studies[study].methods, of)
         return found
+
+    def compared(self, part: ComparisonSpec) -> Sequence[str]:
+        """Methods that it is about: a function may ask for all of the study."""
+        first, second = part.methods
+        return (*first, *second) or self.studies[part.study].methods
 
     def comparisons(self) -> Iterator[ComparisonSpec]:
         """All that is compared, of claims and of expectations."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import product
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from lifelong_gym.measures.intervals import mean_interval, median_time, ratio_interval
 from lifelong_gym.measures.statistics import Interval, number
-from lifelong_gym.measures.verdicts import EXPECTATIONS, MET, RULE, VERDICTS, Evidence
+from lifelong_gym.measures.verdicts import EXPECTATIONS, MET, NOT_TESTED, RULE, VERDICTS, Evidence
 from lifelong_gym.papers.code import Code
-from lifelong_gym.papers.numbers import SHOWN, Judged, Numbers, flat_times, judge
+from lifelong_gym.papers.numbers import SHOWN, Judged, NotRunError, Numbers, flat_times, judge
 from lifelong_gym.papers.specs import (
     DEFAULT,
     FILM,
@@ -39,30 +39,32 @@ INTERVALS = (
 WARNINGS = {"quick": "**This is the quick version: too few runs, and too short ones, for conclusions.**"}
 
 
-def page(paper: PaperSpec, numbers: Numbers, code: Code, budget: str) -> str:
-    """The page's Markdown."""
+def page(paper: PaperSpec, numbers: Numbers, code: Code, budget: str, drawn: Container[str]) -> str:
+    """The page's Markdown; figures that aren't drawn are left out."""
     about, option = paper.about, "" if budget == DEFAULT else f" --{budget}"
-    judged = [judge(claim, numbers, code) for claim in paper.claims]
-    checked = [judge(each, numbers, code) for each in paper.expectations]
+    judged = [judge(claim, paper, numbers, code) for claim in paper.claims]
+    checked = [judge(each, paper, numbers, code) for each in paper.expectations]
     settings = [(name, s.theirs or SILENT, s.ours or DASH, s.why) for name, s in paper.settings.items()]
     heads = ("study", "systems", "seeds", "tasks", "sweeps", "preset")
     everything: dict[str, Any] = {"figures": tuple(paper.figures), "tables": tuple(paper.tables)}
     whole = [SectionSpec.model_construct(title="Figures and tables", **everything)] if any(everything.values()) else []
+    command = f"lifelong reproduce {code.name}{option}"
     parts = (
         f"# {about.title}, run again",
         f"{about.authors}, *{about.title}*, {about.where}. This page, its figures and "
         f"[its numbers]({code.name}/summary.json) are written by",
-        f"    lifelong reproduce {code.name}{option}",
+        f"    {command}",
         WARNINGS.get(budget, ""),
+        _not_run(paper, numbers, command),
         about.summary.strip(),
-        _claims("What the paper claims", [each for each in judged if each.said.by == PAPER], code.name),
-        _claims("Controls that the paper lacks", [each for each in judged if each.said.by == US], code.name),
+        _claims("What the paper claims", [each for each in judged if each.said.by == PAPER], code.name, drawn),
+        _claims("Controls that the paper lacks", [each for each in judged if each.said.by == US], code.name, drawn),
         RULE if judged else "",
         INTERVALS,
         _expectations(checked),
         _chapter("Theirs and ours", ("", "the paper's", "ours", "why"), settings),
-        _chapter("What was run", heads, _runs(numbers), _left_out(paper, numbers)),
-        *(_section(each, paper, numbers, code) for each in paper.sections or whole),
+        _chapter("What was run", heads, _runs(numbers)),
+        *(_section(each, paper, numbers, code, drawn) for each in paper.sections or whole),
         _details(judged, checked),
     )
     return _joined(*parts) + "\n"
@@ -77,13 +79,32 @@ def _chapter(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], sai
     return _joined(f"## {title}", said, pipe_table(head, rows)) if rows else ""
 
 
-def _claims(title: str, judged: Sequence[Judged[ClaimSpec]], folder: str) -> str:
+def _not_run(paper: PaperSpec, numbers: Numbers, command: str) -> str:
+    """What is missing, and how to add it."""
+    found = []
+    for place in numbers.missing(p for s in paper.studies.values() for p in product([s.name], s.systems, s.methods)):
+        systems = place[1:2] or paper.studies[place[0]].systems
+        packages = sorted({paper.systems[system].package for system in systems} - {""})
+        found.append("/".join(place) + (f" (needs {', '.join(packages)})" if packages else ""))
+    how = f"`{command} --page-folder FOLDER` measures it and adds it to the page in that folder"
+    return f"**Not run yet: {', '.join(found)}.** {how}." if found else ""
+
+
+def _beside(judged: Judged[Any]) -> str:
+    """What a verdict stands on."""
+    missing = ", ".join("/".join(place) for place in judged.missing)
+    named = f"not run yet: {missing}" if missing else ", ".join(judged.verdict.opposite)
+    return f" ({named})" if named else ""
+
+
+def _claims(title: str, judged: Sequence[Judged[ClaimSpec]], folder: str, drawn: Container[str]) -> str:
     rows = []
-    for said, evidence, verdict in judged:
-        figure = f"[{said.figure}]({folder}/{said.figure}.png)" if said.figure else DASH
-        opposite = f" ({', '.join(verdict.opposite)})" if verdict.opposite else ""
-        word = f"**{verdict.word}**{opposite}{f'. {said.remark}' if said.remark else ''}"
-        rows.append((said.text, said.where or DASH, _brief(evidence), word, figure))
+    for each in judged:
+        said = each.said
+        figure = f"[{said.figure}]({folder}/{said.figure}.png)" if said.figure in drawn else DASH
+        remark = f". {said.remark}" if said.remark and not each.missing else ""
+        word = f"**{each.verdict.word}**{_beside(each)}{remark}"
+        rows.append((said.text, said.where or DASH, _brief(each.evidence), word, figure))
     words = [each.verdict.word for each in judged]
     counts = ", ".join(f"{word} {words.count(word)}" for word in VERDICTS if word in words)
     return _chapter(title, ("claim", "where", "measured", "verdict", "figure"), rows, f"{counts}.")
@@ -105,8 +126,16 @@ def _brief(evidence: Iterable[Evidence]) -> str:
 
 def _expectations(checked: Sequence[Judged[ExpectationSpec]]) -> str:
     words = [each.verdict.word for each in checked]
-    counts = ", ".join(f"{words.count(word)} {word}" for word in EXPECTATIONS)
-    rows = [(said.text, _brief(found), word, "" if word == MET else said.remark) for said, found, (word, _) in checked]
+    counts = ", ".join(f"{words.count(word)} {word}" for word in (*EXPECTATIONS, *{*words} - {*EXPECTATIONS}))
+    rows = [
+        (
+            e.said.text,
+            _brief(e.evidence),
+            e.verdict.word + _beside(e),
+            "" if word in (MET, NOT_TESTED) else e.said.remark,
+        )
+        for e, word in zip(checked, words, strict=True)
+    ]
     head = ("expected", "measured", "", "beside it")
     return _chapter("What was expected", head, rows, f"Written down before the runs: {counts}.")
 
@@ -126,19 +155,8 @@ def _runs(numbers: Numbers) -> list[tuple[str, ...]]:
     return [(study, ", ".join(systems), *rest) for (study, *rest), systems in rows.items()]
 
 
-def _left_out(paper: PaperSpec, numbers: Numbers) -> str:
-    """Systems whose package was missing."""
-    found = [
-        f"{system} of {study.name} (needs {paper.systems[system].package})"
-        for study in paper.studies.values()
-        for system in study.systems
-        if not numbers.systems(study.name, [system])
-    ]
-    return f"Not run, since a package was missing: {', '.join(found)}." if found else ""
-
-
-def _section(section: SectionSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> str:
-    figures = [_figure(paper.figures[name], code.name) for name in section.figures]
+def _section(section: SectionSpec, paper: PaperSpec, numbers: Numbers, code: Code, drawn: Container[str]) -> str:
+    figures = [_figure(paper.figures[name], code.name) for name in section.figures if name in drawn]
     tables = [table(paper.tables[name], paper, numbers, code) for name in section.tables]
     return _joined(f"## {section.title}", section.text.strip(), *figures, *tables)
 
@@ -170,12 +188,21 @@ def shown(interval: Interval) -> str:
     return number(interval.estimate) if is_alone else str(interval)
 
 
-def table(spec: TableSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> str:
-    """With its caption."""
-    systems = numbers.systems(spec.study, spec.systems)
+def table(whole: TableSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> str:
+    """With its caption; empty where what it shows wasn't run."""
+    spec = numbers.part_of(whole)
+    try:
+        return _joined(spec.caption, pipe_table(*_rows(spec, paper, numbers, code))) if spec else ""
+    except NotRunError:
+        return ""
+
+
+def _rows(spec: TableSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> Rows:
+    systems = spec.systems
     if ":" in spec.kind:
-        head, rows = code.load(spec.kind)(numbers, spec)
-    elif len(spec.of) == 1:
+        own: Rows = code.load(spec.kind)(numbers, spec)
+        return own
+    if len(spec.of) == 1:
         head = ["", *(paper.systems[system].name or system for system in systems)]
         rows = [[m, *(_cell(spec, numbers, s, m, spec.of[0]) for s in systems)] for m in spec.methods]
     else:
@@ -185,7 +212,7 @@ def table(spec: TableSpec, paper: PaperSpec, numbers: Numbers, code: Code) -> st
             [f"{s}, {m}" if several else m, *(_cell(spec, numbers, s, m, of) for of in spec.of)]
             for s, m in product(systems, spec.methods)
         ]
-    return _joined(spec.caption, pipe_table(head, rows))
+    return head, rows
 
 
 def _cell(spec: TableSpec, numbers: Numbers, system: str, method: str, of: str) -> str:

@@ -176,12 +176,12 @@ def angles(numbers: Numbers, spec: TableSpec) -> Rows:
     """Largest angle between learned and true basis, beside what chance gives, and costs beside the best policies'."""
     sharing, rows = [method for method in spec.methods if method != "REINFORCE"], []
     for system in spec.systems:
-        learned, best = (numbers.content["quantities"][study][system] for study in (spec.study, "truth"))
-        hidden = best["truth"]["basis"]
+        hidden, best = (numbers.by_seed("truth", system, "truth", of) for of in ("basis", "start"))
         d, k = np.shape(hidden[0])
         chance = np.percentile(by_chance(d, k), [50, 5])
-        found = [[*map(largest_angle, learned[method]["basis"], hidden)] for method in sharing]
-        found += [best["truth"]["start"], *(learned[method]["final"] for method in spec.methods)]
+        learned = partial(numbers.by_seed, spec.study, system)
+        found = [[*map(largest_angle, learned(method, "basis"), hidden)] for method in sharing]
+        found += [best, *(learned(method, "final") for method in spec.methods)]
         means = [shown(mean_interval(of)) for of in found]
         rows.append([system, f"{k} of {d}", "{:.0f}, {:.0f}".format(*chance), *means])
     head = ["", "k of d", "by chance: median, 5%", *(f"angle, {method}" for method in sharing), "best policies"]
@@ -235,7 +235,7 @@ def grids(numbers: Numbers, spec: TableSpec) -> Rows:
     """Costs with each width and step of one base learner; the least, whose pair is chosen, in bold."""
     (method,), rows = spec.methods, []
     for system in spec.systems:
-        costs = chosen(numbers.content["quantities"][spec.study][system][method])
+        costs = chosen(numbers.of("quantities", (spec.study, system, method)))
         best = min(costs, key=costs.__getitem__)
         rows.append([system, *(f"**{costs[pair]:.3g}**" if pair == best else f"{costs[pair]:.3g}" for pair in costs)])
     return ["", *(f"{sigma}, {step}" for sigma, step in costs)], rows
