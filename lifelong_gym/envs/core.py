@@ -16,6 +16,7 @@ from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.backends.visits import Visits
 from lifelong_gym.envs.constraints import SafetySignal
 from lifelong_gym.envs.family import Family, reward_name
+from lifelong_gym.envs.memory import Memory
 from lifelong_gym.envs.settings import TASK_OBSERVATIONS, Settings
 from lifelong_gym.envs.tally import StateTally
 from lifelong_gym.errors import INT64, FamilyError, floats, integer, one_of, unknown
@@ -86,6 +87,7 @@ class Core:
         self._visit = np.zeros(n_rows, np.int64)  # the number and key of each row's episode
         self._keys = np.zeros((n_rows, 2), np.uint64)
         self._everybody = np.arange(n_rows)
+        self.memory = Memory()  # of all results
 
     def _safety_signal(self, constraints: Mapping[str, float] | None) -> SafetySignal | None:
         if constraints is None:
@@ -164,7 +166,7 @@ class Core:
 
     def empty_observations(self) -> npt.NDArray[Any]:
         """Room for everybody's observation, shape (n_rows, n_observation)."""
-        return np.empty((self.n_rows, self._n_observation), self._dtype)
+        return self.memory.empty((self.n_rows, self._n_observation), self._dtype)
 
     def check_tasks(self, tasks: Any, n: int) -> IntArray | None:
         """Task indices from ``options["task"]``: a number, or one per row; None stays None."""
@@ -247,9 +249,8 @@ class Core:
             The results, in arrays of their own, and how many rows ended.
         """
         n = self.n_rows
-        results = Results(
-            self.empty_observations(), np.empty(n), np.empty(n, bool), np.empty(n, bool), np.empty(n, bool)
-        )
+        flags = (self.memory.empty((n,), bool) for _ in range(3))
+        results = Results(self.empty_observations(), self.memory.empty((n,)), *flags)
         n_ended = self._rows.step(actions, active, self.clock, results)
         if np.count_nonzero(active) < n:
             for values in results[1:]:

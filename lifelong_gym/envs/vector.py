@@ -250,7 +250,7 @@ class LifelongVectorEnv(OverCore, NativeSpec, VectorEnv[Any, Any, Any]):
         }
 
     def _infos(self, failed: BoolArray, present: BoolArray | None = None) -> dict[str, Any]:
-        tasks = self.core.task_of_row.copy() if present is None else self.core.task_of_row * present
+        tasks = self.core.memory.copy(self.core.task_of_row) if present is None else self.core.task_of_row * present
         present = self._all if present is None else present
         infos: dict[str, Any] = {"failed": failed, "_failed": present.copy()}
         if self.core.safety is not None:
