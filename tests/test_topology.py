@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from lifelong_gym.wrappers import colouring, graph_of, mixing_matrix, spanning_tree
+from lifelong_gym.wrappers import colouring, graph_of, hub_of, mixing_matrix, spanning_tree
 
 NAMES = ["a", "b", "c", "d", "e"]
 
@@ -251,3 +251,15 @@ def test_the_spanning_tree(graph: nx.Graph, random: Any) -> None:
 def test_the_tree_stands_in_the_middle(spec: str, n: int, depth: int) -> None:
     """Where the depth is the radius."""
     assert spanning_tree(graph_of(spec, range(n))).depth == depth
+
+
+def test_a_hub_reaches_all_agents() -> None:
+    """One that is no agent before one that is; whom it needn't reach doesn't matter."""
+    star = graph_of("star", ["hub", "a", "b", "c"])
+    assert hub_of(star, ["a", "b", "c"]) == "hub"
+    assert hub_of(graph_of("star", ["a", "b", "c"]), ["a", "b", "c"]) == "a"
+    assert hub_of(graph_of("complete", ["a", "b", "idle"]), ["a", "b"]) == "idle"
+    star.add_edge("c", "far")
+    assert hub_of(star, ["a", "b", "c"]) == "hub"
+    with pytest.raises(ValueError, match=r"of 5 nodes in which none does: 'a', 'b', 'c', 'far', 'hub'"):
+        hub_of(star, ["a", "b", "far"])

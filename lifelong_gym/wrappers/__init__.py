@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lifelong_gym.wrappers.node_rows import NodeRows, rows_of, rows_of_nodes, steps_left
     from lifelong_gym.wrappers.parallel_vec_env import ParallelVecEnv
     from lifelong_gym.wrappers.parameter_sharing import ParameterSharing
-    from lifelong_gym.wrappers.topology import colouring, graph_of, mixing_matrix, spanning_tree
+    from lifelong_gym.wrappers.topology import colouring, graph_of, hub_of, mixing_matrix, spanning_tree
     from lifelong_gym.wrappers.vec_env import CoreVecEnv, as_vec_env
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "as_vec_env",
     "colouring",
     "graph_of",
+    "hub_of",
     "mixing_matrix",
     "rows_of",
     "rows_of_nodes",
@@ -54,7 +55,7 @@ __getattr__ = lazy(
         "parallel_vec_env": ["ParallelVecEnv"],
         "parameter_sharing": ["ParameterSharing"],
         "agent_budget": ["AgentBudget"],
-        "topology": ["colouring", "graph_of", "mixing_matrix", "spanning_tree"],
+        "topology": ["colouring", "graph_of", "hub_of", "mixing_matrix", "spanning_tree"],
         "vec_env": ["CoreVecEnv", "as_vec_env"],
     },
 )

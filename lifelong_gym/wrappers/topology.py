@@ -141,6 +141,28 @@ def _own_edges(graph: nx.Graph, names: Sequence[Node]) -> Iterable[tuple[Node, N
 # ------------------------------------------------------------------------------------------------------ mixing matrices
 
 
+def hub_of(graph: nx.Graph, agents: Iterable[Node]) -> Node:
+    """The node by which agents can tell each other what they know: it reaches all of them.
+
+    One that is no agent, if there is any, else the first.
+
+    Args:
+        graph: of all nodes.
+        agents: some of them.
+
+    Raises:
+        ValueError: there is none.
+    """
+    own = list(agents)
+    central = [node for node in graph if all(agent == node or agent in graph[node] for agent in own)]
+    if not central:
+        raise ValueError(
+            'a node must reach all agents to be their hub, as in topology="star". '
+            f"Received a graph of {len(graph)} nodes in which none does: {_listed(graph)}"
+        )
+    return next((node for node in central if node not in own), central[0])
+
+
 def mixing_matrix(graph: nx.Graph, weights: Any = "metropolis") -> sparse.csr_array:
     """The weights with which a node averages its own value and its neighbours'.
 

@@ -8,13 +8,27 @@ from typing import Any
 from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym.errors import CheckpointError
-from lifelong_gym.wrappers import Channel, CoreVecEnv
+from lifelong_gym.wrappers import Channel, CoreVecEnv, graph_of, hub_of, rows_of_nodes
+
+HUB = "hub"  # of a channel of one's own
 
 
 def channel_of(env: VecEnv | None) -> Channel | None:
     """Through which the env's agents speak; None where they don't."""
     channel = None if env is None else getattr(env.unwrapped, "channel", None)
     return channel if isinstance(channel, Channel) else None
+
+
+def channel_by_a_hub(env: VecEnv) -> Channel:
+    """Through which the env's agents speak, or else one of a star around a hub that is no agent.
+
+    Raises:
+        ValueError: nobody reaches all of them.
+    """
+    rows = rows_of_nodes(env)
+    channel = channel_of(env) or Channel(graph_of("star", [HUB, *rows]))
+    hub_of(channel.graph, rows)
+    return channel
 
 
 class EnvironmentState:

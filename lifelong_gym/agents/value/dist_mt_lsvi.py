@@ -19,18 +19,18 @@ from lifelong_gym.agents.contract.arguments import CommonSettings
 from lifelong_gym.agents.contract.base import MultiTaskAlgorithm
 from lifelong_gym.agents.contract.environment import to_vec_env
 from lifelong_gym.agents.contract.state import Parts
-from lifelong_gym.agents.deep.environment_state import EnvironmentState, channel_of
+from lifelong_gym.agents.deep.environment_state import EnvironmentState, channel_by_a_hub
 from lifelong_gym.agents.value.environment import check_agents, features_of, horizon_of
 from lifelong_gym.agents.value.features import Arrays, DenseFeatures, Features
 from lifelong_gym.agents.value.hub import UNKNOWN, Cluster, Hub, Report
 from lifelong_gym.agents.value.lookup_policy import LookupPolicy
 from lifelong_gym.agents.value.regressions import Regressions, Solution, Summary
 from lifelong_gym.agents.value.settings import LSVISettings
-from lifelong_gym.agents.value.star import HUB, Star
+from lifelong_gym.agents.value.star import Star
 from lifelong_gym.agents.value.walkers import Walked, Walkers
 from lifelong_gym.errors import CheckpointError, unknown
 from lifelong_gym.numerics.arrays import IntArray
-from lifelong_gym.wrappers import Channel, CoreVecEnv, graph_of, rows_of_nodes, steps_left
+from lifelong_gym.wrappers import Channel, CoreVecEnv, rows_of_nodes, steps_left
 
 MANY = 1_000_000  # episodes of a round that nobody waits for
 
@@ -155,7 +155,7 @@ class DistMTLSVI(MultiTaskAlgorithm):
         """Check an env, and be in it."""
         rows = rows_of_nodes(env)
         check_agents(env, rows)
-        star = Star(channel_of(env) or Channel(graph_of("star", [HUB, *rows])), list(rows))
+        star = Star(channel_by_a_hub(env), list(rows))
         features, horizon = features_of(env), horizon_of(env)
         self.exploration = self._settings.scheduled(_size(features), horizon, len(rows))
         self._check_budget(env, horizon, len(rows))

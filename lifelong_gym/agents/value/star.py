@@ -7,18 +7,16 @@ from typing import Any
 
 from lifelong_gym.agents.value.features import Arrays
 from lifelong_gym.errors import SharingError
-from lifelong_gym.wrappers import Channel
+from lifelong_gym.wrappers import Channel, hub_of
 
 MAX_TRIES = 10_000
-HUB = "hub"
 
 
 class Star:
     """Messages between a hub and its agents; what doesn't arrive is sent again, and counted again, until it does.
 
     Args:
-        channel: in whose graph a node reaches all agents. One without rows is the hub, if there is any, or else the
-            first; its own messages cost nothing.
+        channel: in whose graph a node is their hub, see `hub_of`; its own messages cost nothing.
         agents: the nodes that have rows.
 
     Attributes:
@@ -32,16 +30,9 @@ class Star:
     def __init__(self, channel: Channel, agents: Sequence[Any]) -> None:
         """Find the hub."""
         self.channel, self._agents = channel, list(agents)
-        central = [node for node in channel.nodes if all(a == node or a in channel.graph[node] for a in agents)]
-        idle = [node for node in central if node not in self._agents]
-        if not central:
-            raise ValueError(
-                'a node must reach all agents to be their hub, as in topology="star". '
-                f"Received a graph of {len(channel.nodes)} nodes in which none does"
-            )
         if channel.faults is not None and channel.faults.noise > 0.0:
             raise ValueError(f"`faults` must leave messages as they are. Received noise={channel.faults.noise:g}")
-        self.hub = (idle or central)[0]
+        self.hub = hub_of(channel.graph, self._agents)
 
     def up(self, messages: Mapping[int, Arrays]) -> dict[int, Arrays]:
         """What agents, by their numbers, tell the hub, as it arrives there."""

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from lifelong_gym.agents.contract.state import Parts
 from lifelong_gym.agents.deep.continual.ways import make_way
-from lifelong_gym.agents.deep.environment_state import channel_of
+from lifelong_gym.agents.deep.environment_state import channel_by_a_hub, channel_of
 from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
 from lifelong_gym.agents.deep.replay.buffer import PackedReplayBuffer
 from lifelong_gym.agents.deep.replay.memory import Memory
@@ -24,9 +24,8 @@ from lifelong_gym.agents.deep.sharing.settings import Presence, SharingSettings
 from lifelong_gym.agents.deep.sharing.signatures import SIGNATURES
 from lifelong_gym.errors import unknown
 from lifelong_gym.numerics.arrays import IntArray
-from lifelong_gym.wrappers import Channel, NodeRows, graph_of, rows_of_nodes
+from lifelong_gym.wrappers import Channel, NodeRows, hub_of
 
-HUB = "hub"  # of a channel of one's own
 OWN = ("replay_buffer_class", "replay_buffer_kwargs", "learning_starts", "exploration_fraction", "n_steps")
 
 
@@ -188,9 +187,7 @@ class SharedExperienceDQN(MultiAgentAlgorithm):
     def _channel_in(self, env: VecEnv) -> Channel | None:
         if self.settings.borrow is None:
             return channel_of(env)
-        channel = channel_of(env) or Channel(graph_of("star", [HUB, *rows_of_nodes(env)]))
-        hub_in(channel, rows_of_nodes(env))
-        return channel
+        return channel_by_a_hub(env)
 
     def _parts(self) -> Parts:
         return {**super()._parts(), "hub": self.hub, **({"own": self._own} if self._own else {})}
@@ -245,7 +242,7 @@ class SharedExperienceDQN(MultiAgentAlgorithm):
         sending = {agent.node: agent for agent in self._members() if agent.node in asking or agent.desk.outbox}
         if not sending:
             return
-        hub = hub_in(self.channel, [agent.node for agent in self.agents])
+        hub = hub_of(self.channel.graph, [agent.node for agent in self.agents])
         heard = self._up(hub, {node: _request(agent) for node, agent in sending.items()})
         answers: dict[Any, Message] = {}
         for message in heard.values():
@@ -294,22 +291,6 @@ class SharedExperienceDQN(MultiAgentAlgorithm):
         if self.settings.borrow is not None:
             for name, value in self.channel.ledger.snapshot().items():
                 self.logger.record(f"sharing/{name}", value)
-
-
-def hub_in(channel: Channel, agents: Any) -> Any:
-    """The node that all others reach: one that is no agent, if there is one.
-
-    Raises:
-        ValueError: there is none.
-    """
-    others = len(channel.nodes) - 1
-    central = [node for node in channel.nodes if len(channel.graph[node]) == others]
-    if not central:
-        raise ValueError(
-            "`env` must have a node that all others reach, such as `topology='star'` has, to be the hub. "
-            f"Received nodes {', '.join(map(repr, channel.nodes))}, none of which does"
-        )
-    return next((node for node in central if node not in agents), central[0])
 
 
 def _request(agent: SharingAgent) -> Message:
