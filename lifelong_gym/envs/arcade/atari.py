@@ -43,12 +43,12 @@ class Flavours:
     Attributes:
         modes: increasing.
         difficulties: increasing.
-        telling: bytes of the RAM that stay the same within a flavour, and differ between some two; None: not known.
+        telling: bytes of the RAM that stay the same within a flavour, and differ between some two.
     """
 
     modes: tuple[int, ...]
     difficulties: tuple[int, ...]
-    telling: tuple[int, ...] | None
+    telling: tuple[int, ...]
 
 
 @functools.cache
@@ -58,8 +58,8 @@ def games() -> dict[str, Flavours]:
     return {name: _flavours(**row) for name, row in table.items()}
 
 
-def _flavours(modes: list[int], difficulties: list[int], telling: list[int] | None) -> Flavours:
-    return Flavours(tuple(modes), tuple(difficulties), None if telling is None else tuple(telling))
+def _flavours(modes: list[int], difficulties: list[int], telling: list[int]) -> Flavours:
+    return Flavours(tuple(modes), tuple(difficulties), tuple(telling))
 
 
 class Atari(SimulatorFamily):
@@ -138,15 +138,8 @@ class Atari(SimulatorFamily):
         libraries()
 
     def masked(self, game: str) -> tuple[int, ...]:
-        """Bytes of the RAM that aren't shown.
-
-        Raises:
-            ValueError: they aren't known of this game.
-        """
-        telling = games()[game].telling if self.mask_ram and self.observation == "ram" else ()
-        if telling is None:
-            raise ValueError(f"`mask_ram` must be False for {game}: nobody has looked which bytes tell its flavours")
-        return telling
+        """Bytes of the RAM that aren't shown."""
+        return games()[game].telling if self.mask_ram and self.observation == "ram" else ()
 
 
 def _memory() -> Bounded:
