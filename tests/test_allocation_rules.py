@@ -15,7 +15,7 @@ from sklearn.covariance import LedoitWolf
 from lifelong_gym.agents.allocation.fitted import RiskParity
 from lifelong_gym.agents.allocation.online import EG, OLMAR, ONS, PAMR, OnlineRule, nearest_shares, on_simplex
 from lifelong_gym.benchmark import Experiment
-from lifelong_gym.benchmark.evaluation import Acting
+from lifelong_gym.benchmark.acting import Acting
 from lifelong_gym.benchmark.learners import LearnerError, LearnerSpec
 from lifelong_gym.envs.allocation import sources
 from lifelong_gym.envs.allocation.constant import bought_and_held

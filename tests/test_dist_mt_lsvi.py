@@ -14,10 +14,12 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from lifelong_gym.agents import DistMTLSVI
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError
+from lifelong_gym.benchmark.models import evaluate
+from lifelong_gym.benchmark.outputs import Outputs
 from lifelong_gym.envs.models import tabular_model
 from lifelong_gym.errors import CheckpointError, UnknownNameError
 from lifelong_gym.numerics.optima import policy_return
-from lifelong_gym.wrappers import Faults, ParameterSharing, as_vec_env
+from lifelong_gym.wrappers import AgentBudget, Faults, ParameterSharing, as_vec_env
 from tests.running import run_here
 
 ID, GRID, POLICY = "LifelongLinearMDP-v0", "LifelongGridWorld-v0", "LookupPolicy"
@@ -216,6 +218,37 @@ def test_grid_worlds_need_no_features() -> None:
         assert evaluate_policy(model.for_agent(agent), single, n_eval_episodes=1, warn=False)[0] == 1.0
 
 
+@pytest.mark.parametrize("identify", ["value", "model"])
+def test_a_known_task_is_recognised_elsewhere(identify: str) -> None:
+    """In a row of one's own, with the policy of the table; what was learned, and the channel, stay as they were."""
+    model = made(identify=identify, reuse=True)
+    truth, tasks = Truth(model), model.env.unwrapped.core.tasks  # type: ignore[union-attr]
+
+    def row(**which: Any) -> Any:
+        env: Any = as_vec_env(gym.make_vec(ID, num_envs=1, **SIZES, **ROUNDS, **which))
+        env.seed(3)
+        return env
+
+    assert model.meet(row(tasks=tasks[[0]]), 0) is None
+    truth.round()
+
+    def known() -> str:
+        learned = {name: tensor.numpy().tobytes() for name, tensor in model.policy.state_dict().items()}
+        return str((learned, [vars(cluster) for cluster in model.clusters], model.channel.ledger.snapshot()))
+
+    before = known()
+    for label, task in enumerate(truth.founders):
+        met: Any = model.meet(row(tasks=tasks[[task]]), 3)
+        assert np.array_equal(met.table[0], model.policy.table[label])
+    new = next((task for task in range(3) if task not in truth.founders), None)
+    assert new is None or model.meet(row(tasks=tasks[[new]]), 1) is None
+    assert known() == before
+    short = row(tasks=tasks[[0]])
+    short.budget = AgentBudget(short.core, 1, 449)
+    with pytest.raises(ValueError, match=r"must hold the 450 steps of k1 = 150 episodes\. Received 449"):
+        model.meet(short, 0)
+
+
 def experiment(topology: str = "star", episodes: int = 400, n_agents: int = 2, **arguments: Any) -> Experiment:
     """Two rounds of agents in two tasks."""
     given = {"k1": 60, "k2": 100, "c_sep": C_SEP, **arguments}
@@ -238,7 +271,11 @@ def experiment(topology: str = "star", episodes: int = 400, n_agents: int = 2, *
 
 def test_under_the_protocol_of_rounds(tmp_path: Path) -> None:
     """It is measured after every round, by every agent in all tasks, and spends its budget exactly."""
-    (run,) = run_here(experiment(), tmp_path)
+    (run,) = run_here(experiment(), tmp_path, Outputs(keep_models=True))
+    assert run.meeting_steps is not None
+    assert run.meeting_steps[0].sum() == 0
+    assert (run.meeting_steps[1:] == 60 * 3).all()
+    assert np.array_equal(evaluate(run.path).returns, run.returns[-1])
     assert run.times.tolist() == [0, 2 * 200 * 3, 2 * 400 * 3]
     assert run.returns.shape == (3, 2, 2)
     assert run.task_timesteps is not None

@@ -14,12 +14,13 @@ from lifelong_gym.benchmark.evaluation import Evaluation
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError
 from lifelong_gym.benchmark.models import evaluate
 from lifelong_gym.benchmark.outputs import Outputs
+from lifelong_gym.benchmark.referee import BudgetError
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.registry import family, sample_tasks
 from lifelong_gym.reports.metric_tables import tables
 from lifelong_gym.reports.report import write_report
 from lifelong_gym.reports.study import studies
-from lifelong_gym.wrappers import AgentBudget, as_vec_env
+from lifelong_gym.wrappers import AgentBudget, as_vec_env, steps_left
 from tests.running import run_here
 
 ID = f"{__name__}:Mass"
@@ -33,7 +34,7 @@ class Mass(type(family("LifelongSimpleMass-v0"))):  # type: ignore[misc]
     reference = None
 
 
-def experiment(*learners: str, n_agents: int = N_AGENTS, **protocol: Any) -> Experiment:
+def experiment(*learners: str, n_agents: int | None = N_AGENTS, **protocol: Any) -> Experiment:
     """Four rounds of two episodes."""
     budget = {"name": "rounds", "episodes_per_task": 2 * N_ROUNDS, "n_evaluations": N_ROUNDS, "n_eval_episodes": 2}
     drawn = {"n_tasks": N_TASKS, "horizon": HORIZON}
@@ -192,7 +193,7 @@ def test_what_is_no_agent_s_business() -> None:
         (
             "zero",
             {"name": "multi_task"},
-            r"`n_agents` and `rounds` belong to the protocol 'rounds'\. Received 'multi_ta",
+            r"`n_agents`, `rounds` and `meeting_steps` belong to the protocol 'rounds'\. Received 'm",
         ),
     ],
 )
@@ -230,3 +231,87 @@ def test_ppo_acts_the_same_whoever_it_is() -> None:
     model = PPO("MlpPolicy", as_vec_env(ID, n_tasks=2), n_steps=8, batch_size=16, seed=0, device="cpu")
     returns = evaluation.measure(model).returns.reshape(N_TASKS, N_AGENTS, 2)
     assert returns[:, 0] == pytest.approx(returns[:, 1], rel=1e-5)
+
+
+class Meeting(Watching):
+    """Pushes in each task as hard as its first two steps there say, where agent 0 has looked."""
+
+    n_steps = 2
+
+    def meet(self, env: Any, agent: int) -> Any:
+        """A policy of agent 0, none of agent 1."""
+        assert (env.num_envs, agent in range(N_AGENTS), hasattr(env, "tasks")) == (1, True, False)
+        assert steps_left(env) == 2 * HORIZON if not self.limit else self.limit
+        assert env.observation_space == self.env.observation_space
+        env.reset()
+        for _ in range(self.n_steps if agent == 0 else 0):
+            seen, *_ = env.step(np.ones((1, 1), np.float32))
+        return None if agent else Pushing(float(seen[0, 0]))
+
+    limit = 0
+
+
+class Greedy(Meeting):
+    """Takes more steps than it may."""
+
+    limit, n_steps = 3, 4
+
+
+class Strange(Meeting):
+    """Brings back what can't act."""
+
+    def meet(self, env: Any, agent: int) -> Any:
+        """A number."""
+        return 5
+
+
+class Pushing:
+    """Always as hard."""
+
+    def __init__(self, push: float) -> None:
+        self.push, self.n_calls = float(np.clip(push, -1.0, 1.0)), 0
+
+    def predict(self, observation: Any, state: Any = None, deterministic: bool = False) -> Any:
+        """Half as hard in each next step of an episode, and the number of that."""
+        assert len(observation) == 1
+        assert deterministic
+        n = 0 if state is None else state
+        return np.full((1, 1), self.push / 2**n, np.float32), n + 1
+
+
+def test_agents_meet_a_task_before_they_are_measured(tmp_path: Path) -> None:
+    """In a row of their own, in that very task; what it brings back acts in all its episodes, and steps are counted."""
+    (run,) = run_here(experiment(f"{__name__}:Meeting"), tmp_path, Outputs(keep_models=False))
+    assert run.settings["protocol"]["meeting_steps"] == 2 * HORIZON
+    assert run.meeting_steps is not None
+    assert run.meeting_steps.tolist() == [[[2, 0]] * N_TASKS] * (N_ROUNDS + 1)
+    assert run.times.tolist() == [k * N_AGENTS * 2 * HORIZON for k in range(N_ROUNDS + 1)]
+    first = run.settings["protocol"]["evaluation_seed"]
+    made: dict[str, Any] = {"tasks": run.settings["family"]["tasks"], "horizon": HORIZON}
+    for task in range(N_TASKS):
+        room = LifelongVectorEnv(ID, 1, **made)
+        room.reset(seed=int(np.random.SeedSequence([first + task, 0]).generate_state(1)[0]), options={"task": task})
+        pushes = [np.ones((1, 1), np.float32)] * 2
+        seen = [room.step(push)[0] for push in pushes][-1]
+        push = Pushing(float(seen[0, 0])).push
+        env = LifelongVectorEnv(ID, 2, **made)
+        env.reset(seed=[first + task, first + N_TASKS + task], options={"task": task})
+        returns = sum(env.step(np.full((2, 1), push / 2**k, np.float32))[1] for k in range(HORIZON))
+        assert run.agent(0).returns[-1, task] == pytest.approx(returns)
+    (still,) = run_here(experiment(f"{__name__}:Watching"), tmp_path)
+    assert still.meeting_steps is None
+    assert np.array_equal(run.agent(1).returns, still.agent(1).returns)
+    assert not np.array_equal(run.agent(0).returns, still.agent(0).returns)
+
+
+def test_meetings_have_so_many_steps(tmp_path: Path) -> None:
+    """Not one more; a protocol may have none; what comes back must act."""
+    with pytest.raises(BudgetError, match=r"`meet` must take at most 3 steps, `meeting_steps`.* Agent 0 asked for 4"):
+        run_here(experiment(f"{__name__}:Greedy", meeting_steps=3), tmp_path / "greedy")
+    with pytest.raises(TypeError, match=r"`meet` must return a policy with a method `predict`, or None\. Received 5"):
+        run_here(experiment(f"{__name__}:Strange"), tmp_path / "strange")
+    (run,) = run_here(experiment(f"{__name__}:Strange", meeting_steps=0), tmp_path / "none")
+    assert run.meeting_steps is None
+    for name, number in (("multi_task", 5), ("rounds", -1)):
+        with pytest.raises(ExperimentError, match="`meeting_steps`"):
+            experiment("zero", name=name, n_agents=None, rounds="uniform", meeting_steps=number)

@@ -542,3 +542,48 @@ def test_a_constructor_repeats_its_settings() -> None:
         assert parameters[field.name].default == field.default
         assert parameters[field.name].annotation == field.type
         assert told[field.name] == settled[field.name]
+
+
+@pytest.mark.parametrize(
+    ("signature", "continual", "borrow"),
+    [("observation", "library", "replay"), ("probe", "packnet", None), ("observation", "ewc", "replay")],
+)
+def test_a_task_that_was_met_is_recognised(signature: str, continual: str, borrow: str | None) -> None:
+    """By a report from a row of its own: an agent that kept a policy for it acts by that, and nothing changes."""
+    env = rounds_env(2, 2, 80)
+    more: dict[str, Any] = {"continual_kwargs": {"retrain": 2}} if continual == "packnet" else {}
+    meeting = {"signature": signature, "meeting_steps": 60, "threshold": 0.2}
+    model = make(env, continual=continual, borrow=borrow, **meeting, **more)
+    tasks: list[list[int]] = [[], []]
+
+    def note(*_: Any) -> bool:
+        for agent, task in enumerate(env.core.task_of_row.tolist()):
+            if model.agents[agent].desk.stage == "learning" and task not in tasks[agent]:  # type: ignore[attr-defined]
+                tasks[agent].append(task)
+        return True
+
+    model.learn(2 * 2 * 80, callback=note)
+    model.on_task_end({})
+    assert sorted(map(len, tasks)) == [2, 2]
+    before = model.hub.state_dict()["catalogue"]["n_reports"]
+    for agent, (node, known) in enumerate(zip(env.sharing.members, tasks, strict=False)):
+        del node
+        for order, task in enumerate(known):
+            settings: dict[str, Any] = {"schedule": {"rounds": "uniform"}, "backend": "numpy", "horizon": 10}
+            alone: Any = as_vec_env(pettingzoo.make("parallel", CHAIN, n_agents=1, tasks=[TASKS[task]], **settings))
+            alone.budget = AgentBudget(alone.core, 1, 60)
+            alone.seed(7)
+            met = model.meet(HiddenTasks(alone), agent)
+            assert alone.budget.taken.tolist() == [0 if continual == "ewc" else 60]
+            way: Any = model.agents[agent].way  # type: ignore[attr-defined]
+            if continual == "ewc":
+                assert met is None
+                continue
+            label = [*way.kept.values["shelf"]][order] if continual == "library" else way.labels[order]
+            assert met is not None
+            kept, found = way.policy_of(label), met.state_dict()
+            assert all(th.equal(kept[name], tensor) for name, tensor in found.items())
+    assert model.hub.state_dict()["catalogue"]["n_reports"] == before
+    if continual != "ewc":
+        with pytest.raises(ValueError, match=r"must be at least the learner's, 60\. Received 0"):
+            model.meet(HiddenTasks(alone), 0)

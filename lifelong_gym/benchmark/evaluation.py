@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,9 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch as th
 
+from lifelong_gym.benchmark.acting import Acting
+from lifelong_gym.benchmark.meeting import met
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.tasks.task_set import TaskSet
+from lifelong_gym.wrappers import AgentBudget, CoreVecEnv, as_vec_env
 
 
 class Measured(NamedTuple):
@@ -26,11 +28,14 @@ class Measured(NamedTuple):
         failed: share of each task's episodes in which the state left the family's limits, shape (n_tasks,).
         violations: share of each task's steps in which a constraint was violated, shape (n_tasks,); None where there
             are no constraints.
+        meeting_steps: environment steps by which each agent recognised each task, shape (n_tasks, n_agents); None where
+            nobody does.
     """
 
     returns: FloatArray
     failed: FloatArray
     violations: FloatArray | None = None
+    meeting_steps: IntArray | None = None
 
     def but(self, tasks: IntArray, others: Sequence[Measured]) -> Measured:
         """The same, but of these tasks, shape (n,), what was measured in each alone."""
@@ -51,6 +56,7 @@ class Evaluation:
         task_observation: what a learner sees of the task; see `Settings`.
         made_with: further arguments of the envs: the family's own, and those of `Settings`.
         n_agents: rows that act, in one task after another; None: all tasks at once.
+        meeting_steps: environment steps that each agent may take to recognise a task, see `Protocol`; 0: none.
     """
 
     env_id: str
@@ -59,6 +65,7 @@ class Evaluation:
     task_observation: str = "hide"
     made_with: Mapping[str, Any] = field(default_factory=dict)
     n_agents: int | None = None
+    meeting_steps: int = 0
 
     @classmethod
     def of(
@@ -70,10 +77,11 @@ class Evaluation:
         task_observation: str,
         made_with: Mapping[str, Any] | None = None,
         n_agents: int | None = None,
+        meeting_steps: int = 0,
     ) -> Evaluation:
         """Of all tasks, with consecutive seeds."""
         seeds = seed + np.arange(n_episodes * len(tasks)).reshape(n_episodes, -1)
-        return cls(env_id, tasks, seeds, task_observation, made_with or {}, n_agents)
+        return cls(env_id, tasks, seeds, task_observation, made_with or {}, n_agents, meeting_steps)
 
     def only(self, task: int) -> Evaluation:
         """The same episodes of one task alone."""
@@ -83,18 +91,19 @@ class Evaluation:
         """Run the episodes with a learner's deterministic actions.
 
         ``learner.predict`` gets a batch of observations, of which row i is from task ``i mod n_tasks``, or of agent i,
-        all agents then being in one task, in the same episode. Generators that the learner trains with are left as they
-        were.
+        all agents then being in one task, in the same episode, which the learner may `meet` before. Generators that the
+        learner trains with are left as they were.
 
         Raises:
             ValueError: actions that don't fit the action space.
+            BudgetError: more steps of a meeting than there are.
         """
         with untouched_generators():
             return self._measure(learner)
 
-    def env(self, n_rows: int) -> LifelongVectorEnv:
-        """With so many rows, of which the i-th begins in task ``i mod n_tasks``."""
-        settings = {"tasks": self.tasks, "task_observation": self.task_observation, **self.made_with}
+    def env(self, n_rows: int, **more: Any) -> LifelongVectorEnv:
+        """With so many rows, of which the i-th begins in task ``i mod n_tasks``, and perhaps more settings."""
+        settings = {"tasks": self.tasks, "task_observation": self.task_observation, **self.made_with, **more}
         return LifelongVectorEnv(self.env_id, n_rows, **settings)
 
     def _measure(self, learner: Any) -> Measured:
@@ -107,18 +116,30 @@ class Evaluation:
 
     def _measure_agents(self, learner: Any, n_agents: int) -> Measured:
         env, (n_episodes, n_tasks) = self.env(n_agents), self.seeds.shape
-        counts = [
-            run_episodes(env, learner, [int(seed)] * n_agents, {"task": task})
-            for task, seeds in enumerate(self.seeds.T)
-            for seed in seeds
-        ]
+        counts, meetings = [], []
+        for task, seeds in enumerate(self.seeds.T.tolist()):
+            acting = learner
+            if self.meeting_steps and callable(getattr(learner, "meet", None)):
+                acting, taken = met(learner, self._rooms(task, n_agents))
+                meetings.append(taken)
+            counts += [run_episodes(env, acting, [seed] * n_agents, {"task": task}) for seed in seeds]
         env.close()
 
         def of_tasks(columns: Any) -> Any:
             return np.array(columns).reshape(n_tasks, n_episodes, n_agents).swapaxes(1, 2).reshape(n_tasks, -1)
 
         together: dict[str, Any] = {name: [getattr(count, name) for count in counts] for name in Counts._fields}
-        return Counts(**{name: of for name, of in together.items() if of[0] is not None}).measured(of_tasks)
+        measured = Counts(**{name: of for name, of in together.items() if of[0] is not None}).measured(of_tasks)
+        return measured._replace(meeting_steps=np.array(meetings)) if meetings else measured
+
+    def _rooms(self, task: int, n_agents: int) -> Iterator[CoreVecEnv]:
+        """For each agent a row of its own in this task, with noise that no episode is measured in."""
+        alone, first = replace(self, tasks=self.tasks[[task]]), int(self.seeds[0, task])
+        for agent in range(n_agents):
+            env: Any = as_vec_env(alone.env(1, schedule={"rounds": "uniform"}))
+            env.budget = AgentBudget(env.core, 1, self.meeting_steps)
+            env.seed(int(np.random.SeedSequence([first, agent]).generate_state(1)[0]))
+            yield env
 
 
 class Counts(NamedTuple):
@@ -169,48 +190,6 @@ def run_episodes(
             violations += running & infos["constraint_violation"]
         running &= ~(terminated | truncated)
     return Counts(returns, failed, steps, None if env.core.safety is None else violations)
-
-
-class Acting:
-    """Calls ``learner.predict`` with as much of SB3's signature as it takes, from the beginning of episodes on."""
-
-    def __init__(self, learner: Any) -> None:
-        """Look at the signature."""
-        parameters = inspect.signature(learner.predict).parameters
-        any_name = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-        self._takes = {name for name in ("state", "episode_start", "deterministic") if any_name or name in parameters}
-        self._predict = learner.predict
-        self._state: Any = None
-        self._is_first = True
-
-    def __call__(self, observations: Any) -> Any:
-        """Actions of all rows."""
-        given = {
-            "state": self._state,
-            "episode_start": np.full(len(observations), self._is_first),
-            "deterministic": True,
-        }
-        answer = self._predict(observations, **{name: given[name] for name in self._takes})
-        self._is_first = False
-        if not isinstance(answer, tuple):
-            return answer
-        actions, self._state = answer
-        return actions
-
-
-class InTask:
-    """A learner's policy in one of its tasks, for learners that have no ``for_task``.
-
-    ``predict`` gets a batch of a row a task, as in an evaluation, of which one row counts.
-    """
-
-    def __init__(self, learner: Any, task: int, n_tasks: int) -> None:
-        """Nothing is asked yet."""
-        self._act, self._task, self._n_tasks = Acting(learner), task, n_tasks
-
-    def predict(self, observation: Any, deterministic: bool = True) -> tuple[Any, None]:
-        """The deterministic action for one observation."""
-        return self._act(np.stack([observation] * self._n_tasks))[self._task], None
 
 
 @contextmanager

@@ -88,6 +88,15 @@ def _counts(values: npt.ArrayLike, n_tasks: int) -> list[int]:
     return [int(n) for n in array]
 
 
+def _meetings(values: npt.ArrayLike, n_tasks: int) -> list[list[int]]:
+    array = np.asarray(values)
+    counts = array.ndim == 2 and len(array) == n_tasks and np.issubdtype(array.dtype, np.integer)
+    if not counts or (array < 0).any():
+        raise ValueError(f"`meeting_steps` must be whole numbers, not negative, a row a task. Received {values!r}")
+    found: list[list[int]] = array.tolist()
+    return found
+
+
 def yardstick(references: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What references are, without the returns that they were measured to have: those differ from CPU to CPU."""
     if references is None:
@@ -116,6 +125,8 @@ def checked(content: Mapping[str, Any], family: Mapping[str, Any], last: Mapping
     taken = content.get("task_timesteps")
     counts = None if taken is None else _counts(taken, n_tasks)
     whole = {**content, **_measured(content, n_tasks), "task_timesteps": counts}
+    if content.get("meeting_steps") is not None:
+        whole["meeting_steps"] = _meetings(content["meeting_steps"], n_tasks)
     others = family.get("evaluate", {})
     if others:
         whole[SETS] = {name: _measured(content[SETS][name], other["n_tasks"]) for name, other in others.items()}

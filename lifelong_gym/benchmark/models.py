@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym import registry
-from lifelong_gym.benchmark.evaluation import Evaluation, InTask, Measured
+from lifelong_gym.benchmark.acting import InTask
+from lifelong_gym.benchmark.evaluation import Evaluation, Measured
 from lifelong_gym.benchmark.families import SETTINGS
 from lifelong_gym.benchmark.learners import learner_class
 from lifelong_gym.benchmark.outputs import model_name
@@ -34,6 +35,7 @@ class Kept:
         arguments: of the family itself.
         settings: of the envs, such as ``reward`` and ``horizon``, that aren't the defaults.
         n_agents: who learned, where agents aren't tasks; else None.
+        meeting_steps: by which these may recognise a task.
     """
 
     agent: str
@@ -44,6 +46,7 @@ class Kept:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     n_agents: int | None = None
+    meeting_steps: int = 0
 
     @classmethod
     def of_training(cls, result: Path, model: Path) -> Kept:
@@ -71,9 +74,8 @@ class Kept:
         model = model_name(_plain(path.with_suffix("")), "{}" if learner["alone"] else None)
         learned = (family["tasks"], learner["task_observation"], model)
         settings = {name: family[name] for name in SETTINGS if name in family}
-        return cls(
-            learner["class"], family["id"], *learned, family.get("arguments", {}), settings, protocol.get("n_agents")
-        )
+        agents = (protocol.get("n_agents"), protocol.get("meeting_steps", 0))
+        return cls(learner["class"], family["id"], *learned, family.get("arguments", {}), settings, *agents)
 
     @property
     def made_with(self) -> dict[str, Any]:
@@ -116,9 +118,8 @@ class Kept:
             FileNotFoundError: no model was kept.
         """
         tasks = TaskSet.of(registry.family(self.env_id, **self.arguments).parameters, self.tasks)
-        everything = Evaluation.of(
-            self.env_id, tasks, n_episodes, seed, self.task_observation, self.made_with, self.n_agents
-        )
+        seen, agents = (self.task_observation, self.made_with), (self.n_agents, self.meeting_steps)
+        everything = Evaluation.of(self.env_id, tasks, n_episodes, seed, *seen, *agents)
         if not self.alone:
             return everything.measure(self.learner())
         there = [task for task in range(len(tasks)) if Path(self.model.format(task)).exists()]

@@ -44,6 +44,8 @@ class Protocol:
         topology: of ``distributed`` and ``rounds``: who reaches whom.
         n_agents: of ``rounds``; default: as many as tasks.
         rounds: of ``rounds``, how agents meet tasks: ``"uniform"`` or ``"permutation"``, see `Schedule`.
+        meeting_steps: of ``rounds``: environment steps that each agent may take, before it is evaluated in a task, to
+            recognise it, where the learner has a method ``meet``; default: as many as in a round; 0: none.
 
     Raises:
         ValueError: an unknown name or a number out of range, or rounds that episodes can't be shared out among.
@@ -58,6 +60,7 @@ class Protocol:
     topology: str = "ring"
     n_agents: int | None = None
     rounds: str = "uniform"
+    meeting_steps: int | None = None
 
     def __post_init__(self) -> None:
         one_of("protocol", self.name, [*PLANS, ROUNDS])
@@ -72,8 +75,12 @@ class Protocol:
         one_of("rounds", self.rounds, MEETINGS)
         if self.n_agents is not None:
             integer("n_agents", self.n_agents)
-        if self.name != ROUNDS and (self.n_agents is not None or self.rounds != "uniform"):
-            raise ValueError(f"`n_agents` and `rounds` belong to the protocol {ROUNDS!r}. Received {self.name!r}")
+        if self.meeting_steps is not None:
+            integer("meeting_steps", self.meeting_steps, least=0)
+        own = (self.n_agents, self.rounds, self.meeting_steps)
+        if self.name != ROUNDS and own != (None, "uniform", None):
+            names = "`n_agents`, `rounds` and `meeting_steps`"
+            raise ValueError(f"{names} belong to the protocol {ROUNDS!r}. Received {self.name!r}")
         if self.name == ROUNDS and self.episodes_per_task % self.n_evaluations:
             raise ValueError(
                 f"`n_evaluations`, the number of rounds, must divide `episodes_per_task`, {self.episodes_per_task}. "
@@ -116,10 +123,18 @@ class Protocol:
             raise ValueError(f"protocol `transfer` needs at least 2 tasks. Received {n_tasks}")
         if self.name == ROUNDS:
             everybody = tuple(range(self.n_rows(n_tasks)))
-            share = self.episodes_per_task // self.n_evaluations * horizon
-            return Plan((Stage(everybody, share),) * self.n_evaluations, 1, in_rounds=True)
+            stage = Stage(everybody, self._steps_of_round(horizon))
+            return Plan((stage,) * self.n_evaluations, 1, in_rounds=True)
         order = tuple(self.order(n_tasks, seed))
         return Plan(PLANS[self.name](order, self.episodes_per_task * horizon), self.n_evaluations)
+
+    def _steps_of_round(self, horizon: int) -> int:
+        """Of each agent."""
+        return self.episodes_per_task // self.n_evaluations * horizon
+
+    def steps_of_meetings(self, horizon: int) -> int:
+        """That each agent may take to recognise a task, under ``rounds``."""
+        return self._steps_of_round(horizon) if self.meeting_steps is None else self.meeting_steps
 
     def plan_alone(self, horizon: int) -> Plan:
         """Of a learner that has one task for itself."""
@@ -134,7 +149,9 @@ class Protocol:
     def to_dict(self, n_tasks: int, horizon: int, seed: int) -> dict[str, Any]:
         """What a run file says of it, JSON-native."""
         plan = self.plan(n_tasks, horizon, seed)
-        agents = {"n_agents": self.n_rows(n_tasks)} if self.name == ROUNDS else {}
+        agents = {}
+        if self.name == ROUNDS:
+            agents = {"n_agents": self.n_rows(n_tasks), "meeting_steps": self.steps_of_meetings(horizon)}
         order = self.order(n_tasks, seed)
         return {**self.settings, **agents, "order": order, "total_timesteps": plan.total_timesteps}
 

@@ -48,6 +48,8 @@ class Run:
         violations: share of the evaluations' steps in which a constraint was violated, shape (n_evaluations, n_tasks);
             None where there are no constraints.
         sets: the same run in further sets of tasks, by name; see protocol ``generalise``.
+        meeting_steps: environment steps by which each agent recognised each task before it was evaluated there, shape
+            (n_evaluations, n_tasks, n_agents), which ``times`` don't count; None where nobody does.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class Run:
     task_timesteps: IntArray | None = None
     violations: FloatArray | None = None
     sets: Mapping[str, Run] = field(default_factory=dict)
+    meeting_steps: IntArray | None = None
 
     def __repr__(self) -> str:
         what = f"{self.learner!r} on {self.family} ({self.preset}), {self.protocol}, seed {self.seed}"
@@ -177,7 +180,7 @@ def _run(path: Path, header: Mapping[str, Any], lines: list[dict[str, Any]]) -> 
     check_parts(header)
     evaluations = [line for line in lines if CONTINUED not in line]
     communication = (line["communication"] for line in evaluations)
-    taken = [line.get("task_timesteps") for line in evaluations]
+    taken, meetings = ([line.get(name) for line in evaluations] for name in ("task_timesteps", "meeting_steps"))
     run = Run(
         path=path,
         header=header,
@@ -186,6 +189,7 @@ def _run(path: Path, header: Mapping[str, Any], lines: list[dict[str, Any]]) -> 
         **_columns_of(evaluations),
         communication=tuple(None if counts is None else Communication(**counts) for counts in communication),
         task_timesteps=None if None in taken else np.array(taken, np.int64),
+        meeting_steps=None if None in meetings else np.array(meetings, np.int64),
         changes=tuple(line[CONTINUED] for line in lines if CONTINUED in line),
     )
     others = header["settings"]["family"].get("evaluate", {})

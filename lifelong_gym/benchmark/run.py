@@ -123,8 +123,8 @@ class RunSpec:
 
     def _evaluation(self, family: FamilySpec, tasks: TaskSet) -> Evaluation:
         p, sees = self.protocol, self.learner.task_observation
-        n_agents = p.n_rows(len(tasks)) if p.name == ROUNDS else None
-        return Evaluation.of(family.id, tasks, p.n_eval_episodes, p.evaluation_seed, sees, family.made_with, n_agents)
+        agents = (p.n_rows(len(tasks)), p.steps_of_meetings(family.horizon)) if p.name == ROUNDS else ()
+        return Evaluation.of(family.id, tasks, p.n_eval_episodes, p.evaluation_seed, sees, family.made_with, *agents)
 
     def plan(self, n_tasks: int) -> Plan:
         """Of training in so many tasks; a learner that has one for itself is trained on nothing else."""
@@ -288,7 +288,7 @@ class _Together:
         sent, taken = self._communication(), self._referee.of_tasks
         self._writer.evaluation(
             mark.num_timesteps, measured.returns, measured.failed, mark.stage, sent, taken, self._save,
-            measured.violations, {name: other._asdict() for name, other in sets.items()},
+            measured.violations, {name: other._asdict() for name, other in sets.items()}, measured.meeting_steps,
         )  # fmt: skip
         self._checkpoints.forget(n)
         self._logs.evaluation(mark.num_timesteps, measured)

@@ -11,7 +11,8 @@ Lines:
         per task; null where the family names none) and ``estimators``.
     evaluation: ``num_timesteps``, ``returns`` [task][episode], ``failed`` [task], ``stage``, ``communication``,
         ``task_timesteps`` [task]; with constraints ``violations`` [task]; where learners are evaluated in further sets,
-        ``sets`` {name: ``returns``, ``failed``, ``violations``}, and ``references`` have ``sets`` too.
+        ``sets`` {name: ``returns``, ``failed``, ``violations``}, and ``references`` have ``sets`` too; where agents
+        recognise tasks before, ``meeting_steps`` [task][agent].
     change: ``continued``: the ``versions``, ``machine`` and ``revision`` of what follows.
     end: ``end``, ``n_evaluations``, and a ``hash`` of all that stands before.
 """
@@ -167,6 +168,7 @@ class RunWriter:
         before: Callable[[str], None] = lambda fingerprint: None,
         violations: npt.ArrayLike | None = None,
         sets: Mapping[str, Mapping[str, Any]] | None = None,
+        meeting_steps: npt.ArrayLike | None = None,
     ) -> None:
         """Write one evaluation.
 
@@ -180,6 +182,7 @@ class RunWriter:
             before: called before anything is written, with the `fingerprint` that there will be.
             violations: share of the steps in which a constraint was violated, in [0, 1], shape (n_tasks,).
             sets: ``returns``, ``failed`` and ``violations`` in the family's further sets, by name.
+            meeting_steps: environment steps by which agents recognised tasks before, shape (n_tasks, n_agents).
 
         Raises:
             ValueError: shapes or numbers that don't fit.
@@ -192,8 +195,9 @@ class RunWriter:
             "communication": None if communication is None else asdict(communication),
             "task_timesteps": task_timesteps,
         }
-        if violations is not None:
-            content["violations"] = violations
+        for name, values in (("violations", violations), ("meeting_steps", meeting_steps)):
+            if values is not None:
+                content[name] = values
         if sets:
             content["sets"] = sets
         whole = checked(content, self._header["settings"]["family"], self.last)

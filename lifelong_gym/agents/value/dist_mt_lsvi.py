@@ -24,6 +24,7 @@ from lifelong_gym.agents.value.environment import check_agents, features_of, hor
 from lifelong_gym.agents.value.features import Arrays, DenseFeatures, Features
 from lifelong_gym.agents.value.hub import UNKNOWN, Cluster, Hub, Report
 from lifelong_gym.agents.value.lookup_policy import LookupPolicy
+from lifelong_gym.agents.value.meeting import label_in
 from lifelong_gym.agents.value.regressions import Regressions, Solution, Summary
 from lifelong_gym.agents.value.settings import LSVISettings
 from lifelong_gym.agents.value.star import Star
@@ -248,6 +249,17 @@ class DistMTLSVI(MultiTaskAlgorithm):
             raise unknown("label", label, [f"0 ... {len(known) - 1}"] if known else ["none yet"])
         return self.policy.of_label(int(label))
 
+    def meet(self, env: VecEnv, agent: int) -> BasePolicy | None:
+        """The policy of the task that an env's one row is in, by ``k1`` episodes; None: nobody has met that task.
+
+        Raises:
+            ValueError: the env hasn't got these steps, or rewards are outside of ``reward_range``.
+        """
+        del agent  # all know the same
+        policy, known = self.policy, (self._hub, self._settings, self.exploration)
+        label = label_in(env, int(policy.arguments["horizon"]), policy.features, *known)
+        return None if label is None else policy.of_label(label)
+
     # How it learns.
 
     def _setup_learn(
@@ -285,18 +297,12 @@ class DistMTLSVI(MultiTaskAlgorithm):
         self._end_round()
         return walkers.walked, walkers.walked.n_steps
 
-    @property
-    def _nothing(self) -> float:
-        """A reward of 0, scaled: what every step after an end pays."""
-        low, high = self._settings.reward_range
-        return -low / (high - low)
-
     def _reported(self, summaries: Sequence[Summary]) -> list[Report]:
         """What the hub hears of all agents."""
         with_models = self._settings.identify == "model" or self._settings.verify
         messages: dict[int, Arrays] = {}
         for agent, summary in enumerate(summaries):
-            value = summary.planned(self.exploration.beta_1, self._nothing).value
+            value = summary.planned(self.exploration.beta_1, self._settings.nothing).value
             models = summary.packed(with_rewards=False) if with_models else {}
             messages[agent] = {"value": np.array(value), **models}
         arrived = self._star.up(messages)
@@ -342,14 +348,16 @@ class DistMTLSVI(MultiTaskAlgorithm):
             first, *others = [Summary.unpacked(self._features, arrived[agent]) for agent in group]
             for other in others:
                 first = first + other
-            plans.append(first.planned(self.exploration.beta_2, self._nothing))
+            plans.append(first.planned(self.exploration.beta_2, self._settings.nothing))
         return plans
 
     def _founded(self, known: Regressions) -> list[Solution]:
         """Every member plans and tells the hub, which keeps what the first one says."""
         members = [agent for group in self._groups for agent in group]
-        plans = {agent: known.summary(agent).planned(self.exploration.beta_2, self._nothing) for agent in members}
-        self._star.up({agent: _told(self._features, plan) for agent, plan in plans.items()})
+        plans = {
+            agent: known.summary(agent).planned(self.exploration.beta_2, self._settings.nothing) for agent in members
+        }
+        self._star.up({agent: plan.packed(self._features) for agent, plan in plans.items()})
         return [plans[group[0]] for group in self._groups]
 
     def _followed(self, labels: IntArray, plans: Sequence[Solution]) -> IntArray:
@@ -379,7 +387,7 @@ class DistMTLSVI(MultiTaskAlgorithm):
             told = {
                 f"{i}.{name}": array
                 for i, plan in enumerate(self._plans)
-                for name, array in _told(self._features, plan).items()
+                for name, array in plan.packed(self._features).items()
             }
             self._star.down(dict.fromkeys(range(len(self._rows)), told))
         self.policy.learned(self._plans, labels)
@@ -390,10 +398,3 @@ class DistMTLSVI(MultiTaskAlgorithm):
 def _size(features: Features) -> int:
     """Numbers of a feature vector."""
     return math.prod(features.weights)
-
-
-def _told(features: Features, plan: Solution) -> Arrays:
-    """Weights and Gram matrices, of which half of a symmetric one is enough."""
-    if isinstance(features, DenseFeatures):
-        return {"theta": plan.theta, "gram": plan.gram[:, *np.triu_indices(plan.gram.shape[1])]}
-    return {"theta": plan.theta, "gram": plan.gram}

@@ -92,11 +92,20 @@ class Hub:
         founders = [Report(np.nan, founder) for founder in self._founders]
         if self._settings.identify == "model":
             return self._nearest(founders, report)
-        fitting = [cluster for cluster in self.clusters if self._in_window(cluster.values, report.value)]
+        fitting = self._fitting(report)
         for cluster in fitting if len(fitting) > 1 else ():
             others = ", ".join(str(other.label) for other in fitting if other is not cluster)
             cluster.warn(f"a value of {report.value:.4g} lies also in the window of {others}: tasks aren't c_sep apart")
         return fitting[0].label if fitting else UNKNOWN
+
+    def _fitting(self, report: Report) -> list[Cluster]:
+        return [cluster for cluster in self.clusters if self._in_window(cluster.values, report.value)]
+
+    def recognised(self, report: Report) -> int:
+        """The label of a report's task, -1 where it is a new one; nothing is taken up, and nobody warned."""
+        if self._settings.identify == "model":
+            return self._label(report)
+        return next((cluster.label for cluster in self._fitting(report)), UNKNOWN)
 
     def _in_window(self, values: Iterable[float], value: float) -> bool:
         return all(abs(other - value) <= 0.5 * self._settings.c_sep for other in values)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lifelong_gym.agents.value.compiled import compiled
-from lifelong_gym.agents.value.features import Arrays, Features
+from lifelong_gym.agents.value.features import Arrays, DenseFeatures, Features
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 
 
@@ -25,6 +25,12 @@ class Solution:
     theta: FloatArray
     gram: FloatArray
     value: float
+
+    def packed(self, features: Features) -> Arrays:
+        """To be sent; of a symmetric Gram matrix half is enough."""
+        dense = isinstance(features, DenseFeatures)
+        gram = self.gram[:, *np.triu_indices(self.gram.shape[1])] if dense else self.gram
+        return {"theta": self.theta, "gram": gram}
 
 
 @dataclass(frozen=True)

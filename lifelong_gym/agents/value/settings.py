@@ -74,6 +74,12 @@ class LSVISettings:
         if self.constants == "theory" and self.max_tasks is None:
             raise ValueError('`max_tasks` must be given where constants="theory". Received None')
 
+    @property
+    def nothing(self) -> float:
+        """A reward of 0, scaled: what every step after an end pays."""
+        low, high = self.reward_range
+        return -low / (high - low)
+
     def scheduled(self, d: int, horizon: int, n_agents: int) -> Exploration:
         """Bonuses and episodes for so many features, steps and agents.
 

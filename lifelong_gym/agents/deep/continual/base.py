@@ -63,6 +63,7 @@ class Continual(BaseCallback, ABC):
 
     Attributes:
         algorithms: those that it can serve.
+        keeps_policies: whether it has a policy for each task, see `policy_of`.
         groups: what it keeps that is a tensor a parameter, by name.
         parameters: of the algorithm's optimiser, by name.
         kept: what it remembers.
@@ -70,6 +71,7 @@ class Continual(BaseCallback, ABC):
     """
 
     algorithms: ClassVar[tuple[type[BaseAlgorithm], ...]] = (DQN, PPO)
+    keeps_policies: ClassVar[bool] = False
     groups: ClassVar[tuple[str, ...]] = ()
     parameters: dict[str, th.nn.Parameter]
     kept: Remembered
@@ -140,6 +142,11 @@ class Continual(BaseCallback, ABC):
 
     def on_task_end(self, info: Mapping[str, Any]) -> None:
         """It ends."""
+
+    def policy_of(self, label: int) -> dict[str, th.Tensor] | None:
+        """The ``state_dict`` of the policy that it keeps for a task that has ended; None: there is none."""
+        del label
+        return None
 
     # A callback's.
 

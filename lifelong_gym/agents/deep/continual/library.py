@@ -17,6 +17,8 @@ class Library(Continual):
     where it was. The optimiser's moments begin anew.
     """
 
+    keeps_policies = True
+
     def attached(self) -> None:
         """Remember the beginning."""
         self.kept.values |= {"start": self._copy(), "shelf": {}}
@@ -32,7 +34,7 @@ class Library(Continual):
         self.kept.values["shelf"][label_of(self, info)] = self._copy()
 
     def policy_of(self, label: int) -> dict[str, th.Tensor] | None:
-        """The ``state_dict`` of a task's policy as it was put on the shelf; None: there is none."""
+        """See `Continual.policy_of`: as it was put on the shelf."""
         found: dict[str, th.Tensor] | None = self.kept.values["shelf"].get(label)
         return found
 

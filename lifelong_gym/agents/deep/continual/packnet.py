@@ -28,6 +28,7 @@ class PackNet(Continual):
     """
 
     groups = ("start", "full", "owner")
+    keeps_policies = True
 
     def __init__(self, share: float = 0.5, retrain: int = 200) -> None:
         """See the class."""
@@ -81,6 +82,10 @@ class PackNet(Continual):
         number, kept = self.labels.index(label), self.kept.values
         own = {name: (owner >= 0) & (owner <= number) for name, owner in kept["owner"].items()}
         return {name: th.where(own[name], of, th.zeros_like(of)) for name, of in kept["full"].items()}
+
+    def policy_of(self, label: int) -> dict[str, th.Tensor] | None:
+        """See `Continual.policy_of`."""
+        return {**self.policy.state_dict(), **self.of_task(label)} if label in self.labels else None
 
     def before_step(self) -> None:
         """Weights that aren't to be trained have no gradient."""

@@ -20,6 +20,7 @@ from lifelong_gym.agents.deep.replay.memory import Memory
 from lifelong_gym.agents.deep.sharing.agent import ASKING, AWAY, SharingAgent
 from lifelong_gym.agents.deep.sharing.batched import Together
 from lifelong_gym.agents.deep.sharing.hub import Catalogue, ExperienceHub, Message
+from lifelong_gym.agents.deep.sharing.meeting import report_in
 from lifelong_gym.agents.deep.sharing.settings import Presence, SharingSettings
 from lifelong_gym.agents.deep.sharing.signatures import SIGNATURES
 from lifelong_gym.errors import unknown
@@ -204,6 +205,27 @@ class SharedExperienceDQN(MultiAgentAlgorithm):
             if node in (agent.node, str(agent.node)):
                 return None if agent.desk.stage != "learning" else agent.desk.label
         raise unknown("node", node, [agent.node for agent in self.agents])
+
+    def meet(self, env: VecEnv, agent: int) -> BasePolicy | None:
+        """The policy that an agent keeps for the task that an env's one row is in, by its report of ``meeting_steps``.
+
+        None, and without a step, where ``continual`` keeps none; after them, where the task is new to the agent.
+
+        Raises:
+            ValueError: the env hasn't got these steps.
+        """
+        member = self._members()[int(self.policy.agent_of_row[agent])]
+        catalogue = self._own.get(str(member.node), self.hub.catalogue)
+        if member.way is None or not member.way.keeps_policies or not catalogue.entries:
+            return None
+        seed = self.seed_of(agent)
+        label = catalogue.nearest(report_in(env, self._signature, self.settings.meeting_steps, seed))
+        kept = None if label is None else member.way.policy_of(label)
+        if kept is None:
+            return None
+        policy = member.copy_of_policy()
+        policy.load_state_dict(kept)
+        return policy
 
     def _members(self) -> list[SharingAgent]:
         return [agent for agent in self.agents if isinstance(agent, SharingAgent)]
