@@ -1,6 +1,7 @@
 """A method that isn't ours, for agents that nobody tells their tasks: each finds out by trying, and keeps a notebook.
 
-Row i of the env is agent i. ``meet`` is optional: it lets an agent recognise a task before it is measured there. From this folder:
+Row i of the env is agent i. ``meet`` is optional: it lets an agent recognise a task before it is measured there.
+From this folder:
 ``lifelong benchmark --protocol rounds --envs LifelongChain-v0 --agents DQN,third_party_rounds:Notebooks``
 """
 
@@ -96,6 +97,4 @@ if __name__ == "__main__":
         run_experiment(Experiment.of_dict(content), Path(folder), Console())
         for run in read_runs(folder):
             steps = 0 if run.meeting_steps is None else run.meeting_steps[-1].mean()
-            print(
-                f"{run.learner}: {run.performance()[-1].mean():.2f} of what is possible, after {steps:.0f} steps to look"
-            )
+            print(f"{run.learner}: {run.performance()[-1].mean():.2f} of the best, after {steps:.0f} steps to look")

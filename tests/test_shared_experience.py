@@ -28,6 +28,7 @@ from lifelong_gym.agents.deep.sharing.hub import MANY, Catalogue
 from lifelong_gym.agents.deep.sharing.settings import SharingSettings, is_present
 from lifelong_gym.agents.deep.sharing.signatures import SIGNATURES, Cosine, Observation, share_between
 from lifelong_gym.benchmark.experiment import Experiment
+from lifelong_gym.envs.parallel import LifelongParallelEnv
 from lifelong_gym.errors import CheckpointError, UnknownNameError
 from lifelong_gym.wrappers import AgentBudget, CoreVecEnv, Faults, HiddenTasks, ParameterSharing, as_vec_env
 from tests.running import run_here
@@ -587,3 +588,57 @@ def test_a_task_that_was_met_is_recognised(signature: str, continual: str, borro
     if continual != "ewc":
         with pytest.raises(ValueError, match=r"must be at least the learner's, 60\. Received 0"):
             model.meet(HiddenTasks(alone), 0)
+
+
+def images_env(steps: int) -> CoreVecEnv:
+    """Two agents in three rounds of cameras, by night and by day."""
+    tasks = [{"ground": "night", "drift": 1}, {"ground": "day", "drift": 1}]
+    rows: dict[str, Any] = {"schedule": {"rounds": "permutation"}, "n_agents": 2}
+    venv = as_vec_env(ParameterSharing(LifelongParallelEnv("tests.camera:Camera", tasks=tasks, **rows), "star"))
+    assert isinstance(venv, CoreVecEnv)
+    venv.budget = AgentBudget(venv.core, 3, steps)
+    venv.seed(1)
+    return venv
+
+
+def test_images_are_shared_and_resumed_to_the_bit(tmp_path: Path) -> None:
+    """Tasks are recognised by what cameras see, their packed frames are borrowed, and a killed run goes on."""
+    steps, own = 60, {**OWN, "train_freq": 6, "target_update_interval": 12}
+
+    def made() -> SharedExperienceDQN:
+        kinds = {"features_extractor_class": "SmallCNN", "features_extractor_kwargs": {"features_dim": 8}}
+        more: dict[str, Any] = {
+            "meeting_steps": 24,
+            "threshold": 0.6,
+            "algorithm_kwargs": own,
+            "seed": 0,
+            "device": "cpu",
+        }
+        sizes = {**kinds, "net_arch": [8]}
+        return SharedExperienceDQN("CnnPolicy", images_env(steps), 1e-3, policy_kwargs=sizes, **more)
+
+    whole, met = made(), {}
+    core: Any = whole.env.unwrapped.core  # type: ignore[union-attr]
+
+    def note(*_: Any) -> bool:
+        for i, agent in enumerate(whole._members()):
+            if agent.is_learning and (i, agent.desk.round) not in met:
+                met[i, agent.desk.round] = (int(core.task_of_row[i]), agent.desk.label, agent._borrowed())
+        return True
+
+    whole.learn(3 * 2 * steps, callback=note)
+    assert len(met) == 6
+    assert len({(task, label) for task, label, _ in met.values()}) == len(whole.hub.catalogue.entries) == 2
+    borrowed = [stores[0] for _, _, stores in met.values() if stores]
+    assert len(borrowed) >= 2
+    assert borrowed[0].read(np.arange(3)).observations.shape == (3, 1, 40, 40)
+    for store in whole.hub.memory.stores.values():
+        packed = sum(chunk.nbytes for chunk in store.sent().values())
+        assert packed < len(store) * 2 * 40 * 40 / 10
+    for n_sweeps in (12, 27):
+        model = made()
+        model.learn(3 * 2 * steps, callback=lambda _l, _g, n=n_sweeps, m=model: m._n_updates < n)
+        model.save(tmp_path / "model")
+        resumed = SharedExperienceDQN.load(tmp_path / "model", env=images_env(steps), device="cpu")
+        resumed.learn(3 * 2 * steps - resumed.num_timesteps, reset_num_timesteps=False)
+        assert_same(resumed, whole)
