@@ -1,6 +1,6 @@
-"""Atari rows against ALE's vector env, one thread against two, MinAtar against Atari: ``make bench``. Read the ratios.
+"""Atari rows against ALE's vector env, MinAtar against Atari: ``make bench``. Read the ratios.
 
-A step is one row's, of four frames where it is Atari's; CPU time, but for the threads, whose time is the clock's.
+A step is one row's, of four frames where it is Atari's; CPU time.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def ales_own(game: str) -> Stepper:
     return stepper(AtariVectorEnv(game, N_ROWS, num_threads=1, full_action_space=True, use_fire_reset=False), 18)
 
 
-def ratio(one: Stepper, other: Stepper, clock: Callable[[], float] = time.process_time) -> float:
+def ratio(one: Stepper, other: Stepper) -> float:
     """How many times longer ``one`` takes than ``other``: the median of calls that take turns."""
 
     def seconds(work: Stepper) -> float:
-        start = clock()
+        start = time.process_time()
         work()
-        return clock() - start
+        return time.process_time() - start
 
     one(), other()
     return statistics.median(seconds(one) / max(seconds(other), 1e-9) for _ in range(N_ROUNDS))
@@ -78,20 +78,6 @@ def test_rows_against_ales_own(benchmark: Any, game: str) -> None:
     benchmark.extra_info["of ALE's own"] = found = ratio(ours, ales_own(game))
     benchmark.pedantic(ours, rounds=1)
     print(f"{game}: {found:.2f} of the CPU time of ALE's own vector env")
-
-
-def test_two_threads_against_one(benchmark: Any) -> None:
-    """Where two cores are free."""
-    one = atari("breakout")
-
-    def shared() -> None:
-        set_num_threads(2)
-        one()
-        set_num_threads(1)
-
-    benchmark.extra_info["times as fast"] = found = ratio(one, shared, time.perf_counter)
-    benchmark.pedantic(shared, rounds=1)
-    print(f"two threads: {found:.2f} times one")
 
 
 def test_minatar_against_atari(benchmark: Any) -> None:

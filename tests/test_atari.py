@@ -14,7 +14,6 @@ import lifelong_gym
 from lifelong_gym.envs.arcade.atari import CORA, FRAMES, PAPER20, SWITCHING, Atari, games
 from lifelong_gym.envs.arcade.atari_emulators import emulator, give_back, libraries, start_of
 from lifelong_gym.envs.arcade.atari_game import AtariGame
-from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.errors import CheckpointError, MissingExtraError, UnknownNameError
 from tests import atari_survey
 from tests.making import ATARI
@@ -158,25 +157,6 @@ def test_the_table_is_what_the_emulator_says(emulators: Any) -> None:
     assert tuple(atari_survey.table("hero")["telling"]) == games()["hero"].telling
     assert set(np.concatenate([row.telling for row in games().values()])) <= set(range(128))
     assert all(not row.telling or len(row.modes) * len(row.difficulties) > 1 for row in games().values())
-
-
-def test_threads_change_nothing() -> None:
-    """Rows of several games, by one thread or three."""
-
-    def run(n_threads: int) -> list[Any]:
-        set_num_threads(n_threads)
-        env: Any = gym.make_vec(ATARI, num_envs=4, n_tasks=4, **SMALL)
-        seen = [env.reset(seed=0)[0]]
-        for actions in np.random.default_rng(0).integers(0, 18, (12, 4)):
-            seen += env.step(actions)[:4]
-        env.close()
-        return seen
-
-    try:
-        one, three = run(1), run(3)
-    finally:
-        set_num_threads(2)
-    assert all(np.array_equal(a, b) for a, b in zip(one, three, strict=True))
 
 
 @pytest.mark.parametrize("observation", ["pixels", "ram"])

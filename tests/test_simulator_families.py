@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +12,11 @@ import numpy as np
 import pytest
 
 import lifelong_gym
+from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.errors import FamilyError
 from lifelong_gym.references.lqr import Linearised
 from tests.broken_cameras import Slow
-from tests.camera import SIDE
+from tests.camera import SIDE, View
 
 CAMERA = "Camera-v0"
 
@@ -34,6 +37,37 @@ def test_images_come_as_they_are() -> None:
     assert (observation == 255).sum() == 64
     rows: Any = gym.make_vec(CAMERA, num_envs=3)
     assert rows.reset(seed=0)[0].shape == (3, SIDE, SIDE, 1)
+
+
+def test_threads_share_rows_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the class says that they may: several take part, and rows see and earn what one thread brings about."""
+    plain, workers = View.step, set[int]()
+
+    def noted(view: View, action: int, rng: np.random.Generator) -> Any:
+        workers.add(threading.get_ident())
+        time.sleep(0.002)
+        return plain(view, action, rng)
+
+    def run(n_threads: int) -> list[Any]:
+        set_num_threads(n_threads)
+        workers.clear()
+        env: Any = gym.make_vec(CAMERA, num_envs=6, n_tasks=3)
+        seen = [env.reset(seed=0)[0]]
+        for actions in np.random.default_rng(0).integers(0, 4, (10, 6)):
+            seen += env.step(actions)[:4]
+        return seen
+
+    monkeypatch.setattr(View, "step", noted)
+    monkeypatch.setattr(View, "threads", True, raising=False)
+    try:
+        one, three = run(1), run(3)
+        assert len(workers) > 1
+        monkeypatch.setattr(View, "threads", False)
+        run(3)
+        assert workers == {threading.get_ident()}
+    finally:
+        set_num_threads(2)
+    assert all(np.array_equal(a, b) for a, b in zip(one, three, strict=True))
 
 
 def test_simulators_know_their_familys_arguments() -> None:

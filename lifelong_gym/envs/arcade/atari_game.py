@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import zlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
@@ -20,11 +20,8 @@ NOTHING = 0  # the action
 class AtariGame:
     """One row's game: standard preprocessing (Machado et al. 2018), with stickiness and no-ops from our streams.
 
-    Attributes:
-        threads: threads may step several at once; the emulator lets others run meanwhile.
+    Threads don't share such rows: ale-py 0.12 holds Python's lock while it emulates.
     """
-
-    threads: ClassVar[bool] = True
 
     def __init__(self, family: Atari, task: Mapping[str, Any], reward: str) -> None:
         """Take the task, a value for each parameter of `Atari`."""
