@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from lifelong_gym import registry
 from lifelong_gym.benchmark.records import read_runs
 from lifelong_gym.benchmark.results import read_result
 from lifelong_gym.benchmark.runner import Outcome
-from lifelong_gym.cli import main
+from lifelong_gym.cli import demo, main
 from lifelong_gym.cli.demo import curves_of, figures, learned
 from lifelong_gym.cli.main import app
 from tests.synthetic_runs import multi_task
@@ -132,13 +133,14 @@ def test_mistakes_end_in_one_line(lifelong: object, words: tuple[str, ...], mess
     assert not list(Path().iterdir())
 
 
-def test_demo_writes_what_it_says(lifelong: object, tmp_path: Path) -> None:
+def test_demo_writes_what_it_says(lifelong: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a small budget; sharing is ahead early, and the files are whole."""
+    monkeypatch.setattr(demo, "DemoBudget", partial(demo.DemoBudget, n_tasks=20))
     result = lifelong("demo", "--seeds", "2", "--sweeps", "21", "--folder", "out")  # type: ignore[operator]
     assert result.exit_code == 0, result.output
     runs = read_runs(tmp_path / "out")
     assert sorted(run.seed for run in runs) == [0, 0, 0, 1, 1, 1]
-    assert all(run.times.tolist() == [k * 50 * 5 * 150 for k in range(22)] for run in runs)
+    assert all(run.times.tolist() == [k * 20 * 5 * 150 for k in range(22)] for run in runs)
     rows = figures(curves_of(learned(Outcome([run.path for run in runs]))))
     sharing, alone, one_policy = (row["area to sweep 20"] for row in rows.values())
     assert sharing.estimate > alone.estimate > one_policy.estimate

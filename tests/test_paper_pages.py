@@ -11,6 +11,7 @@ import pytest
 
 from lifelong_gym.benchmark.results import write_result
 from lifelong_gym.measures.verdicts import EXPECTATIONS, VERDICTS
+from lifelong_gym.papers import reproduce
 from lifelong_gym.papers.numbers import judge
 from lifelong_gym.papers.reproduce import Reproduction, folder_of, names
 from lifelong_gym.papers.specs import PAPER, US
@@ -88,12 +89,15 @@ def test_a_page_says_everything(tiny: Reproduction) -> None:
     assert "nan" not in page
 
 
-def test_nothing_is_measured_again(tiny: Reproduction, tmp_path: Path) -> None:
-    """And the page that is written again, from the numbers alone, is the same to the letter."""
+def test_nothing_is_measured_again(tiny: Reproduction, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the page that is written again, from the numbers alone, is the same to the letter, with all figures."""
     assert all(cell.figures(tiny.runs) is not None for cell in tiny.cells)
     page = tiny.runs.parent / f"{tiny.code.name}.md"
-    before = page.read_bytes()
+    before, drawn = page.read_bytes(), list[Path]()
+    monkeypatch.setattr(reproduce, "draw", lambda *given: drawn.append(given[-1]))  # the fixture drew from numbers too
+    page.unlink()
     assert tiny.write_page(tiny.runs.parent).read_bytes() == before
+    assert [path.stem for path in drawn] == list(tiny.paper.figures)
 
 
 @pytest.mark.parametrize(
