@@ -14,6 +14,8 @@ import pytest
 
 import lifelong_gym
 from lifelong_gym import rollout
+from lifelong_gym.envs.backends.numba_rollout import LANES, compiled
+from lifelong_gym.envs.backends.text import Program
 from lifelong_gym.envs.backends.threads import set_num_threads
 from lifelong_gym.envs.family import kernel_of
 from lifelong_gym.envs.spaces import Continuous
@@ -256,6 +258,20 @@ def test_start_states(backend: str) -> None:
 def test_one_policy_for_all_tasks() -> None:
     """One row of gains, or one per task."""
     assert equal(run(theta=THETA[0]), run(theta=np.tile(THETA[0], (3, 1))))
+
+
+def test_what_is_read_only_needs_no_other_code() -> None:
+    """Policies, start states and weights that can't be written go through the code that was compiled for others."""
+    shapes = {"theta": (3, 5), "initial_states": (3, 4, 4), "weights": (3, 4, 60)}
+    given = {name: 0.1 * np.random.default_rng(1).normal(size=shape) for name, shape in shapes.items()}
+    first = run(**given)
+    code = compiled(Program.of(lifelong_gym.family(CART_POLE), TASKS, None).text, True, 0, LANES).sum_rollouts
+    n_compiled = len(code.signatures)
+    for array in given.values():
+        array.flags.writeable = False
+    assert equal(run(**given), first)
+    assert len(code.signatures) == n_compiled > 0
+    assert not any(array.flags.writeable for array in given.values())
 
 
 @each_backend

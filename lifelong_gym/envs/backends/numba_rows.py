@@ -72,7 +72,9 @@ class NumbaRows:
     def restart(self, episodes: Episodes, observations: npt.NDArray[Any]) -> None:
         """See `Rows`."""
         given = episodes.states is not None
-        states = np.ascontiguousarray(episodes.states, np.float64) if given else np.zeros((1, self._n_state))
+        states: FloatArray = np.zeros((1, self._n_state))
+        if given:  # numba compiles anew for what is read-only: a copy, then
+            states = np.require(episodes.states, np.float64, ("C", "W"))
         self._code.restart_rows(
             self._blocks,
             episodes.rows,

@@ -281,11 +281,7 @@ def _broadcast(name: str, given: npt.ArrayLike, shape: tuple[int, ...]) -> Float
     array = floats(name, given)
     if not np.isfinite(array).all():
         raise ValueError(f"`{name}` must be finite. Received {array[~np.isfinite(array)][0]}")
-    if array.shape == shape:
-        return np.ascontiguousarray(array)
-    try:
-        return np.array(
-            np.broadcast_to(array, shape), order="C"
-        )  # a copy, as numba compiles anew for what is read-only
+    try:  # numba compiles anew for what is read-only: a copy, then
+        return np.require(array if array.shape == shape else np.broadcast_to(array, shape), requirements=("C", "W"))
     except ValueError:
         raise ValueError(f"`{name}` must have shape {shape}. Received {array.shape}") from None
