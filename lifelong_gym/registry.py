@@ -33,6 +33,7 @@ FAMILIES: dict[str, str] = {
     "LifelongDoubleInvertedPendulum-v0": "lifelong_gym.envs.control.double_inverted_pendulum:DoubleInvertedPendulum",
     "LifelongCH47-v0": "lifelong_gym.envs.control.ch47:CH47",
     "LifelongQuadrotor-v0": "lifelong_gym.envs.control.quadrotor:Quadrotor",
+    "LifelongQuadrotor3D-v0": "lifelong_gym.envs.control.quadrotor_3d:Quadrotor3D",
     "LifelongGridWorld-v0": "lifelong_gym.envs.tabular.grid_world:GridWorld",
     "LifelongChain-v0": "lifelong_gym.envs.tabular.chain:Chain",
     "LifelongLinearMDP-v0": "lifelong_gym.envs.tabular.linear_mdp:LinearMDP",

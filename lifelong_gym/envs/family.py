@@ -183,6 +183,7 @@ class KernelFamily(Family):
         n_noise: uniforms that a step receives, or numbers that ``exogenous`` returns.
         n_measures: numbers that ``measure`` writes; 0 where there is none.
         failure_cost: cost of every step from the failing one on.
+        clock: name of the channel of the state that goes up by 1 at each step, whatever is done; None: there is none.
         painter: ``module:Class`` of a `Painter`, which draws images in place of ``observation``; None: nobody does.
         TABLES: name and kind of each table: ``"shared"`` by all tasks, or one a ``"task"``.
     """
@@ -191,6 +192,7 @@ class KernelFamily(Family):
     n_noise: int = 0
     n_measures: int = 0
     failure_cost: ClassVar[float] = 0.0
+    clock: str | None = None
     painter: str | None = None
     TABLES: tuple[tuple[str, str], ...] = ()
 

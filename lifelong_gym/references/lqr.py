@@ -31,6 +31,8 @@ def continuous(family: Family) -> ActionCodec:
 class Linearised(NamedTuple):
     """Tasks about their goals: ``e' = A e + B a + drift`` with ``e = x - x*``, and ``y = C e + level``.
 
+    The state x is without the family's clock, which nobody can steer.
+
     Attributes:
         transition: A, shape (n_tasks, n, n).
         actuation: B, shape (n_tasks, n, m).
@@ -68,8 +70,10 @@ class Linearised(NamedTuple):
             return _stacked(kernels.observation(tuple(x[:, :n].T), *data))
 
         at = np.concatenate([goal, np.zeros((len(tasks), n_action))], axis=1)
-        system, sensors = _jacobian(follow, at), _jacobian(observe, at)[..., :n]
-        return cls(system[..., :n], system[..., n:], follow(at) - goal, sensors, observe(at))
+        system, sensors, drift = _jacobian(follow, at), _jacobian(observe, at), follow(at) - goal
+        moved = [i for i, channel in enumerate(family.state) if channel.name != family.clock]
+        system, drift = system[:, moved], drift[:, moved]
+        return cls(system[..., moved], system[..., n:], drift, sensors[..., moved], observe(at))
 
     def closed_loop(self, theta: FloatArray, scale: FloatArray) -> FloatArray:
         """``A + B W C`` under linear policies on ``(y / c, 1)`` or ``y / c``: (n_tasks, n, n).

@@ -25,10 +25,17 @@ def rk4(derivative: Callable[..., Any], state: Vector, inputs: Vector, k: Vector
         k: constants of the system.
         dt: step in seconds.
     """
-    a = derivative(state, inputs, k)
-    b = derivative(add(state, scale(HALF * dt, a)), inputs, k)
-    c = derivative(add(state, scale(HALF * dt, b)), inputs, k)
-    d = derivative(add(state, scale(dt, c)), inputs, k)
+    return rk4_between(derivative, state, inputs, inputs, inputs, k, dt)
+
+
+def rk4_between(
+    derivative: Callable[..., Any], state: Vector, first: Vector, middle: Vector, last: Vector, k: Vector, dt: float
+) -> Vector:
+    """`rk4` where the inputs move as is known: they are those at the step's beginning, in its middle and at its end."""
+    a = derivative(state, first, k)
+    b = derivative(add(state, scale(HALF * dt, a)), middle, k)
+    c = derivative(add(state, scale(HALF * dt, b)), middle, k)
+    d = derivative(add(state, scale(dt, c)), last, k)
     slope = add(scale(SIXTH, add(a, d)), scale(THIRD, add(b, c)))
     return add(state, scale(dt, slope))
 
