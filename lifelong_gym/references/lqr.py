@@ -39,6 +39,7 @@ class Linearised(NamedTuple):
         drift: shape (n_tasks, n); zero where the goal is an equilibrium.
         sensors: C, shape (n_tasks, n_observations, n).
         level: observation at the goal, shape (n_tasks, n_observations).
+        weights: of the errors e, which the quadratic reward sums up as ``(weights * e)^2``, shape (n_tasks, n).
     """
 
     transition: FloatArray
@@ -46,6 +47,7 @@ class Linearised(NamedTuple):
     drift: FloatArray
     sensors: FloatArray
     level: FloatArray
+    weights: FloatArray
 
     @classmethod
     def of(cls, family: Family, tasks: TaskSet) -> Linearised:
@@ -71,9 +73,12 @@ class Linearised(NamedTuple):
 
         at = np.concatenate([goal, np.zeros((len(tasks), n_action))], axis=1)
         system, sensors, drift = _jacobian(follow, at), _jacobian(observe, at), follow(at) - goal
-        moved = [i for i, channel in enumerate(family.state) if channel.name != family.clock]
+        moved = [i for i, channel in enumerate(family.state) if channel.name != kernel.clock]
         system, drift = system[:, moved], drift[:, moved]
-        return cls(system[..., moved], system[..., n:], drift, sensors[..., moved], observe(at))
+        weights = np.ones_like(goal)
+        if "weights" in program.groups:
+            weights = program.constants[program.tables.slots, program.groups["weights"]]
+        return cls(system[..., moved], system[..., n:], drift, sensors[..., moved], observe(at), weights[:, moved])
 
     def closed_loop(self, theta: FloatArray, scale: FloatArray) -> FloatArray:
         """``A + B W C`` under linear policies on ``(y / c, 1)`` or ``y / c``: (n_tasks, n, n).
@@ -95,6 +100,7 @@ def scale_of(family: Family) -> FloatArray:
 def lqr_policies(family: Family, tasks: TaskSet, *, time: str = "discrete", bias: bool = True) -> FloatArray:
     """The policies that are optimal for the quadratic reward ``-|x - x*|^2 - 0.1 |a|^2`` near each task's goal.
 
+    Errors are weighted as by the family's group of constants ``weights``, where it has one.
     Where the goal is no equilibrium they hold the state that costs least. A task whose linearisation can't be
     stabilised gets the policy that does nothing.
 
@@ -116,7 +122,7 @@ def lqr_policies(family: Family, tasks: TaskSet, *, time: str = "discrete", bias
     if time not in regulators:
         raise unknown("time", time, regulators)
     tangent = Linearised.of(family, tasks)
-    systems = zip(tangent.transition, tangent.actuation, tangent.drift, strict=True)
+    systems = zip(tangent.transition, tangent.actuation, tangent.drift, tangent.weights, strict=True)
     gains, biases = (np.stack(part) for part in zip(*[_solved(regulators[time], *s) for s in systems], strict=True))
     by_sensor = gains @ np.linalg.pinv(tangent.sensors, rcond=UNSEEN)  # x - x* from y - y*
     biases += (by_sensor @ tangent.level[..., None])[..., 0]
@@ -134,25 +140,27 @@ def _jacobian(function: Callable[[FloatArray], FloatArray], at: FloatArray) -> F
     return np.stack([(function(at + move) - function(at - move)) / (2 * DIFFERENCE) for move in moves], axis=-1)
 
 
-Regulator = Callable[[FloatArray, FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
+Regulator = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
-def _solved(regulator: Regulator, a: FloatArray, b: FloatArray, drift: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _solved(
+    regulator: Regulator, a: FloatArray, b: FloatArray, drift: FloatArray, weights: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     n, m = b.shape
     try:
-        return regulator(a, b, drift)
+        return regulator(a, b, drift, np.diag(np.square(weights)))
     except np.linalg.LinAlgError:
         return np.zeros((m, n)), np.zeros(m)
 
 
-def _discrete(a: FloatArray, b: FloatArray, drift: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _discrete(a: FloatArray, b: FloatArray, drift: FloatArray, error: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Gain and bias of the action ``bias - gain e`` that is optimal on average for ``e' = a e + b u + drift``.
 
     The cost to go is ``e' P e + 2 p' e``: P solves the Riccati equation, p is linear in the drift.
     """
     n, m = b.shape
     effort = EFFORT_WEIGHT * np.eye(m)
-    cost = scipy.linalg.solve_discrete_are(a, b, np.eye(n), effort)
+    cost = scipy.linalg.solve_discrete_are(a, b, error, effort)
     to_action = np.linalg.solve(effort + b.T @ cost @ b, b.T)
     gain = to_action @ cost @ a
     closed = a - b @ gain
@@ -160,7 +168,7 @@ def _discrete(a: FloatArray, b: FloatArray, drift: FloatArray) -> tuple[FloatArr
     return gain, np.asarray(-to_action @ (cost @ drift + linear), np.float64)
 
 
-def _continuous(a: FloatArray, b: FloatArray, drift: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _continuous(a: FloatArray, b: FloatArray, drift: FloatArray, error: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The same for the differential equation of which ``a``, ``b`` and ``drift`` are a step with the action held.
 
     Time counts in steps, so that the cost's integral is about its sum.
@@ -171,7 +179,7 @@ def _continuous(a: FloatArray, b: FloatArray, drift: FloatArray) -> tuple[FloatA
     held[n:, n:] = np.eye(m + 1)
     flow = np.real(scipy.linalg.logm(held))[:n]
     rate, push, wind = flow[:, :n], flow[:, n : n + m], flow[:, -1]
-    cost = scipy.linalg.solve_continuous_are(rate, push, np.eye(n), EFFORT_WEIGHT * np.eye(m))
+    cost = scipy.linalg.solve_continuous_are(rate, push, error, EFFORT_WEIGHT * np.eye(m))
     to_action = push.T / EFFORT_WEIGHT
     gain = to_action @ cost
     linear = np.linalg.solve((push @ gain - rate).T, cost @ wind)

@@ -57,6 +57,7 @@ STATE = (
     Quantity("clock", "steps", "since the target set out; below 0 it waits"),
 )
 LIMITS = (5.0, 5.0, 5.0, 10.0, 10.0, 10.0, 1.3, 1.3, 3.0, 20.0, 20.0, 20.0, 4.0, 4.0, 4.0, 4.0, 1e9)
+WEIGHTS = (*(3.0,) * 3, *(0.5,) * 6, *(0.1,) * 3, *(0.0,) * 5)  # so that the best policies stay near the target
 SEEN = (
     *(Quantity(f"{c.name}_error", c.unit, f"{c.name} less the target's") for c in BODY[:6]),
     *BODY[6:],
@@ -139,15 +140,15 @@ def tracking_error(state: Vector, path: Vector) -> Vector:
     return sub(state[:6], target(state[CLOCK], path)) + state[6:N_BODY]
 
 
-def reward_norm(action: Vector, next_state: Vector, path: Vector) -> float:
-    """``-||e|| - ||a||`` with the tracking error e."""
-    error = tracking_error(next_state, path)
+def reward_norm(action: Vector, next_state: Vector, path: Vector, weights: Vector) -> float:
+    """``-||e|| - ||a||`` with the weighted tracking error e."""
+    error = mul(weights[:N_BODY], tracking_error(next_state, path))
     return -sqrt(total(mul(error, error))) - sqrt(total(mul(action, action)))
 
 
-def reward_quadratic(action: Vector, next_state: Vector, path: Vector) -> float:
+def reward_quadratic(action: Vector, next_state: Vector, path: Vector, weights: Vector) -> float:
     """``-e'e - 0.1 a'a``."""
-    error = tracking_error(next_state, path)
+    error = mul(weights[:N_BODY], tracking_error(next_state, path))
     return -total(mul(error, error)) - EFFORT_WEIGHT * total(mul(action, action))
 
 
@@ -247,8 +248,9 @@ class Quadrotor3D(KernelFamily):
     | 12-14 | x, y, z of the target now | -4 | 4 | m |
 
     ## Rewards
-    ``norm`` (default): ``-||e|| - ||a||``, ``quadratic``: ``-e'e - 0.1 a'a``, where the tracking error e is
-    observations 0 to 11 of the next state. A failed step costs 35, or 1225.
+    ``norm`` (default): ``-||e|| - ||a||``, ``quadratic``: ``-e'e - 0.1 a'a``, where e is observations 0 to 11 of the
+    next state, the tracking error: positions times 3, velocities and angles times 0.5, rates times 0.1. A failed step
+    costs 35, or 1225.
 
     ## Starting State
     Hovering; uniform around the target's beginning by 0.3 m, 0.3 m/s, 0.2 rad and 0.5 rad/s, at least 2 cm high.
@@ -356,15 +358,10 @@ class Quadrotor3D(KernelFamily):
         """The groups of the drone itself, of its target, its start and its limits."""
         p = parameters
         start = [p[f"start_{of}"] for of in ("position", "velocity", "angle", "rate") for _ in range(3)]
-        own = self.physics(p)
-        hovering = (*(p[f"target_{axis}"] for axis in "xyz"), *(0.0,) * 9, *(1.0,) * 4, -1.0)
-        return {
-            **own,
-            "path": path_constants(p, DT),
-            "start": tuple(start),
-            "limits": self.state_limits,
-            "goal": hovering,
-        }
+        path = path_constants(p, DT)
+        hovering: tuple[FloatArray | float, ...] = (*path[:3], *(0.0,) * 9, *(1.0,) * 4, -1.0)
+        shared: Groups = {"start": tuple(start), "limits": self.state_limits, "goal": hovering, "weights": WEIGHTS}
+        return {**self.physics(p), "path": path, **shared}
 
     def physics(self, p: Columns) -> Groups:
         """Divisions, trigonometry and exponentials done once per task."""
