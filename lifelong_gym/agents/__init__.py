@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lifelong_gym.agents.deep.continual.replay import Replay
     from lifelong_gym.agents.deep.extractors import C3F2, SmallCNN
     from lifelong_gym.agents.deep.multi_agent import MultiAgentAlgorithm
+    from lifelong_gym.agents.deep.multi_task.multi_head_ppo import MultiHeadPPO
+    from lifelong_gym.agents.deep.multi_task.multi_head_sac import MultiHeadSAC
+    from lifelong_gym.agents.deep.multi_task.soft_modular import SoftModularPPO, SoftModularSAC
     from lifelong_gym.agents.deep.replay.buffer import PackedReplayBuffer
     from lifelong_gym.agents.deep.sharing.shared_experience_dqn import SharedExperienceDQN
     from lifelong_gym.agents.equivariant.lspi import LSPI
@@ -74,6 +77,8 @@ __all__ = [
     "Library",
     "LinearGaussianPolicy",
     "MultiAgentAlgorithm",
+    "MultiHeadPPO",
+    "MultiHeadSAC",
     "MultiTaskAlgorithm",
     "OnlineEWC",
     "PackNet",
@@ -91,6 +96,8 @@ __all__ = [
     "SharedExperienceDQN",
     "Sharer",
     "SmallCNN",
+    "SoftModularPPO",
+    "SoftModularSAC",
     "TaskReplayBuffer",
     "TaskSampling",
     "Taskwise",
@@ -114,6 +121,9 @@ __getattr__ = lazy(
         "deep.continual.replay": ["Replay"],
         "deep.extractors": ["C3F2", "SmallCNN"],
         "deep.multi_agent": ["MultiAgentAlgorithm"],
+        "deep.multi_task.multi_head_ppo": ["MultiHeadPPO"],
+        "deep.multi_task.multi_head_sac": ["MultiHeadSAC"],
+        "deep.multi_task.soft_modular": ["SoftModularPPO", "SoftModularSAC"],
         "deep.replay.buffer": ["PackedReplayBuffer"],
         "deep.sharing.shared_experience_dqn": ["SharedExperienceDQN"],
         "linear.base_learners": ["BaseSettings"],
