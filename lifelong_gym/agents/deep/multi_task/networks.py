@@ -68,7 +68,10 @@ class Beside(nn.Module):
     def forward(self, values: th.Tensor) -> th.Tensor:
         """From (n, width) to (n, k + n_tasks)."""
         seen, task = split(values, self.start, self.n_tasks)
-        return th.cat([self.network(seen), task], dim=1)
+        latent: th.Tensor = self.network(seen)
+        if latent.requires_grad:
+            latent.register_hook(th.Tensor.contiguous)  # gradients lie, and so round, as without the task's columns
+        return th.cat([latent, task], dim=1)
 
 
 class Heads(nn.Module):
@@ -92,7 +95,7 @@ class Heads(nn.Module):
 
     def forward(self, values: th.Tensor) -> th.Tensor:
         """From (n, k + n_tasks), the task's columns last, to (n, m)."""
-        latent, task = values[:, : -self.n_tasks], values[:, -self.n_tasks :]
+        latent, task = values[:, : -self.n_tasks].contiguous(), values[:, -self.n_tasks :]
         every = nn.functional.linear(latent, self.weight.flatten(0, 1), self.bias.flatten())
         return chosen(every.unflatten(1, self.bias.shape), task)
 
