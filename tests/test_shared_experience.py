@@ -567,8 +567,7 @@ def test_a_task_that_was_met_is_recognised(signature: str, continual: str, borro
     model.on_task_end({})
     assert sorted(map(len, tasks)) == [2, 2]
     before = model.hub.state_dict()["catalogue"]["n_reports"]
-    for agent, (node, known) in enumerate(zip(env.sharing.members, tasks, strict=False)):
-        del node
+    for agent, known in enumerate(tasks):
         for order, task in enumerate(known):
             settings: dict[str, Any] = {"schedule": {"rounds": "uniform"}, "backend": "numpy", "horizon": 10}
             alone: Any = as_vec_env(pettingzoo.make("parallel", CHAIN, n_agents=1, tasks=[TASKS[task]], **settings))

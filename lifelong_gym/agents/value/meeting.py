@@ -29,7 +29,7 @@ def label_in(
             f"`meeting_steps` must hold the {wanted} steps of k1 = {exploration.k1} episodes. Received {left}"
         )
     known = Regressions(features, 1, horizon)
-    walkers = Walkers(env, np.zeros(1, np.int64), known, settings.reward_range)
+    walkers = Walkers(env, np.zeros(1, np.int64), known, settings.reward_range)  # type: ignore[arg-type]
     walkers.explore(np.full(1, exploration.k1), exploration.beta_1)
     summary = known.summary(0)
     label = hub.recognised(Report(summary.planned(exploration.beta_1, settings.nothing).value, summary))
