@@ -302,7 +302,7 @@ class Quadrotor3D(KernelFamily):
     n_initial_noise = N_BODY
     state_limits = LIMITS
     failure_cost = 35.0
-    feature_scale = (*(1.0,) * 6, *(0.1,) * 3, *(0.5,) * 3, *(2.0,) * 3)
+    feature_scale = (*(2.0,) * 6, *(0.2,) * 3, *(1.0,) * 3, *(4.0,) * 3)
     rewards: ClassVar[Mapping[str, Any]] = {"norm": reward_norm, "quadratic": reward_quadratic}
     reference = "lifelong_gym.references.linear:LinearSearch"
     clock = "clock"

@@ -35,7 +35,7 @@ from lifelong_gym.tasks.task_set import Task
 
 FAMILY = "lifelong_gym.envs.control.quadrotor_3d:Quadrotor3D"
 TARGET = "lifelong_gym.envs.control.paths:target"
-STAGE, STAGE_SIZE = (262.0, 200.0), 135.0
+STAGE, STAGE_SIZE = (250.0, 212.0), 132.0
 FARTHEST, DT = 12.0, 0.02
 AZIMUTH, SWAY, ELEVATION = 0.55, 0.25, 0.42
 ARM = 0.16  # of what is in the picture: drones are drawn larger than they are
@@ -77,7 +77,7 @@ class Flight:
         path, target = _path(tuple(scene.task.items())), load(TARGET)
         moving = np.array([target(clock, path) for clock in states[:, -1].tolist()])
         period = scene.task["path_period"] / DT
-        lap = np.array([target(share * period, path)[:3] for share in np.linspace(0.0, 0.999, 97).tolist()])
+        lap = np.array([target(share * period, path)[:3] for share in np.linspace(0.0, 1.0, 97).tolist()])
         gain = scene.task["actuator_gain"]
         commands = tuple(BOUND * gain * min(max(u, -1.0), 1.0) for u in scene.action or (0.0,) * 4)
         error = np.concatenate([states[-1, :6] - moving[-1], states[-1, 6:12]])
@@ -94,9 +94,10 @@ class Flight:
         )
 
     def camera(self) -> tuple[Camera, float]:
-        """One that has path and flight in its picture, and how far these reach from its middle, in metres."""
+        """One that sees path, flight and the ground below, and how far these reach from its middle, in metres."""
         seen = np.concatenate([self.lap, self.positions])
         low, high = seen.min(axis=0), seen.max(axis=0)
+        low[2] = min(low[2], 0.0)
         half = max(0.5 * float(np.max(high - low)), 0.6)
         azimuth = AZIMUTH + SWAY * math.sin(0.008 * min(self.clock, 1e6))
         return Camera(0.5 * (low + high), STAGE, STAGE_SIZE / half, 5.0 * half, azimuth, ELEVATION), half
@@ -113,10 +114,13 @@ def draw_path(canvas: Canvas, flight: Flight, camera: Camera) -> None:
     """The target's path and its shadow, the target, and the drone's trail."""
     flat = flight.lap * (1.0, 1.0, 0.0)
     canvas.path(mix(MUTED, PAPER, 0.25), camera.project(flat)[0], 1.5)
-    canvas.path(mix(GOAL, PAPER, 0.45), camera.project(flight.lap)[0], 2.5)
+    lap, _ = camera.project(flight.lap)
+    canvas.path(mix(GOAL, PAPER, 0.45), lap, 2.5)
+    for corner in lap[::24]:
+        canvas.circle(mix(GOAL, PAPER, 0.45), corner, 4)
     places, _ = camera.project(flight.positions[-TRAIL:])
     for i in range(1, len(places)):
-        canvas.line(mix(BODY, PAPER, 0.15 + 0.65 * i / len(places)), places[i - 1], places[i], 1 + 3 * i / len(places))
+        canvas.line(mix(BODY, PAPER, 0.25 + 0.75 * i / len(places)), places[i - 1], places[i], 1 + 3 * i / len(places))
     goal = flight.targets[-1]
     (place, foot), _ = camera.project(np.array([goal, goal * (1.0, 1.0, 0.0)]))
     canvas.dashes(GOAL, place, foot, 1.2, 7)
@@ -259,6 +263,7 @@ class Quadrotor3DViewer:
         draw_wind(canvas, flight, camera, half, scene.task)
         draw_path(canvas, flight, camera)
         draw_drone(canvas, flight, camera, half, scene.task)
+        canvas.rectangle(ALARM if scene.failed else PAPER, (320.0, 390.0), (640.0, 104.0))
         draw_rotors(canvas, flight, scene.task)
         draw_distance(canvas, flight)
         draw_dials(canvas, flight)
