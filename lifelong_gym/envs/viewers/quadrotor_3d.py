@@ -80,7 +80,7 @@ class Flight:
         lap = np.array([target(share * period, path)[:3] for share in np.linspace(0.0, 1.0, 97).tolist()])
         gain = scene.task["actuator_gain"]
         commands = tuple(BOUND * gain * min(max(u, -1.0), 1.0) for u in scene.action or (0.0,) * 4)
-        error = np.concatenate([states[-1, :6] - moving[-1], states[-1, 6:12]])
+        error = np.clip(np.concatenate([states[-1, :6] - moving[-1], states[-1, 6:12]]), -1e6, 1e6)
         angles = np.remainder(states[-1, 6:9], 2.0 * math.pi).tolist()
         return cls(
             np.clip(states[:, :3], -FARTHEST, FARTHEST),
