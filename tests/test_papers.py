@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -144,6 +146,53 @@ def test_a_page_is_written_from_files_alone(invented: Reproduction, tmp_path: Pa
     assert Reproduction.of(INVENTED, "default", tmp_path / "nothing").write_page(tmp_path).read_bytes() == first
 
 
+def test_a_page_is_completed_from_several_folders(
+    invented: Reproduction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One study here and one there make the page of one run; in between, what wasn't run isn't tested, nor shown."""
+    here, there, pages = (tmp_path / name for name in ("here", "there", "pages"))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(invented.runs / "main", here / "default" / "main")
+    shutil.copytree(invented.runs / "coins", there / "default" / "coins")
+
+    def reproduce(*more: str) -> str:
+        """The page, after nothing was left to measure."""
+        result = CliRunner().invoke(app, ["reproduce", str(INVENTED), "--page-folder", str(pages), *more])
+        assert result.exit_code == 0, result.output
+        assert " 0 of them to do" in result.output
+        return (pages / "invented.md").read_text()
+
+    part = reproduce("--folder", str(here), "--only", "main")
+    assert "**Not run yet: coins.** `lifelong reproduce invented --page-folder FOLDER`" in part
+    assert "| more heads than tails | Section 3 |  | **not tested** (not run yet: coins) | – |" in part
+    assert "tosses.png" not in part
+    assert not (pages / "invented" / "tosses.png").exists()
+    assert "| SM | 3 | 3 | 4 | default |" in part
+    assert reproduce("--folder", str(there)) == (invented.runs.parent / "invented.md").read_text()
+    whole, once = (read_result(folder / "invented" / "summary.json") for folder in (pages, invented.runs.parent))
+    assert {**whole, "settings": None} == {**once, "settings": None}
+    assert json.dumps(whole["figures"]) == json.dumps(once["figures"])
+
+
+def test_what_is_known_is_what_was_made_alike(invented: Reproduction, tmp_path: Path) -> None:
+    """Other settings or a new quantity are measured again; methods that are compared with all come together."""
+    summary = invented.summary(invented.runs.parent)
+
+    def still(*changes: tuple[str, str]) -> set[str]:
+        folder = changed(tmp_path / str(len(list(tmp_path.iterdir()))), *changes)
+        other = Reproduction.of(folder, "default", tmp_path)
+        return {"/".join(place) for place in known(other.paper, other.cells, summary)}
+
+    everything = {"main/SM/REINFORCE", "main/SM/stands still", "coins/coin/toss"}
+    assert still() == everything
+    assert still(("odds = 0.4", "odds = 0.3")) == everything - {"coins/coin/toss"}
+    assert still(("seeds = 3", "seeds = 4")) == set()
+    assert still(('of = "heads"', 'of = ["heads", "max tosses"]')) == everything - {"coins/coin/toss"}
+    assert still(('class = "science:Still"', 'class = "science:Still"\nn_starts = 2')) == {"coins/coin/toss"}
+    old = Numbers({part: of for part, of in summary.content.items() if part != "fingerprints"})
+    assert known(invented.paper, invented.cells, old) == set()
+
+
 def test_a_cell_is_measured_once(invented: Reproduction, tmp_path: Path) -> None:
     """One with other settings again; a single one gives the same numbers; an edited one is refused."""
     cell = only(invented.cells, "main/SM/REINFORCE/seed1")[0]
@@ -161,11 +210,14 @@ def test_a_cell_is_measured_once(invented: Reproduction, tmp_path: Path) -> None
 
 
 def test_systems_whose_package_is_missing_are_left_out(tmp_path: Path) -> None:
-    """The command says so, and so does the page; those that are named alone are tried."""
+    """The command says so, and so does the page; those named alone are tried, claims of them not tested."""
     missing = '[systems.dime]\npackage = "no-such-package"\n\n[methods.REINFORCE]'
     study = '[[studies]]\nname = "dimes"\nsystems = ["coin", "dime"]\nmethods = ["toss"]\nmeasure = "science:toss"\n'
+    claim = '[[claims]]\nby = "us"\ntext = "dimes"\nstudy = "dimes"\nmean = "toss"\nof = "heads"\nabove = 0.1\n'
     most = '[[tables]]\nname = "most"\nstudy = "dimes"\nof = ["max tosses", "min tosses"]\nheads = ["most", "least"]\n'
-    folder = changed(tmp_path, ("[methods.REINFORCE]", missing), ("[[figures]]", f"{study}\n{most}\n[[figures]]"))
+    folder = changed(
+        tmp_path, ("[methods.REINFORCE]", missing), ("[[figures]]", f"{study}\n{most}\n{claim}\n[[figures]]")
+    )
     reproduction = Reproduction.of(folder, "quick", tmp_path)
     for cell in reproduction.possible:
         cell.execute(reproduction.runs, lambda share: None)
@@ -173,48 +225,12 @@ def test_systems_whose_package_is_missing_are_left_out(tmp_path: Path) -> None:
     assert {cell.place[1] for cell in reproduction.cells} - {cell.place[1] for cell in cells} == {"dime"}
     assert "left out, since no-such-package isn't installed: dime" in console.export_text()
     text = reproduction.write(tmp_path).read_text()
-    assert "**Not run yet: dimes/dime (needs no-such-package).** `lifelong reproduce copy --quick --page-folder" in text
+    assert "**Not run yet: dimes/dime (needs no-such-package).** `lifelong reproduce copy --quick" in text
+    assert re.search(r"\| dimes \| – \| coin 0\.\d+ \| \*\*not tested\*\* \(not run yet: dimes/dime\) \|", text)
     paper = reproduction.paper
     said = table(paper.tables["most"], paper, reproduction.summary(tmp_path), reproduction.code)
     assert said.startswith("|  | most | least |\n| --- | --- | --- |\n| toss | ")
     assert only(reproduction.cells, "dimes/dime")
-
-
-def test_a_page_is_completed_run_by_run(invented: Reproduction, tmp_path: Path) -> None:
-    """What its numbers know isn't measured again; what is missing is named, and no claim on it is tested."""
-    pages, here, there = (tmp_path / name for name in ("pages", "here", "there"))
-    shutil.copytree(invented.runs / "main", here / "default" / "main")
-    text = Reproduction.of(INVENTED, "default", here).write(pages).read_text()
-    assert "**Not run yet: coins.** `lifelong reproduce invented --page-folder FOLDER`" in text
-    assert "| more heads than tails | Section 3 |  | **not tested** (not run yet: coins) |" in text
-    assert "| learning helps |" in text
-    assert "Costs while learning" in text
-    assert "tosses.png" not in text
-
-    completed, console = Reproduction.of(INVENTED, "default", there), Console(record=True, width=200)
-    completed.measure(console, 1, page=pages)
-    assert f"{len(completed.cells)} runs, 3 of them to do" in console.export_text()
-    assert not (there / "default" / "main").exists()
-    assert completed.write(pages).read_bytes() == (invented.runs.parent / "invented.md").read_bytes()
-    assert completed.summary(pages) == invented.summary(invented.runs.parent)
-    assert (pages / "invented" / "tosses.png").exists()
-
-
-def test_what_was_run_otherwise_is_no_part_of_a_page(invented: Reproduction, tmp_path: Path) -> None:
-    """Other settings, or quantities that its numbers lack, make a place unknown; so do numbers that don't say which."""
-    earlier = invented.summary(invented.runs.parent)
-    assert known(invented.paper, invented.cells, earlier) == {cell.place for cell in invented.cells}
-    old = Numbers({part: earlier.content[part] for part in ("quantities", "values")})
-    assert known(invented.paper, invented.cells, old) == set()
-    for change, place in (
-        (("sigma = 0.3", "sigma = 0.4"), "main"),
-        (("odds = 0.4", "odds = 0.3"), "coins"),
-        (('of = "heads"', 'of = "min tosses"'), "coins"),
-    ):
-        other = Reproduction.of(changed(tmp_path / change[1], change), "default", tmp_path)
-        found = known(other.paper, other.cells, earlier)
-        assert found
-        assert place not in {each[0] for each in found}
 
 
 def test_the_last_level_that_names_a_value_wins(tmp_path: Path) -> None:

@@ -167,7 +167,8 @@ def wealth(numbers: Numbers, spec: FigureSpec) -> Figure:
 def weights(numbers: Numbers, spec: FigureSpec) -> Figure:
     """Of one task's clients over rounds, a panel a method; dark: those that know rare digits."""
     figure = new_figure(3.7 * len(spec.methods), 3.3)
-    for axes, method in zip(figure.subplots(1, len(spec.methods), sharey=True), spec.methods, strict=True):
+    panels = np.ravel(figure.subplots(1, len(spec.methods), sharey=True))
+    for axes, method in zip(panels, spec.methods, strict=True):
         of_rounds, rare = (numbers.by_seed(spec.study, spec.systems[0], method, of)[0] for of in spec.of)
         for client, is_rare in zip(np.transpose(of_rounds), rare, strict=True):
             axes.plot(np.arange(1, len(client) + 1), client, color=COLOURS[1] if is_rare else "#bbbbbb")
