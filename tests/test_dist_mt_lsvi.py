@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,9 @@ def test_a_known_task_is_recognised_elsewhere(identify: str) -> None:
     short.budget = AgentBudget(short.core, 1, 449)
     with pytest.raises(ValueError, match=r"must hold the 450 steps of k1 = 150 episodes\. Received 449"):
         model.meet(short, 0)
+    model._settings = replace(model._settings, constants="theory", max_tasks=3)
+    model.meet(short, 0)
+    assert short.budget.taken.tolist() == [449]
 
 
 def experiment(topology: str = "star", episodes: int = 400, n_agents: int = 2, **arguments: Any) -> Experiment:
