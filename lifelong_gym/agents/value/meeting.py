@@ -19,8 +19,8 @@ def label_in(
     """The label of the task that an env's one row is in; None: nobody has met it. The hub learns nothing of it.
 
     Raises:
-        ValueError: the env hasn't got the steps that it takes (the paper's constants take what there is), or rewards are
-            outside of ``reward_range``.
+        ValueError: the env hasn't got the steps that it takes (the paper's constants take what there is), or rewards
+            are outside of ``reward_range``.
     """
     if not hub.clusters:
         return None
