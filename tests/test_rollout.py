@@ -263,9 +263,10 @@ def test_one_policy_for_all_tasks() -> None:
 def test_what_is_read_only_needs_no_other_code() -> None:
     """Policies, start states and weights that can't be written go through the code that was compiled for others."""
     shapes = {"theta": (3, 5), "initial_states": (3, 4, 4), "weights": (3, 4, 60)}
-    given = {name: 0.1 * np.random.default_rng(1).normal(size=shape) for name, shape in shapes.items()}
+    given: dict[str, Any] = {name: 0.1 * np.random.default_rng(1).normal(size=n) for name, n in shapes.items()}
     first = run(**given)
-    code = compiled(Program.of(lifelong_gym.family(CART_POLE), TASKS, None).text, True, 0, LANES).sum_rollouts
+    text = Program.of(kernel_of(lifelong_gym.family(CART_POLE), "a rollout"), TASKS).text
+    code = compiled(text, True, 0, LANES).sum_rollouts
     n_compiled = len(code.signatures)
     for array in given.values():
         array.flags.writeable = False

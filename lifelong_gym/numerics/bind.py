@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import types
 from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from types import MappingProxyType
 from typing import Any
 
@@ -62,6 +63,12 @@ class Binder:
     def digest(self) -> str:
         """Hash of the text of everything bound so far: compiled code is valid as long as it stays the same."""
         return self._digest.hexdigest()[:16]
+
+    def copy(self) -> Binder:
+        """One that has what is bound so far and goes on alone."""
+        result = copy(self)
+        result._clones, result._digest = dict(self._clones), self._digest.copy()
+        return result
 
     def note(self, text: str) -> None:
         """Let the digest depend on ``text`` too."""

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.envs.backends.kernels import bind_family
-from lifelong_gym.envs.backends.numba_compile import compile_template, described, fields, lane_binder, noise_size
+from lifelong_gym.envs.backends.numba_compile import compile_template, described, fields, lane_kernels, noise_size
 from lifelong_gym.envs.backends.numba_math import choose, cursor, load, store
 from lifelong_gym.envs.backends.numba_tables import tables_of
 from lifelong_gym.envs.backends.text import Text
@@ -212,7 +211,7 @@ def step_one_with_tables(b, action, steps, horizon, obs, data):
 @functools.lru_cache(maxsize=64)
 def compiled(text: Text, width: int) -> SimpleNamespace:
     """The templates for a family, compiled at their first call or read from numba's cache on disk."""
-    kernels = bind_family(text, lane_binder())
+    kernels = lane_kernels(text)
     known = described(text, kernels, width)
     layout = fields(
         STATE=text.n_state,

@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from numba import njit
 
 from lifelong_gym.envs.backends import numba_cache, numba_math, numba_tables
-from lifelong_gym.envs.backends.kernels import Kernels
+from lifelong_gym.envs.backends.kernels import Kernels, bind_family
 from lifelong_gym.envs.backends.numba_math import cursor, store
 from lifelong_gym.envs.backends.text import Program, Text
 from lifelong_gym.numerics import philox
-from lifelong_gym.numerics.bind import Binder
 
 # ruff: noqa: F821 (names in capitals, and the family's roles, are filled in when a template is compiled)
 # mypy: disable-error-code="name-defined, no-untyped-def"
@@ -99,8 +99,17 @@ def _machinery() -> str:
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
-def lane_binder() -> Binder:
-    """A binder whose clones numba can cache."""
-    result = numba_math.binder(__name__, numba_tables.NAMES)
-    result.note(_machinery())
-    return result
+@functools.lru_cache(maxsize=64)
+def _bound(text: Text) -> Kernels:
+    binder = numba_math.binder(__name__, numba_tables.NAMES)
+    binder.note(_machinery())
+    return bind_family(text, binder)
+
+
+def lane_kernels(text: Text) -> Kernels:
+    """A family bound for templates, with a binder whose clones numba can cache.
+
+    Blocks of any width and rollouts share what numba compiles of the family; each goes on with a binder of its own.
+    """
+    kernels = _bound(text)
+    return replace(kernels, binder=kernels.binder.copy())

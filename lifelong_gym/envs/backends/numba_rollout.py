@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lifelong_gym.envs.backends.kernels import bind_family
 from lifelong_gym.envs.backends.numba_compile import (
     compile_template,
     described,
     fields,
-    lane_binder,
+    lane_kernels,
     noise_size,
     table_data,
 )
@@ -195,7 +194,7 @@ def record_rollouts(
 @functools.lru_cache(maxsize=64)
 def compiled(text: Text, bias: bool, n_choices: int, width: int) -> SimpleNamespace:
     """The templates for a family, with linear-Gaussian policies, or tables over ``n_choices`` actions if there are."""
-    kernels = bind_family(text, lane_binder())
+    kernels = lane_kernels(text)
     known = described(text, kernels, width)
     policy = table_code(kernels, n_choices) if n_choices > 0 else linear_code(text, kernels, bias)
     n_sums = 2 + sum(policy.sums.values())
