@@ -38,6 +38,7 @@ ROOMS = """
     adapters    | envs.parallel envs.rollout   | core registry viewers GROUND
     adapters    | envs.adapter                 | core registry viewers GROUND
     core        | envs.core envs.settings      | GROUND
+    core        | envs.task_features           | GROUND
     registry    | registry                     | GROUND
     viewers     | envs.viewers                 | GROUND
     engines     | envs.engines                 | families GROUND

@@ -17,9 +17,10 @@ from lifelong_gym.envs.backends.visits import Visits
 from lifelong_gym.envs.constraints import SafetySignal
 from lifelong_gym.envs.family import Family, reward_name
 from lifelong_gym.envs.memory import Memory
-from lifelong_gym.envs.settings import TASK_OBSERVATIONS, Settings
+from lifelong_gym.envs.settings import Settings
 from lifelong_gym.envs.tally import StateTally
-from lifelong_gym.errors import INT64, FamilyError, floats, integer, one_of, unknown
+from lifelong_gym.envs.task_features import TaskFeatures
+from lifelong_gym.errors import INT64, FamilyError, floats, integer, unknown
 from lifelong_gym.numerics.arrays import BoolArray, FloatArray, IntArray
 from lifelong_gym.numerics.states import Change, State, StateReader, together
 from lifelong_gym.tasks.walk import Walk
@@ -66,11 +67,11 @@ class Core:
         self.clock = Clock(n_rows, horizon)
         self.terminate_on_failure = settings.terminate_on_failure
         self.reward = reward_name(family, self.tasks.preset, settings.reward)
-        self._features = self._task_features()
+        self._features = TaskFeatures.of(family, self.tasks, settings.task_observation)
         self.single_action_space = family.actions.space
         self.single_observation_space = self._observation_space()
         self.walk = Walk(settings.schedule, len(self.tasks), n_rows)
-        self._n_observation = family.observations.size + self._features.shape[1]
+        self._n_observation = family.observations.size + self._features.width
         self._dtype = family.observations.dtype
         self._rows = make_rows(
             settings.physics,
@@ -94,23 +95,9 @@ class Core:
             return None
         return SafetySignal(self.family, constraints, self.n_rows, len(self.tasks))
 
-    def _task_features(self) -> npt.NDArray[np.float32]:
-        kind = one_of("task_observation", self.settings.task_observation, TASK_OBSERVATIONS)
-        if kind == "hide":
-            return np.zeros((len(self.tasks), 0), np.float32)
-        if not self.family.observations.is_vector:
-            of = type(self.family.observations).__name__
-            raise ValueError(f'`task_observation` must be "hide" where observations are {of}. Received {kind!r}')
-        if kind == "one_hot":
-            return np.eye(len(self.tasks), dtype=np.float32)
-        try:
-            return self.family.parameters.scaled(self.tasks.values).astype(np.float32)
-        except ValueError as error:
-            raise ValueError(f'`task_observation="append"`: {error}') from None
-
     def _observation_space(self) -> spaces.Space[Any]:
-        observations, width = self.family.observations, self._features.shape[1]
-        return observations.with_features(width) if width else observations.space
+        observations, features = self.family.observations, self._features
+        return observations.with_features(features.low, features.high) if features.width else observations.space
 
     @property
     def horizon(self) -> int:
@@ -255,7 +242,7 @@ class Core:
         if np.count_nonzero(active) < n:
             for values in results[1:]:
                 values[~active] = 0
-        if self._features.shape[1]:
+        if self._features.width:
             self._add_features(self._everybody, results.observations)
         if self.safety is not None:
             self.safety.step(self._rows.states(), actions, active, self.task_of_row)
@@ -266,7 +253,7 @@ class Core:
     @property
     def step_one(self) -> Callable[..., tuple[bool, float, bool, bool, bool]] | None:
         """The latency path of a single row on numba, if there is one; see `NumbaRows.step_one`."""
-        if self.n_rows > 1 or self._features.shape[1]:
+        if self.n_rows > 1 or self._features.width:
             return None
         if self.family.actions.valid is None or not self.family.observations.is_vector:
             return None
@@ -283,8 +270,8 @@ class Core:
         return self.family.actions.check(actions, n)
 
     def _add_features(self, rows: IntArray, observations: npt.NDArray[Any]) -> None:
-        if self._features.shape[1]:
-            observations[rows, self.family.observations.size :] = self._features[self.task_of_row[rows]]
+        if self._features.width:
+            observations[rows, self.family.observations.size :] = self._features.values[self.task_of_row[rows]]
 
     def states(self) -> FloatArray:
         """Physical states, a copy of shape (n_rows, n_state)."""

@@ -12,7 +12,6 @@ from lifelong_gym.tasks.parameters import Value
 from lifelong_gym.tasks.schedule import ScheduleSpec, in_rounds
 from lifelong_gym.tasks.task_set import TaskSet
 
-TASK_OBSERVATIONS = ("hide", "append", "one_hot")
 DEFAULT_N_TASKS = 10
 
 
@@ -26,7 +25,9 @@ class Settings:
         task_seed: seed of that draw.
         preset: what to draw from; default ``"default"``.
         schedule: see `Schedule`.
-        task_observation: ``"hide"``, ``"append"`` (parameters scaled to [0, 1], names one-hot) or ``"one_hot"``.
+        task_observation: ``"hide"``; ``"append"``: parameters scaled by their bounds to [0, 1], names one-hot;
+            ``"standardised"``: each less its mean, over its deviation, in 1,024 draws of the tasks' preset
+            (``"default"`` where they were given), ``"standardised:PRESET"``: of that one; or ``"one_hot"``.
         hide_task_id: leave ``task_id`` out of the infos and ``tasks`` out of the attributes; `HiddenTasks` keeps a
             learner from all the rest. None: only where rows are agents, under ``{"rounds": ...}``.
         reward: name of the family's reward; default: the preset's, or else the family's first.

@@ -231,19 +231,35 @@ class Columns:
         Raises:
             ValueError: bounds that are infinite or equal.
         """
-        columns: list[FloatArray] = []
-        for parameter, column in zip(self.parameters, values.T, strict=True):
-            low, high = parameter.bounds
-            if parameter.names:
-                columns += [1.0 * (column == i) for i in range(len(parameter.names))]
-            elif 0 < high - low < np.inf:
-                columns.append((column - low) / (high - low))
-            else:
+        for parameter in self.parameters:
+            if not (parameter.names or 0 < parameter.bounds[1] - parameter.bounds[0] < np.inf):
                 raise ValueError(
                     f"parameters are scaled by their bounds, which must be finite and apart. "
                     f"Received {parameter.name!r} with bounds {parameter.bounds}"
                 )
+        low, high = self.bounds
+        width = np.where([bool(parameter.names) for parameter in self.parameters], 1.0, high - low)
+        return self.expanded((values - low) / width, values)
+
+    def expanded(self, numbers: FloatArray, values: FloatArray) -> FloatArray:
+        """Numbers that stand for a task table; of an enumeration a column a name instead, 1 where the task has it.
+
+        Args:
+            numbers: shape (n_tasks, n_parameters).
+            values: the table, of the same shape.
+
+        Returns:
+            Shape (n_tasks, n_features).
+        """
+        columns: list[FloatArray] = []
+        for parameter, number, value in zip(self.parameters, numbers.T, values.T, strict=True):
+            columns += [1.0 * (value == i) for i in range(len(parameter.names))] or [number]
         return np.stack(columns, axis=1)
+
+    @property
+    def of_names(self) -> BoolArray:
+        """Which columns of `expanded` stand for names, shape (n_features,)."""
+        return np.array([bool(p.names) for p in self.parameters for _ in p.names or (p.name,)], bool)
 
     def columns(self, values: FloatArray) -> dict[str, FloatArray]:
         """A task table as ``{parameter: column}``."""

@@ -157,11 +157,10 @@ class ObservationCodec(Codec):
             raise FamilyError(f"an observation must be {wanted[0]} of shape {wanted[1]}. Received {shown}")
         return observation.reshape(-1)
 
-    def with_features(self, width: int) -> spaces.Space[Any]:
-        """The space with ``width`` numbers in [0, 1] behind an observation's own; for vectors."""
+    def with_features(self, low: Array, high: Array) -> spaces.Space[Any]:
+        """The space with numbers in ``[low, high]`` behind an observation's own, float32 (n_features,); for vectors."""
         space = self.space
         assert isinstance(space, spaces.Box)
-        low, high = np.zeros(width, np.float32), np.ones(width, np.float32)
         return spaces.Box(np.concatenate([space.low, low]), np.concatenate([space.high, high]), dtype=np.float32)
 
 

@@ -127,15 +127,15 @@ class Entities(ObservationCodec):
     @property
     def space(self) -> EntityBox:
         """The Box of these bounds, m times."""
-        return self.with_features(0)
+        return self.with_features(np.zeros(0, np.float32), np.zeros(0, np.float32))
 
-    def with_features(self, width: int) -> EntityBox:
+    def with_features(self, low: Array, high: Array) -> EntityBox:
         """See `ObservationCodec`; the space still says which numbers belong to which entity."""
-        high = np.array(self.high, np.float32)
-        low = -high if self.low is None else np.array(self.low, np.float32)
-        low[-1] = 0.0
-        lower = np.concatenate([np.tile(low, self.m), np.zeros(width, np.float32)])
-        upper = np.concatenate([np.tile(high, self.m), np.ones(width, np.float32)])
+        largest = np.array(self.high, np.float32)
+        smallest = -largest if self.low is None else np.array(self.low, np.float32)
+        smallest[-1] = 0.0
+        lower = np.concatenate([np.tile(smallest, self.m), low])
+        upper = np.concatenate([np.tile(largest, self.m), high])
         return EntityBox(lower, upper, self.m, len(self.high), self.window, self.n_series)
 
     def blocks(self, observations: Array) -> Array:
