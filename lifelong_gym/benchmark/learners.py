@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from lifelong_gym.benchmark.normalised import Normalised, check_class, normalising
 from lifelong_gym.envs.family import KnownFamily
-from lifelong_gym.envs.settings import TASK_OBSERVATIONS
+from lifelong_gym.envs.task_features import TASK_OBSERVATIONS, kind_and_preset
 from lifelong_gym.errors import LifelongGymError, MissingExtraError, unknown
 from lifelong_gym.imports import load
 
@@ -31,7 +32,8 @@ BASELINES = {
 }
 SB3 = ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")
 CONTRIB = ("ARS", "CrossQ", "QRDQN", "RecurrentPPO", "TQC", "TRPO")
-ALONE = "scratch"
+ALONE, NORM = "scratch", "norm"
+SUFFIXES = (*TASK_OBSERVATIONS, ALONE, NORM)
 STEPS_AN_UPDATE = 2048  # of PPO and its relatives, as SB3's defaults have it for one environment
 MINIBATCH = 64  # their default
 GIVEN = ("env", "seed")  # arguments that every learner gets from us
@@ -135,8 +137,11 @@ class LearnerSpec:
         label: what tables and figures call it.
         kind: a name that `learner_class` knows, or ``module:Class``.
         arguments: of its constructor, JSON-native.
-        task_observation: what it sees of the task: ``"hide"``, ``"append"`` or ``"one_hot"``.
+        task_observation: what it sees of the task, see `Settings`; ``"standardised"`` is by what the tasks that it
+            learns are drawn from.
         alone: whether each task gets a fresh learner of its own, with the task's share of the budget.
+        norm: whether it learns in SB3's VecNormalize, whose statistics are kept with the model and don't change in
+            evaluations.
     """
 
     label: str
@@ -144,34 +149,36 @@ class LearnerSpec:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     task_observation: str = "hide"
     alone: bool = False
+    norm: bool = False
 
     @classmethod
     def of(cls, name: str, **given: Any) -> LearnerSpec:
-        """From ``"PPO"``, ``"PPO+append"``, ``"PPO+one_hot"`` or ``"PPO+scratch"``, and what a file says besides.
+        """From ``"PPO"``, ``"PPO+append"``, ``"PPO+scratch"``, ``"PPO+standardised+norm"``, and what a file says.
 
         A class may say itself what it wants to see, by an attribute ``task_observation``.
 
         Raises:
-            ValueError: no such learner, or no such suffix.
+            ValueError: no such learner or suffix, suffixes that contradict each other, or ``norm`` of a learner that
+                isn't SB3's.
         """
-        label = name if "class" in given else name.rpartition(":")[2]
+        label = name if "class" in given else _without_module(name)
         kind = given.pop("class", name)
         if not isinstance(kind, str):
             raise ValueError(f"`class` must be a name. Received {kind!r}")
-        kind, _, suffix = kind.partition("+")
-        if suffix and suffix not in (*TASK_OBSERVATIONS, ALONE):
-            raise unknown("suffix", suffix, [*TASK_OBSERVATIONS, ALONE])
-        wish = getattr(learner_class(kind), "task_observation", "hide")
-        if suffix in TASK_OBSERVATIONS:
-            wish = suffix
-        given = {"task_observation": wish, "alone": suffix == ALONE, **given}
-        if given["task_observation"] not in TASK_OBSERVATIONS:
-            raise unknown("task_observation", given["task_observation"], TASK_OBSERVATIONS)
-        if not isinstance(given["alone"], bool):
-            raise ValueError(f"`alone` must be true or false. Received {given['alone']!r}")
+        kind, *suffixes = kind.split("+")
+        sees = _seen_by(suffixes)
+        found = learner_class(kind)
+        wish = sees or getattr(found, "task_observation", "hide")
+        given = {"task_observation": wish, "alone": ALONE in suffixes, "norm": NORM in suffixes, **given}
+        kind_and_preset(given["task_observation"])
+        for flag in ("alone", "norm"):
+            if not isinstance(given[flag], bool):
+                raise ValueError(f"`{flag}` must be true or false. Received {given[flag]!r}")
         if not isinstance(given.get("arguments", {}), Mapping):
             raise ValueError(f"`arguments` must be a table. Received {given['arguments']!r}")
         _check_native("arguments", given.get("arguments", {}))
+        if given["norm"]:
+            check_class(kind, found)
         return cls(label, kind, **given)
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,6 +189,7 @@ class LearnerSpec:
             "arguments": dict(self.arguments),
             "task_observation": self.task_observation,
             "alone": self.alone,
+            **({"norm": True} if self.norm else {}),
         }
 
     def make(self, env: CoreVecEnv | HiddenTasks, seed: int) -> Any:
@@ -201,12 +209,21 @@ class LearnerSpec:
             raise LearnerError(f"learner {self.label!r} ({self.kind}) must have a method `{missing[0]}`")
         self._check_names(kind)
         try:
+            if self.norm:
+                seen = normalising(env, self._gamma(kind))
+                return Normalised(kind(**self._sb3_arguments(kind, env), env=seen, seed=seed), seen)
             if issubclass(kind, BaseAlgorithm):
                 return kind(**self._sb3_arguments(kind, env), env=env, seed=seed)
             return kind(env, seed=seed, **self.arguments)
         except (AssertionError, TypeError, ValueError) as error:
             where = "agents in rounds" if isinstance(env.family, KnownFamily) else type(env.family).__name__
             raise LearnerError(f"learner {self.label!r} can't be made for {where}: {error}") from error
+
+    def _gamma(self, kind: type[Any]) -> float | None:
+        """The discount factor that it learns with; None where it has none."""
+        parameter = inspect.signature(kind).parameters.get("gamma")
+        default = None if parameter is None or parameter.default is parameter.empty else parameter.default
+        return self.arguments.get("gamma", default)
 
     def _check_names(self, kind: type[Any]) -> None:
         parameters = inspect.signature(kind).parameters
@@ -229,6 +246,25 @@ class LearnerSpec:
         if issubclass(kind, OnPolicyAlgorithm) and is_long:
             arguments.setdefault("n_steps", _steps_a_row(env.num_envs))
         return arguments
+
+
+def _without_module(name: str) -> str:
+    """What to call ``module:Class+suffix``."""
+    kind, plus, suffixes = name.partition("+")
+    return f"{kind.rpartition(':')[2]}{plus}{suffixes}"
+
+
+def _seen_by(suffixes: Sequence[str]) -> str | None:
+    """The one among suffixes that says what is seen of the task; raises `ValueError` unless all of them fit."""
+    for suffix in suffixes:
+        if suffix.partition(":")[0] not in SUFFIXES:
+            raise unknown("suffix", suffix, SUFFIXES)
+    sees = [suffix for suffix in suffixes if suffix not in (ALONE, NORM)]
+    if len(sees) > 1 or len({*suffixes}) < len(suffixes):
+        raise ValueError(
+            f"a learner must have each suffix once, and one at most that says what it sees. Received {suffixes}"
+        )
+    return sees[0] if sees else None
 
 
 def _steps_a_row(n_rows: int) -> int:

@@ -13,6 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
 
 from lifelong_gym.benchmark.evaluation import Measured, untouched_generators
+from lifelong_gym.benchmark.normalised import Normalised
 from lifelong_gym.benchmark.outputs import Outputs
 from lifelong_gym.measures.metrics import normalised
 
@@ -104,6 +105,8 @@ class Logs:
         Returns:
             Further arguments of its ``learn``.
         """
+        if isinstance(learner, Normalised):
+            learner = learner.algorithm
         if not self._formats or not isinstance(learner, BaseAlgorithm):
             return {}
         # The same writers as those of the evaluations: TensorBoard follows one file a folder.

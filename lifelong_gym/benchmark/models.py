@@ -14,6 +14,7 @@ from lifelong_gym.benchmark.acting import InTask
 from lifelong_gym.benchmark.evaluation import Evaluation, Measured
 from lifelong_gym.benchmark.families import SETTINGS
 from lifelong_gym.benchmark.learners import learner_class
+from lifelong_gym.benchmark.normalised import Normalised
 from lifelong_gym.benchmark.outputs import model_name
 from lifelong_gym.benchmark.records import read_run
 from lifelong_gym.benchmark.results import read_result
@@ -36,6 +37,7 @@ class Kept:
         settings: of the envs, such as ``reward`` and ``horizon``, that aren't the defaults.
         n_agents: who learned, where agents aren't tasks; else None.
         meeting_steps: by which these may recognise a task.
+        norm: whether the model holds statistics that its observations are normalised by.
     """
 
     agent: str
@@ -47,6 +49,7 @@ class Kept:
     settings: Mapping[str, Any] = field(default_factory=dict)
     n_agents: int | None = None
     meeting_steps: int = 0
+    norm: bool = False
 
     @classmethod
     def of_training(cls, result: Path, model: Path) -> Kept:
@@ -59,7 +62,8 @@ class Kept:
         settings = read_result(result)["settings"]
         agent = settings["agent"].partition("+")[0]
         learned = (settings["tasks"], settings["task_observation"], _plain(model))
-        return cls(agent, settings["env"], *learned, settings.get("env_arguments", {}))
+        norm = settings.get("norm", False)
+        return cls(agent, settings["env"], *learned, settings.get("env_arguments", {}), norm=norm)
 
     @classmethod
     def of_run(cls, path: Path) -> Kept:
@@ -75,7 +79,8 @@ class Kept:
         learned = (family["tasks"], learner["task_observation"], model)
         settings = {name: family[name] for name in SETTINGS if name in family}
         agents = (protocol.get("n_agents"), protocol.get("meeting_steps", 0))
-        return cls(learner["class"], family["id"], *learned, family.get("arguments", {}), settings, *agents)
+        of_family = (family.get("arguments", {}), settings)
+        return cls(learner["class"], family["id"], *learned, *of_family, *agents, learner.get("norm", False))
 
     @property
     def made_with(self) -> dict[str, Any]:
@@ -92,11 +97,13 @@ class Kept:
 
         Raises:
             FileNotFoundError: it wasn't kept.
+            CheckpointError: it lacks what its observations are normalised by.
         """
         path = Path(self.model.format(task))
         if not path.exists():
             raise FileNotFoundError(f"there is no model at {path}: `lifelong benchmark --keep-models` keeps them")
-        return learner_class(self.agent).load(path)
+        kind = learner_class(self.agent)
+        return Normalised.load(kind, path) if self.norm else kind.load(path)
 
     def policy(self, task: int) -> Any:
         """That of a task, or where agents aren't tasks of the first agent, with ``predict`` for single observations.

@@ -23,6 +23,7 @@ from lifelong_gym.benchmark.referee import Mark, Plan, Referee
 from lifelong_gym.benchmark.results import content_hash, file_name, native, write_atomically
 from lifelong_gym.benchmark.writer import SUFFIX, RunWriter, make_header
 from lifelong_gym.envs.parallel import LifelongParallelEnv
+from lifelong_gym.envs.task_features import on_scale_of
 from lifelong_gym.envs.vector import LifelongVectorEnv
 from lifelong_gym.measures.metrics import Communication
 from lifelong_gym.numerics.arrays import IntArray
@@ -121,8 +122,13 @@ class RunSpec:
         """Of further sets of tasks, by name."""
         return {name: self._evaluation(spec, spec.tasks) for name, spec in self.family.sets.items()}
 
+    @property
+    def _sees(self) -> str:
+        """What is seen of tasks, by the scale of those that are learned, wherever a learner acts."""
+        return on_scale_of(self.learner.task_observation, self.family.preset)
+
     def _evaluation(self, family: FamilySpec, tasks: TaskSet) -> Evaluation:
-        p, sees = self.protocol, self.learner.task_observation
+        p, sees = self.protocol, self._sees
         agents = (p.n_rows(len(tasks)), p.steps_of_meetings(family.horizon)) if p.name == ROUNDS else ()
         return Evaluation.of(family.id, tasks, p.n_eval_episodes, p.evaluation_seed, sees, family.made_with, *agents)
 
@@ -184,7 +190,7 @@ class RunSpec:
 
     def training_env(self, tasks: TaskSet, seed: int) -> CoreVecEnv:
         """With the protocol's rows; under ``distributed`` and ``rounds``, agents reach each other."""
-        settings: dict[str, Any] = {"tasks": tasks, "task_observation": self.learner.task_observation}
+        settings: dict[str, Any] = {"tasks": tasks, "task_observation": self._sees}
         settings.update(self.family.made_with)
         n_rows = self.protocol.n_rows(len(tasks))
         if self.protocol.name == ROUNDS:
@@ -246,8 +252,8 @@ def execute(spec: RunSpec, folder: Path, progress: Progress = lambda share: None
 
 
 def _resumes(spec: RunSpec) -> bool:
-    if spec.learner.alone or spec.protocol.name == ROUNDS:  # what agents go on from would tell of their tasks
-        return False
+    if spec.learner.alone or spec.learner.norm or spec.protocol.name == ROUNDS:
+        return False  # under `rounds`, what agents go on from would tell of their tasks
     return getattr(learner_class(spec.learner.kind), "resumes_exactly", False)
 
 

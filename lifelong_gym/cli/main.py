@@ -147,6 +147,7 @@ def train(
     Example: `lifelong train PGELLA LifelongCartPole-v0 --preset hetero --n-tasks 50 -a n_basis=3`
     """
     from lifelong_gym.benchmark.learners import LearnerSpec
+    from lifelong_gym.benchmark.results import file_name
     from lifelong_gym.envs.parallel import LifelongParallelEnv
     from lifelong_gym.wrappers import CoreVecEnv
 
@@ -155,7 +156,7 @@ def train(
     spec = LearnerSpec.of(agent, arguments=arguments)
     env = registry.resolve(env)
     own = registry.family(env, **arguments_of(env_argument)).given_arguments
-    folder = folder or Path("runs") / f"{agent.rpartition(':')[2]}-{env.rpartition(':')[2]}-seed{seed}"
+    folder = folder or Path("runs") / f"{file_name(spec.label)}-{env.rpartition(':')[2]}-seed{seed}"
     if (folder / RESULT).exists() and not overwrite:
         raise FileExistsError(f"{folder} holds a run already: pass --overwrite, or another --folder")
     with working(console, f"making {n_tasks:,} task{'s' * (n_tasks > 1)} and the learner"):
@@ -172,6 +173,7 @@ def train(
         **({"env_arguments": own} if own else {}),
         "tasks": tasks.to_dict(),
         "task_observation": spec.task_observation,
+        **({"norm": True} if spec.norm else {}),
         "seed": seed,
         "total_timesteps": total_timesteps,
     }

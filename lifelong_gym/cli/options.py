@@ -23,7 +23,8 @@ Agents = Annotated[
     str,
     typer.Option(
         help="Learners: ours, SB3's, `random`, `zero`, `reference`, `module:Class`, separated by commas. "
-        "`PPO+append` sees the task's parameters, `PPO+one_hot` its number, `PPO+scratch` is one PPO per task."
+        "`PPO+append` sees the task's parameters, `PPO+standardised` on the scale of what the preset draws, "
+        "`PPO+one_hot` its number; `PPO+norm` normalises what it sees and earns; `PPO+scratch` is one PPO per task."
     ),
 ]
 Envs = Annotated[

@@ -69,9 +69,20 @@ def _learner(name: str, runs: Sequence[Run]) -> list[str]:
     learner = runs[0].settings["learner"]
     arguments = dict.fromkeys(_settings(run.settings["learner"].get("arguments", {})) for run in runs)
     kind = code(str(learner.get("class", name))) + (", a fresh one per task" if learner.get("alone") else "")
-    sees = {"hide": "nothing", "append": "its parameters", "one_hot": "its number"}
-    observation = str(learner.get("task_observation", DASH))
-    return [plain(name), kind, sees.get(observation, observation), " or ".join(arguments), words.seeds_of(runs)]
+    kind += ", observations and rewards normalised" if learner.get("norm") else ""
+    seen = _observation(str(learner.get("task_observation", DASH)))
+    return [plain(name), kind, seen, " or ".join(arguments), words.seeds_of(runs)]
+
+
+def _observation(seen: str) -> str:
+    kind, _, preset = seen.partition(":")
+    kinds = {
+        "hide": "nothing",
+        "append": "its parameters",
+        "standardised": "its parameters, standardised",
+        "one_hot": "its number",
+    }
+    return kinds.get(kind, seen) + (f" as {code(preset)} draws them" if preset else "")
 
 
 def _settings(arguments: dict[str, Any]) -> str:
