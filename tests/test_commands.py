@@ -36,7 +36,10 @@ INDENTED = re.compile(rf"^(?:    |#     )({COMMAND}(?: .*)?)$", re.MULTILINE)
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACEHOLDERS = dict.fromkeys(("ID", "ENV", "..."), "LifelongCartPole-v0")
 KEPT = "NAME.jsonl"  # a run whose model was kept
-SHORT = {"train": ("--n-tasks", "4", "--total-timesteps", "3000")}
+SHORT = {
+    "train": ("--n-tasks", "4", "--total-timesteps", "3000"),
+    "tune": ("--n-tasks", "2", "--trials", "2", "--episodes-per-task", "5", "--n-evaluations", "1"),
+}
 ELSEWHERE = ("demo", "reproduce")
 ONE_SEED = ("--seeds", "5:6")
 FEW = ("--quick", "--n-evaluations", "1", "--n-tasks", "2", "--seeds", "1", "--envs", "LifelongCartPole-v0")

@@ -78,7 +78,7 @@ AT_MODULE_LEVEL = """
     pygame                                  | envs.viewers
     pydantic                                | papers
     flwr                                    | agents.allocation.flower
-    pandas cvxpy clarabel ray wandb         |
+    pandas cvxpy clarabel ray wandb optuna  |
 """
 
 # What a room may not import anywhere, not even inside a function.

@@ -21,7 +21,7 @@ N_SEEDS = 10
 QUICK: dict[str, Any] = {"n_tasks": 4, "seeds": 2, "episodes_per_task": 30, "n_evaluations": 6, "n_eval_episodes": 4}
 QUICK_EVALUATIONS = {"lifelong": 3, "transfer": 6}  # of each task or stage
 KEYS = ("learners", "families", "protocol", "seeds", "quick")
-LEARNER_KEYS = ("class", "arguments", "task_observation", "alone", "norm")
+LEARNER_KEYS = ("class", "arguments", "task_observation", "alone", "norm", "settings", "command")
 
 
 class ExperimentError(LifelongGymError, ValueError):
@@ -55,7 +55,8 @@ class Experiment:
 
         Keys: ``protocol`` (a name, or a table of `Protocol`'s attributes), ``seeds`` (a number, or a list),
         ``quick`` (small budgets where nothing else is said), ``learners.LABEL`` (``class``, ``arguments``,
-        ``task_observation``, ``alone``, ``norm``; see `LearnerSpec`) and ``families.ID`` (``preset``, ``n_tasks``,
+        ``task_observation``, ``alone``, ``norm``, and what
+        `lifelong tune` adds; see `LearnerSpec`) and ``families.ID`` (``preset``, ``n_tasks``,
         ``task_seed``, ``arguments``, ``reward``, ``physics``, ``horizon``, ``constraints``, ``evaluate``; see
         `FamilySpec`), or ``families.LABEL`` with an ``id``; or ``learners`` and ``families`` as plain lists of names.
 

@@ -33,6 +33,7 @@ BASELINES = {
 SB3 = ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")
 CONTRIB = ("ARS", "CrossQ", "QRDQN", "RecurrentPPO", "TQC", "TRPO")
 ALONE, NORM = "scratch", "norm"
+TUNED = "tuned"
 SUFFIXES = (*TASK_OBSERVATIONS, ALONE, NORM)
 STEPS_AN_UPDATE = 2048  # of PPO and its relatives, as SB3's defaults have it for one environment
 MINIBATCH = 64  # their default
@@ -142,6 +143,7 @@ class LearnerSpec:
         alone: whether each task gets a fresh learner of its own, with the task's share of the budget.
         norm: whether it learns in SB3's VecNormalize, whose statistics are kept with the model and don't change in
             evaluations.
+        command: that found its arguments; empty where nobody searched for them.
     """
 
     label: str
@@ -150,6 +152,12 @@ class LearnerSpec:
     task_observation: str = "hide"
     alone: bool = False
     norm: bool = False
+    command: str = ""
+
+    @property
+    def settings(self) -> str:
+        """Where its arguments come from: ``"tuned"``, ``"given"`` or ``"default"``."""
+        return TUNED if self.command else "given" if self.arguments else "default"
 
     @classmethod
     def of(cls, name: str, **given: Any) -> LearnerSpec:
@@ -179,6 +187,12 @@ class LearnerSpec:
         _check_native("arguments", given.get("arguments", {}))
         if given["norm"]:
             check_class(kind, found)
+        settings, command = given.pop("settings", None), given.get("command", "")
+        if not isinstance(command, str) or settings not in (None, TUNED) or (settings == TUNED) != bool(command):
+            raise ValueError(
+                f'`settings` must be "{TUNED}", with the `command` that found them, or both be left out. '
+                f"Received {settings!r} and {command!r}"
+            )
         return cls(label, kind, **given)
 
     def to_dict(self) -> dict[str, Any]:
@@ -190,6 +204,7 @@ class LearnerSpec:
             "task_observation": self.task_observation,
             "alone": self.alone,
             **({"norm": True} if self.norm else {}),
+            **({"settings": TUNED, "command": self.command} if self.command else {}),
         }
 
     def make(self, env: CoreVecEnv | HiddenTasks, seed: int) -> Any:

@@ -44,6 +44,7 @@ from lifelong_gym.cli.options import (
     sets_of,
 )
 from lifelong_gym.cli.training import MODEL, RESULT, check_saving, write_trained
+from lifelong_gym.cli.tuning import tune
 from lifelong_gym.errors import LifelongGymError, unknown
 from lifelong_gym.imports import load, search_current_folder
 
@@ -369,6 +370,9 @@ def reproduce(
             say(console, (cell.title, BOLD), f": {said}")
         return
     say(console, "Next: read ", (found.write(pages, console), BOLD))
+
+
+app.command()(_readable_errors(tune))
 
 
 if __name__ == "__main__":
