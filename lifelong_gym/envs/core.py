@@ -12,11 +12,11 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from lifelong_gym.envs.backends.making import make_rows
+from lifelong_gym.envs.backends.result_memory import ResultMemory
 from lifelong_gym.envs.backends.rows import Clock, Episodes, Results
 from lifelong_gym.envs.backends.visits import Visits
 from lifelong_gym.envs.constraints import SafetySignal
 from lifelong_gym.envs.family import Family, reward_name
-from lifelong_gym.envs.memory import Memory
 from lifelong_gym.envs.settings import Settings
 from lifelong_gym.envs.tally import StateTally
 from lifelong_gym.envs.task_features import TaskFeatures
@@ -88,7 +88,7 @@ class Core:
         self._visit = np.zeros(n_rows, np.int64)  # the number and key of each row's episode
         self._keys = np.zeros((n_rows, 2), np.uint64)
         self._everybody = np.arange(n_rows)
-        self.memory = Memory()  # of all results
+        self.memory = ResultMemory()  # of all results
 
     def _safety_signal(self, constraints: Mapping[str, float] | None) -> SafetySignal | None:
         if constraints is None:

@@ -27,15 +27,15 @@ class _Lease:
             self._spare.append(self._memory)
 
 
-class Memory:
+class ResultMemory:
     """Makes arrays; a copy of it begins with nothing."""
 
     def __init__(self) -> None:
         """No ``spare`` pieces, by size, yet."""
         self.spare: defaultdict[int, list[Piece]] = defaultdict(list)
 
-    def __reduce__(self) -> tuple[type[Memory], tuple[()]]:
-        return Memory, ()
+    def __reduce__(self) -> tuple[type[ResultMemory], tuple[()]]:
+        return ResultMemory, ()
 
     def empty(self, shape: tuple[int, ...], dtype: Any = np.float64) -> npt.NDArray[Any]:
         """As `numpy.empty`; large ones in memory that an earlier one had, unless that or a view of it is still held."""

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from lifelong_gym.envs.memory import LEAST, MOST, Memory
+from lifelong_gym.envs.backends.result_memory import LEAST, MOST, ResultMemory
 
 N_ROWS = LEAST  # so that flags are large enough, too
 
@@ -37,7 +37,7 @@ def test_results_that_are_held_stay_what_they_were():
 
 def test_memory_that_nobody_holds_is_used_again():
     """A view is somebody, too."""
-    memory = Memory()
+    memory = ResultMemory()
     first = memory.empty((N_ROWS, 2), np.float32)
     where, view = place(first), first[3:]
     del first
@@ -52,7 +52,7 @@ def test_memory_that_nobody_holds_is_used_again():
 
 def test_spare_memory_is_bounded():
     """Whoever held many results at once doesn't keep their memory for ever."""
-    memory = Memory()
+    memory = ResultMemory()
     arrays = [memory.empty((LEAST,), np.uint8) for _ in range(2 * MOST)]
     assert len({place(array) for array in arrays}) == 2 * MOST
     del arrays
@@ -62,7 +62,7 @@ def test_spare_memory_is_bounded():
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
 def test_copies_have_memory_of_their_own(again):
     """Of the env that made an array, and of the array."""
-    memory = Memory()
+    memory = ResultMemory()
     memory.empty((LEAST,))
     array = memory.empty((2 * LEAST,))
     array[:] = 3.0
