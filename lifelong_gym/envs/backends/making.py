@@ -30,11 +30,14 @@ def make_rows(
 
     Raises:
         UnknownNameError: physics that the family doesn't have.
+        ValueError: more rows than an engine has room for.
     """
     arguments: tuple[Any, ...] = family, tasks, reward, terminate_on_failure
     if physics != "kernel":
         one_of("physics", physics, ["kernel", *family.simulators])
-        return SimulatorRows(n_rows, load(family.simulators[physics]).maker, *arguments)
+        engine = load(family.simulators[physics])
+        engine.check_rows(n_rows)
+        return SimulatorRows(n_rows, engine.maker, *arguments)
     one_of("backend", backend, BACKENDS)
     if isinstance(family, SimulatorFamily):
         return SimulatorRows(n_rows, family_simulator, *arguments)

@@ -119,7 +119,10 @@ class CartPole(ControlFamily):
     n_initial_noise = 4
     state_limits = LIMITS
     failure_cost = 5.0
-    simulators: ClassVar[Mapping[str, str]] = {"mujoco": "lifelong_gym.envs.engines.mujoco.cart_pole:MujocoCartPole"}
+    simulators: ClassVar[Mapping[str, str]] = {
+        "mujoco": "lifelong_gym.envs.engines.mujoco.cart_pole:MujocoCartPole",
+        "pybullet": "lifelong_gym.envs.engines.pybullet.cart_pole:PybulletCartPole",
+    }
     feature_scale = (1.0, 1.0, 0.1, 1.0)
     viewer = "lifelong_gym.envs.viewers.cart_pole:CartPoleViewer"
 

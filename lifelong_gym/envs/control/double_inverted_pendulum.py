@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import ClassVar, final
 
 from lifelong_gym.envs.control.base import ControlFamily, control_parameters, default_draws, sensors
 from lifelong_gym.envs.control.integrators import rk4
@@ -135,6 +136,10 @@ class DoubleInvertedPendulum(ControlFamily):
     n_initial_noise = 6
     state_limits = LIMITS
     failure_cost = 5.0
+    simulators: ClassVar[Mapping[str, str]] = {
+        "mujoco": "lifelong_gym.envs.engines.mujoco.double_inverted_pendulum:MujocoDoubleInvertedPendulum",
+        "pybullet": "lifelong_gym.envs.engines.pybullet.double_inverted_pendulum:PybulletDoubleInvertedPendulum",
+    }
     feature_scale = (1.0, 1.0, 0.1, 1.0, 0.1, 1.0)
     viewer = "lifelong_gym.envs.viewers.double_inverted_pendulum:DoubleInvertedPendulumViewer"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -113,6 +114,9 @@ class DoubleMass(ControlFamily):
     n_initial_noise = 4
     state_limits = LIMITS
     failure_cost = 10.0
+    simulators: ClassVar[Mapping[str, str]] = {
+        "mujoco": "lifelong_gym.envs.engines.mujoco.masses:MujocoDoubleMass",
+    }
     viewer = "lifelong_gym.envs.viewers.double_mass:DoubleMassViewer"
 
     @staticmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -158,6 +159,10 @@ class Quadrotor(ControlFamily):
     n_initial_noise = 6
     state_limits = LIMITS
     failure_cost = 35.0
+    simulators: ClassVar[Mapping[str, str]] = {
+        "mujoco": "lifelong_gym.envs.engines.mujoco.quadrotor:MujocoQuadrotor",
+        "pybullet": "lifelong_gym.envs.engines.pybullet.quadrotor:PybulletQuadrotor",
+    }
     viewer = "lifelong_gym.envs.viewers.quadrotor:QuadrotorViewer"
 
     @staticmethod

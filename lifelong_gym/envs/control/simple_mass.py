@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -105,6 +106,9 @@ class SimpleMass(ControlFamily):
     n_initial_noise = 2
     state_limits = LIMITS
     failure_cost = 10.0
+    simulators: ClassVar[Mapping[str, str]] = {
+        "mujoco": "lifelong_gym.envs.engines.mujoco.masses:MujocoSimpleMass",
+    }
     viewer = "lifelong_gym.envs.viewers.simple_mass:SimpleMassViewer"
 
     @staticmethod

@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from lifelong_gym.envs.engines.mujoco.cart_pole import imported
+from lifelong_gym.envs.engines.mujoco.engine import imported
 from lifelong_gym.envs.navigation.columns import CELL, DEPTH, FAR, GRAY, SIDE, TAN_H, TAN_V, TEXELS, TILE
 from lifelong_gym.envs.navigation.drone import Drone
 from lifelong_gym.envs.navigation.patterns import CEILING, GROUND, LOOKS, SLOTS, materials, patterns

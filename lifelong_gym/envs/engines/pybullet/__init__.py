@@ -1,0 +1,1 @@
+"""Physics by PyBullet, a module a family."""
