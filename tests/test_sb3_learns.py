@@ -65,6 +65,13 @@ LESSONS = {
     "LifelongQuadrotor-v0": Lesson(
         30, {"actuator_gain": 0.3, "start_2": 1.5, "start_4": 1.5, "start_6": 1.5}, "quadratic"
     ),
+    # A start that tips over unless its turning is stopped, and an episode too short to drift away.
+    "LifelongQuadrotor3D-v0": Lesson(
+        40,
+        {"path": "hover", "start_position": 0.0, "start_velocity": 0.0, "start_angle": 0.1, "start_rate": 2.5},
+        "quadratic",
+        single_steps=4500,
+    ),
     # Goals are found at least in a third of the tasks more than before.
     GRID: Lesson(30, {"start_row": 5, "start_column": 5, "goal_row": 7, "goal_column": 6}, "goal", gain=1 / 3),
     CHAIN: Lesson(30, {"reward_s1": 1.0, "reward_s5": -1.0}, "end", 1500, 3000, gain=1 / 3),
