@@ -60,8 +60,9 @@ class MultiHeadPolicy(TaskPolicy):
         super()._build(lr_schedule)
         assert isinstance(self.action_net, nn.Linear)
         self.action_net = Heads(self.action_net, self.n_tasks)
-        values: Any = Heads(self.value_net, self.n_tasks)
-        self.value_net = values if self.popart is None else PopArt(values, self.popart)
+        heads = Heads(self.value_net, self.n_tasks)
+        values: Any = heads if self.popart is None else PopArt(heads, self.popart)
+        self.value_net = values
         if isinstance(self.action_dist, DiagGaussianDistribution):
             self.log_std = nn.Parameter(self.log_std.detach().repeat(self.n_tasks, 1))
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]

@@ -141,7 +141,8 @@ class SoftModules(nn.Module):
         state = self.state(seen)
         mixed = state.relu().unsqueeze(1).expand(-1, self.n_modules, -1)
         for modules, routes in zip(self.modules_of_layer, self.routing(state, task), strict=True):
-            made = th.stack([module(mixed[:, j]).relu() for j, module in enumerate(modules)], dim=1)  # type: ignore[arg-type]
+            assert isinstance(modules, nn.ModuleList)
+            made = th.stack([module(mixed[:, j]).relu() for j, module in enumerate(modules)], dim=1)
             mixed = routes @ made
         return mixed.flatten(1)
 
