@@ -1,7 +1,11 @@
 """Large results are made in memory that earlier ones had, and in none that somebody still holds."""
 
+from __future__ import annotations
+
 import copy
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,18 +16,19 @@ from lifelong_gym.envs.backends.result_memory import LEAST, MOST, ResultMemory
 N_ROWS = LEAST  # so that flags are large enough, too
 
 
-def place(array):
+def place(array: Any) -> int:
     """The address of its first byte."""
-    return array.__array_interface__["data"][0]
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
-def test_results_that_are_held_stay_what_they_were():
+def test_results_that_are_held_stay_what_they_were() -> None:
     """Views and all, however many steps follow."""
     env = gym.make_vec("LifelongSimpleMass-v0", num_envs=N_ROWS, n_tasks=3, task_observation="append")
     observations, infos = env.reset(seed=0)
     env.action_space.seed(0)
     actions = env.action_space.sample()
-    held = [(observations[::2], infos["task_id"][5:])]  # views alone
+    held: list[tuple[Any, ...]] = [(observations[::2], infos["task_id"][5:])]  # views alone
     for _ in range(4):
         observations, rewards, terminated, truncated, infos = env.step(actions)
         held.append((observations[:, 1], rewards[::3], terminated, truncated[1:], infos["task_id"], infos["failed"]))
@@ -35,7 +40,7 @@ def test_results_that_are_held_stay_what_they_were():
     assert not np.array_equal(held[1][0], held[2][0])
 
 
-def test_memory_that_nobody_holds_is_used_again():
+def test_memory_that_nobody_holds_is_used_again() -> None:
     """A view is somebody, too."""
     memory = ResultMemory()
     first = memory.empty((N_ROWS, 2), np.float32)
@@ -50,7 +55,7 @@ def test_memory_that_nobody_holds_is_used_again():
     assert (again == 1.0).all()
 
 
-def test_spare_memory_is_bounded():
+def test_spare_memory_is_bounded() -> None:
     """Whoever held many results at once doesn't keep their memory for ever."""
     memory = ResultMemory()
     arrays = [memory.empty((LEAST,), np.uint8) for _ in range(2 * MOST)]
@@ -60,7 +65,7 @@ def test_spare_memory_is_bounded():
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
-def test_copies_have_memory_of_their_own(again):
+def test_copies_have_memory_of_their_own(again: Callable[[Any], Any]) -> None:
     """Of the env that made an array, and of the array."""
     memory = ResultMemory()
     memory.empty((LEAST,))
