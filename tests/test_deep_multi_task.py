@@ -83,7 +83,7 @@ def policy(kind: Any, **more: Any) -> Any:
 def gradients(of: nn.Module, loss: th.Tensor) -> dict[str, th.Tensor]:
     """Of all parameters."""
     of.zero_grad(set_to_none=False)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     return {name: p.grad.clone() for name, p in of.named_parameters() if p.grad is not None}
 
 
