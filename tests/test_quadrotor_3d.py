@@ -27,7 +27,7 @@ ID = "LifelongQuadrotor3D-v0"
 FAMILY = Quadrotor3D()
 SPACE = FAMILY.parameters
 CALM = {f"start_{of}": 0.0 for of in ("position", "velocity", "angle", "rate")}
-HOVER = {**CALM, "path": "hover"}
+HOVER: dict[str, float | str] = {**CALM, "path": "hover"}
 
 
 def group(name: str, task: Mapping[str, Any] | None = None) -> Vector:
@@ -96,7 +96,13 @@ def test_a_step_equals_solve_ivp(preset: str, bound: float) -> None:
 
 def test_a_drone_hovers_whatever_it_weighs_and_sinks_under_a_load_that_it_does_not_know() -> None:
     """By the weight that is missing; with too little mass it rises."""
-    still = {**HOVER, "air_drag_z": 0.0, "air_drag_xy": 0.0, "ground_effect": 0.0, "target_z": 2.0}
+    still: dict[str, float | str] = {
+        **HOVER,
+        "air_drag_z": 0.0,
+        "air_drag_xy": 0.0,
+        "ground_effect": 0.0,
+        "target_z": 2.0,
+    }
     loads = np.array([0.0, 0.0, 0.05, -0.05])
     tasks = SPACE.tasks(
         [{**still, "mass": m, "payload": w} for m, w in zip((0.02, 1.0, 0.03, 0.03), loads, strict=True)]
@@ -111,7 +117,8 @@ def test_a_body_that_nothing_pushes_falls_and_keeps_its_angular_momentum() -> No
     """In the world's frame, to the vector; its energy of rotation stays, and the centre falls freely."""
     task = {"inertia_x": 1e-5, "inertia_y": 2e-5, "inertia_z": 2.5e-5, "ground_effect": 0.0}
     inertia = np.array([1e-5, 2e-5, 2.5e-5])
-    state = start = (0.0, 0.0, 5.0, 1.0, -2.0, 3.0, 0.1, -0.2, 0.3, 2.0, -1.0, 1.5)
+    start: Vector = (0.0, 0.0, 5.0, 1.0, -2.0, 3.0, 0.1, -0.2, 0.3, 2.0, -1.0, 1.5)
+    state = start
     for _ in range(25):
         state = rk4(quadrotor_3d.derivative, state, (0.0,) * 5, group("body", task), 0.02)
 
