@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
 from scipy.spatial.transform import Rotation
 
 import lifelong_gym
@@ -22,6 +21,7 @@ from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.numerics.scalar import Vector
 from lifelong_gym.references.lqr import Linearised, lqr_policies, scale_of
 from lifelong_gym.tasks.task_set import Task, TaskSet
+from tests.test_physics import solved_step
 
 ID = "LifelongQuadrotor3D-v0"
 FAMILY = Quadrotor3D()
@@ -81,14 +81,7 @@ def test_a_step_equals_solve_ivp(preset: str, bound: float) -> None:
             before, after = states[k : k + 2, j]
             if after[2] <= 0.0:
                 break
-            exact = solve_ivp(
-                lambda _, x, task=task, u=u: rate(task, x, 5.0 * u),
-                (0.0, 0.02),
-                before[:16],
-                method="DOP853",
-                rtol=1e-11,
-                atol=1e-12,
-            ).y[:, -1]
+            exact = solved_step(rate, task, before[:16], 5.0 * u, 0.02)
             np.testing.assert_allclose(after[:16], exact, rtol=0, atol=bound)
             assert after[16] == before[16] + 1
         assert k > 10
