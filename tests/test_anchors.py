@@ -148,7 +148,7 @@ def test_the_continuous_regulator_of_a_double_integrator_is_known() -> None:
     """``x'' = u + w``: gains sqrt(10) and sqrt(10 + 2 sqrt(10)), and a bias that cancels w; from its exact step."""
     rate, step = np.array([[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.2], [0.0] * 4, [0.0] * 4]), 0.05
     held = scipy.linalg.expm(rate * step)
-    gain, bias = lqr._continuous(held[:2, :2], held[:2, [2]], held[:2, 3])
+    gain, bias = lqr._continuous(held[:2, :2], held[:2, [2]], held[:2, 3], np.eye(2))
     assert np.allclose(gain, [[np.sqrt(10), np.sqrt(10 + 2 * np.sqrt(10))]], rtol=1e-9)
     # Holding x = e costs e^2 + 0.2^2 / 10 whatever e is, for u must be -w = -0.2 there: e = 0 is best.
     equilibrium = np.linalg.solve(rate[:2, :2] - rate[:2, [2]] @ gain, -rate[:2, 3] - rate[:2, 2] * bias)
@@ -161,7 +161,7 @@ def test_regulators_in_continuous_and_discrete_time_agree_for_short_steps() -> N
     gaps = []
     for step in (1e-1, 1e-2, 1e-3):
         held = scipy.linalg.expm(rate * step)
-        parts = held[:2, :2], held[:2, [2]], held[:2, 3]
+        parts = held[:2, :2], held[:2, [2]], held[:2, 3], np.eye(2)
         (k1, b1), (k2, b2) = lqr._continuous(*parts), lqr._discrete(*parts)
         gaps.append(max(np.abs(k1 - k2).max(), np.abs(b1 - b2).max()))
     assert gaps[2] < 0.2 * gaps[1] < 0.04 * gaps[0]

@@ -195,8 +195,9 @@ def play(
     task: Annotated[int, typer.Option(min=0, help="Index of the task.")] = 0,
     video: Annotated[Path | None, typer.Option(help="Write a film (.gif, .webp, .mp4) instead of a window.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the start.")] = 0,
+    physics: Physics = None,
 ) -> None:
-    """Show a trained agent in one of its tasks, in a window or as a film.
+    """Show a trained agent in one of its tasks, in a window or as a film; on another engine with --physics.
 
     Example: `lifelong play runs/PGELLA-LifelongCartPole-v0-seed0 LifelongCartPole-v0 --task 3 --video out.gif`
     """
@@ -220,7 +221,8 @@ def play(
         "task_observation": kept.task_observation,
         "render_mode": "human" if video is None else "rgb_array",
     }
-    single = LifelongEnv(env, tasks=kept.tasks, **kept.made_with, **look)
+    made_with = {**kept.made_with, **_given(physics=physics)}
+    single = LifelongEnv(env, tasks=kept.tasks, **made_with, **look)
     if video is None:
         total = animation.play(single, policy, task, seed)
     else:

@@ -40,7 +40,7 @@ Seeds = Annotated[
     str | None, typer.Option(help="How many runs of each learner on each family, or which seeds: `5:10`, `3,5`.")
 ]
 Reward = Annotated[str | None, typer.Option(help="Name of the family's reward; default: the preset's.")]
-Physics = Annotated[str | None, typer.Option(help="`kernel`, or another engine such as `mujoco`.")]
+Physics = Annotated[str | None, typer.Option(help="`kernel`, or an engine, `mujoco` or `pybullet`.")]
 Horizon = Annotated[int | None, typer.Option(min=1, help="Steps of an episode; default: the family's.")]
 Constraints = Annotated[
     list[str] | None,

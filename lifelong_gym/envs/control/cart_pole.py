@@ -97,8 +97,8 @@ class CartPole(ControlFamily):
     ``lifelong list LifelongCartPole-v0`` prints the table.
 
     ## Arguments
-    Those of every env, see `LifelongEnv`; ``reward="norm"`` or ``"quadratic"``; ``physics="mujoco"`` (extra
-    ``mujoco``) replaces the kernel's transition.
+    Those of every env, see `LifelongEnv`; ``reward="norm"`` or ``"quadratic"``; ``physics="mujoco"`` or
+    ``"pybullet"`` (extras of these names) replaces the kernel's transition.
 
     ## Presets
     ``default``, ``single``, ``wide``, ``paper``, ``hetero``, ``known_basis``, ``safe2015``.

@@ -116,7 +116,8 @@ class DoubleInvertedPendulum(ControlFamily):
     ``lifelong list LifelongDoubleInvertedPendulum-v0`` prints the table.
 
     ## Arguments
-    Those of every env, see `LifelongEnv`; ``reward="norm"`` or ``"quadratic"``.
+    Those of every env, see `LifelongEnv`; ``reward="norm"`` or ``"quadratic"``; ``physics="mujoco"`` or
+    ``"pybullet"`` (extras of these names) replaces the kernel's transition.
 
     ## Presets
     ``default``, ``single``, ``wide``, ``paper``, ``hetero``, ``known_basis``.

@@ -94,7 +94,8 @@ class DoubleMass(ControlFamily):
     ``lifelong list LifelongDoubleMass-v0`` prints the table.
 
     ## Arguments
-    Those of every env, see `LifelongEnv`; ``reward="norm"`` or ``"quadratic"``.
+    Those of every env, see `LifelongEnv`; ``reward="norm"`` or ``"quadratic"``; ``physics="mujoco"`` (extra
+    ``mujoco``) replaces the kernel's transition.
 
     ## Presets
     ``default``, ``single``, ``wide``, ``paper``, ``hetero``, ``known_basis``.

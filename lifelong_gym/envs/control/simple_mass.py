@@ -86,7 +86,8 @@ class SimpleMass(ControlFamily):
     ``lifelong list LifelongSimpleMass-v0`` prints the table.
 
     ## Arguments
-    Those of every env, see `LifelongEnv`; ``reward="norm"`` or ``"quadratic"``.
+    Those of every env, see `LifelongEnv`; ``reward="norm"`` or ``"quadratic"``; ``physics="mujoco"`` (extra
+    ``mujoco``) replaces the kernel's transition.
 
     ## Presets
     ``default``, ``single``, ``wide``, ``paper``, ``hetero``, ``known_basis``, ``safe2015``.
