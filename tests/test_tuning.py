@@ -15,10 +15,14 @@ from rich.console import Console
 from lifelong_gym.benchmark import tuning as module
 from lifelong_gym.benchmark.experiment import Experiment, ExperimentError, levels_of
 from lifelong_gym.benchmark.families import FamilySpec
+from lifelong_gym.benchmark.folder import refuse_other_labels
 from lifelong_gym.benchmark.learners import LearnerSpec, learner_class
 from lifelong_gym.benchmark.protocol import Protocol
 from lifelong_gym.benchmark.search_spaces import SPACES, Between, OneOf, Search, SearchSpaceError
 from lifelong_gym.benchmark.tuning import TASK_SEED, Tuning, TuningError, tune
+from lifelong_gym.reports.about import setting
+from lifelong_gym.reports.study import studies
+from tests.running import run_here
 from tests.toy_learners import Counter
 
 LEARNER = f"{__name__}:Pusher"
@@ -118,6 +122,32 @@ def test_what_is_found_is_what_experiments_take(tmp_path: Path) -> None:
     assert Experiment.of_dict(Experiment.of_dict(content).to_dict()).learners == (together, alone)
     with pytest.raises(TuningError, match=r"no trial in .* came to its end"):
         tune(replace(tuning(tmp_path / "none", space=f"{__name__}:nowhere"), learner=_never()), 2, console)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_benchmark_with_what_was_found(tmp_path: Path) -> None:
+    """Learners without arguments have it on the family that it was found for; run files and the page say so."""
+    tune(tuning(tmp_path, space=f"{__name__}:right"), 3, Console(quiet=True))
+    given = {LEARNER: {}, "mine": {"class": LEARNER, "arguments": {"action": 0}}}
+    drawn = {"n_tasks": 2, "task_seed": 1}
+    protocol = {"episodes_per_task": 1, "n_evaluations": 1, "n_eval_episodes": 1}
+    content = {"learners": given, "families": {CORRIDOR: drawn}, "protocol": protocol, "seeds": 1}
+    made = Experiment.of_dict({**content, "tuned": str(tmp_path / "tuned.toml")})
+    assert Experiment.of_dict(made.to_dict()) == made
+    tuned, mine = run_here(made, tmp_path / "runs")
+    assert tuned.settings["learner"]["arguments"] == {"action": 1}
+    assert tuned.settings["learner"]["settings"] == "tuned"
+    assert "settings" not in mine.settings["learner"]
+    refuse_other_labels(tmp_path / "runs", made)
+    with pytest.raises(ExperimentError, match=r"learners\.Pusher: .* is a run of another learner of that name"):
+        refuse_other_labels(tmp_path / "runs", Experiment.of_dict(content))
+    words = setting(studies([tuned, mine])[0], {}).body
+    assert "tuned by <code>lifelong tune this</code>" in words
+    assert "given: <code>action=0</code>" in words
+    found = tomllib.loads((tmp_path / "tuned.toml").read_text())
+    found[CORRIDOR]["Pusher"]["alone"] = True
+    with pytest.raises(ExperimentError, match="must be of the learner of that name"):
+        Experiment.of_dict({**content, "tuned": found}).runs()
 
 
 def _never() -> LearnerSpec:

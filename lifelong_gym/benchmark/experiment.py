@@ -20,7 +20,7 @@ from lifelong_gym.references.reference import reference_of
 N_SEEDS = 10
 QUICK: dict[str, Any] = {"n_tasks": 4, "seeds": 2, "episodes_per_task": 30, "n_evaluations": 6, "n_eval_episodes": 4}
 QUICK_EVALUATIONS = {"lifelong": 3, "transfer": 6}  # of each task or stage
-KEYS = ("learners", "families", "protocol", "seeds", "quick")
+KEYS = ("learners", "families", "protocol", "seeds", "quick", "tuned")
 LEARNER_KEYS = ("class", "arguments", "task_observation", "alone", "norm", "settings", "command")
 
 
@@ -37,12 +37,15 @@ class Experiment:
         families: with different names.
         protocol: the same for all.
         seeds: of the runs.
+        tuned: by family's id and learner's label, the table that `lifelong tune` wrote; it holds for learners without
+            arguments of their own.
     """
 
     learners: tuple[LearnerSpec, ...]
     families: tuple[FamilySpec, ...]
     protocol: Protocol = field(default_factory=Protocol)
     seeds: tuple[int, ...] = tuple(range(N_SEEDS))
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Experiment:
@@ -54,7 +57,8 @@ class Experiment:
         """From what a TOML file says.
 
         Keys: ``protocol`` (a name, or a table of `Protocol`'s attributes), ``seeds`` (a number, or a list),
-        ``quick`` (small budgets where nothing else is said), ``learners.LABEL`` (``class``, ``arguments``,
+        ``quick`` (small budgets where nothing else is said), ``tuned`` (a file that `lifelong tune` wrote, or what it
+        says), ``learners.LABEL`` (``class``, ``arguments``,
         ``task_observation``, ``alone``, ``norm``, and what
         `lifelong tune` adds; see `LearnerSpec`) and ``families.ID`` (``preset``, ``n_tasks``,
         ``task_seed``, ``arguments``, ``reward``, ``physics``, ``horizon``, ``constraints``, ``evaluate``; see
@@ -76,7 +80,28 @@ class Experiment:
             _each("families", content, FAMILY_KEYS, lambda id, table: FamilySpec.of(id, **{**drawn, **table})),
             _protocol(content.get("protocol", {}), quick),
             _seeds(content.get("seeds", QUICK["seeds"] if quick else N_SEEDS)),
+            _tuned(content.get("tuned", {})),
         )
+
+    def learner_on(self, learner: LearnerSpec, family: FamilySpec) -> LearnerSpec:
+        """With the settings that were found for a family, where there are any and it has none of its own.
+
+        Raises:
+            ExperimentError: they were found for another learner.
+        """
+        table = self.tuned.get(family.id, {}).get(learner.label)
+        if table is None or learner.settings != "default":
+            return learner
+        (found,) = _each(
+            "tuned", {"tuned": {learner.label: table}}, LEARNER_KEYS, lambda name, t: LearnerSpec.of(name, **t)
+        )
+        plain: LearnerSpec = replace(found, arguments=learner.arguments, command="")
+        if plain != learner:
+            raise ExperimentError(
+                f"tuned.{family.id}.{learner.label}: must be of the learner of that name, {learner.to_dict()}. "
+                f"Received {plain.to_dict()}"
+            )
+        return found
 
     def __post_init__(self) -> None:
         labels, families = [spec.label for spec in self.learners], [spec.name for spec in self.families]
@@ -100,6 +125,7 @@ class Experiment:
                 for learner in self.learners
             },
             "families": {spec.name: spec.to_dict() for spec in self.families},
+            **({"tuned": {id: dict(tables) for id, tables in self.tuned.items()}} if self.tuned else {}),
         }
 
     def part(self, only: Sequence[str] = (), seeds: Sequence[int] | None = None) -> Experiment:
@@ -130,7 +156,7 @@ class Experiment:
             ExperimentError: one can't be made.
         """
         for learner, family in product(self.learners, self.families):
-            spec = RunSpec(learner, family, family.tasks, self.protocol, 0, None)
+            spec = RunSpec(self.learner_on(learner, family), family, family.tasks, self.protocol, 0, None)
             try:
                 spec.check()
             except (LifelongGymError, ValueError) as error:
@@ -140,7 +166,7 @@ class Experiment:
         """All runs with their families, those of one seed together; their references are yet to be filled in."""
         drawn = [(family, family.tasks) for family in self.families]
         return [
-            (family, RunSpec(learner, family, tasks, self.protocol, seed, None))
+            (family, RunSpec(self.learner_on(learner, family), family, tasks, self.protocol, seed, None))
             for seed, (family, tasks), learner in product(self.seeds, drawn, self.learners)
         ]
 
@@ -235,6 +261,14 @@ def _each(
         except (LifelongGymError, TypeError, ValueError, ImportError) as error:
             raise ExperimentError(f"{key}.{name}: {error}") from error
     return tuple(made)
+
+
+def _tuned(given: Any) -> dict[str, dict[str, Any]]:
+    """By family's id and learner's label."""
+    content = read_toml(Path(given)) if isinstance(given, str) else given
+    if not isinstance(content, Mapping) or not all(isinstance(tables, Mapping) for tables in content.values()):
+        raise ExperimentError(f"tuned: must be a file that `lifelong tune` wrote, or what it says. Received {given!r}")
+    return {id: dict(tables) for id, tables in content.items()}
 
 
 def _protocol(given: Any, quick: bool) -> Protocol:

@@ -36,12 +36,11 @@ def refuse_other_labels(folder: Path, experiment: Experiment) -> None:
     Raises:
         ExperimentError: a run there is of another learner or family with the same label.
     """
-    learners = {spec.label: spec.to_dict() for spec in experiment.learners}
     families = {spec.label: {"id": spec.id, **spec.world} for spec in experiment.families if spec.label}
-    given = json.loads(json.dumps({"learner": learners, "family": families}))
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         with path.open("rb") as file:
             header = parsed(file.readline()) or {}
+        given = json.loads(json.dumps({"learner": _learners(experiment, header), "family": families}))
         for sort, named in given.items():
             try:
                 there = {key: value for key, value in header["settings"][sort].items() if key not in BESIDE}
@@ -56,6 +55,18 @@ def refuse_other_labels(folder: Path, experiment: Experiment) -> None:
                     f"{PLURAL[sort]}.{label}: {path} is a run of another {sort} of that name ({differing}). "
                     "Give this one another label, or choose another folder"
                 )
+
+
+def _learners(experiment: Experiment, header: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By label, as they are on the family of a run file."""
+    try:
+        id, is_tuned = header["settings"]["family"]["id"], "command" in header["settings"]["learner"]
+    except MALFORMED:
+        return {}
+    family = next((spec for spec in experiment.families if spec.id == id), None)
+    if family is None:  # settings that were found for it say nothing of others
+        return {} if is_tuned else {spec.label: spec.to_dict() for spec in experiment.learners}
+    return {spec.label: experiment.learner_on(spec, family).to_dict() for spec in experiment.learners}
 
 
 def sweep(folder: Path) -> None:

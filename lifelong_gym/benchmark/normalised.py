@@ -54,7 +54,7 @@ def normalising(env: VecEnv, gamma: float | None) -> VecNormalize:
             "`norm` must be false where observations are no plain vectors: pixels and names can't be normalised, and "
             f"of normalised entities nobody can tell who is there. Received observations {space}"
         )
-    return VecNormalize(env, **({} if gamma is None else {"gamma": gamma}))
+    return VecNormalize(env) if gamma is None else VecNormalize(env, gamma=gamma)
 
 
 class Normalised:

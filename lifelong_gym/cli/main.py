@@ -39,6 +39,7 @@ from lifelong_gym.cli.options import (
     Rounds,
     Seeds,
     Sets,
+    TunedFile,
     arguments_of,
     families_of,
     sets_of,
@@ -254,6 +255,7 @@ def benchmark(
     rounds: Rounds = None,
     episodes_per_task: Annotated[int | None, typer.Option(min=1, help="Training budget.")] = None,
     n_evaluations: Annotated[int | None, typer.Option(min=1, help="How often to evaluate.")] = None,
+    tuned: TunedFile = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small budgets: a minute or two on two cores.")] = False,
     folder: Annotated[Path, typer.Option(help="Where runs are written, and continued.")] = Path("runs/benchmark"),
     processes: Annotated[int | None, typer.Option(min=1, help="How many run at once; default: all cores.")] = None,
@@ -291,6 +293,7 @@ def benchmark(
         "quick": quick,
     }
     content = typed if experiment is None else read_toml(experiment)
+    content.update(_given(tuned=None if tuned is None else str(tuned)))
     search_current_folder(*named(content))
     described = Experiment.of_dict(content).part(only.split(",") if only else (), chosen)
     _conclude(run_experiment(described, folder, console, processes, Outputs(keep_models, tensorboard, wandb)), folder)

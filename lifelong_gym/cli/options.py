@@ -57,6 +57,9 @@ NAgents = Annotated[int | None, typer.Option(min=1, help="Of `rounds`; default: 
 Rounds = Annotated[
     str | None, typer.Option(help="Of `rounds`, how agents meet tasks: `uniform` or `permutation`; default: `uniform`.")
 ]
+TunedFile = Annotated[
+    Path | None, typer.Option(help="What `lifelong tune` found: for learners without arguments of their own.")
+]
 Only = Annotated[
     str | None, typer.Option(help="Of the experiment, only these learners or families, separated by commas.")
 ]

@@ -67,7 +67,7 @@ def _scales(compared: Sequence[Study]) -> list[str]:
 
 def _learner(name: str, runs: Sequence[Run]) -> list[str]:
     learner = runs[0].settings["learner"]
-    arguments = dict.fromkeys(_settings(run.settings["learner"].get("arguments", {})) for run in runs)
+    arguments = dict.fromkeys(_settings(run.settings["learner"]) for run in runs)
     kind = code(str(learner.get("class", name))) + (", a fresh one per task" if learner.get("alone") else "")
     kind += ", observations and rewards normalised" if learner.get("norm") else ""
     seen = _observation(str(learner.get("task_observation", DASH)))
@@ -85,8 +85,13 @@ def _observation(seen: str) -> str:
     return kinds.get(kind, seen) + (f" as {code(preset)} draws them" if preset else "")
 
 
-def _settings(arguments: dict[str, Any]) -> str:
-    return ", ".join(code(f"{name}={json.dumps(value)}") for name, value in arguments.items()) or "defaults"
+def _settings(learner: dict[str, Any]) -> str:
+    """Its arguments, and where they come from: a search, whoever asked for them, or its class."""
+    arguments = learner.get("arguments", {})
+    shown = ", ".join(code(f"{name}={json.dumps(value)}") for name, value in arguments.items()) or "defaults"
+    if learner.get("command"):
+        return f"tuned by {code(learner['command'])}: {shown}"
+    return f"given: {shown}" if arguments else shown
 
 
 def details(compared: Sequence[Study], runs: Sequence[Run], runs_folder: Path, where: str) -> Section:
