@@ -23,7 +23,8 @@ def make_single(id: str, physics: str | None) -> Any:
     """Without wrappers, ready to be stepped."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Gymnasium's robots have newer versions
-        env = gym.make(id, **({} if physics is None else {"physics": physics, "n_tasks": 1})).unwrapped
+        ours: dict[str, Any] = {} if physics is None else {"physics": physics, "n_tasks": 1}
+        env = gym.make(id, **ours).unwrapped
     env.reset(seed=0)
     return env
 

@@ -313,7 +313,11 @@ def test_the_space_of_entities_tells_what_belongs_together() -> None:
     assert not list(codec.faults())
     assert list(Entities(2, (quantity,) * 4, (3.0, 3.0, 3.0, 1.0), None, 2, 2).faults())
     shown = as_vec_env(MARKET, n_tasks=2, task_observation="append").observation_space
-    for space, width in ((codec.space, 0), (codec.with_features(3), 3), (shown, 3)):
+    for space, width in (
+        (codec.space, 0),
+        (codec.with_features(np.zeros(3, np.float32), np.ones(3, np.float32)), 3),
+        (shown, 3),
+    ):
         assert isinstance(space, EntityBox)
         assert space.shape == (space.m * space.n_channels + width,)
         again = decode_space(json.loads(json.dumps(encode_space(space))))

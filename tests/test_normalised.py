@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,11 +24,11 @@ from lifelong_gym.benchmark.records import read_run
 from lifelong_gym.benchmark.run import RunSpec, execute
 from lifelong_gym.cli.main import app
 from lifelong_gym.errors import CheckpointError
-from lifelong_gym.wrappers import as_vec_env
+from lifelong_gym.wrappers import CoreVecEnv, as_vec_env
 
 ID, N_TASKS = "LifelongSimpleMass-v0", 3
 TASKS = sample_tasks(ID, N_TASKS, preset="hetero")
-ARGUMENTS = {"n_steps": 32, "batch_size": 32, "n_epochs": 2, "gamma": 0.9}
+ARGUMENTS: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "n_epochs": 2, "gamma": 0.9}
 
 
 def test_it_is_sb3s_own_normalisation(tmp_path: Path) -> None:
@@ -36,11 +37,12 @@ def test_it_is_sb3s_own_normalisation(tmp_path: Path) -> None:
     learner.learn(200)
     statistics = VecNormalize(_env(), gamma=0.9)
     other = PPO("MlpPolicy", statistics, seed=5, device="cpu", **ARGUMENTS).learn(200)
-    raw = np.random.default_rng(0).normal(size=(4, *other.observation_space.shape)).astype(np.float32)
+    shape = other.observation_space.shape or ()
+    raw = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
     expected, _ = other.predict(statistics.normalize_obs(raw), deterministic=True)
     np.testing.assert_array_equal(learner.predict(raw, deterministic=True)[0], expected)
     assert not np.array_equal(other.predict(raw, deterministic=True)[0], expected)
-    before = learner.statistics.obs_rms.mean.copy()
+    before = np.array(learner.statistics.obs_rms.mean)
     learner.save(tmp_path / "model.zip")
     again = Normalised.load(PPO, tmp_path / "model.zip")
     np.testing.assert_array_equal(again.predict(raw, deterministic=True)[0], expected)
@@ -54,8 +56,9 @@ def test_it_is_sb3s_own_normalisation(tmp_path: Path) -> None:
         Normalised.load(PPO, tmp_path / "plain.zip")
 
 
-def _env() -> object:
+def _env() -> CoreVecEnv:
     env = as_vec_env(ID, tasks=TASKS, task_observation="standardised")
+    assert isinstance(env, CoreVecEnv)
     env.seed(3)
     return env
 

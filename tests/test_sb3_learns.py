@@ -46,7 +46,7 @@ class Lesson:
     """
 
     horizon: int
-    task: Mapping[str, float] = field(default_factory=dict)
+    task: Mapping[str, float | str] = field(default_factory=dict)
     reward: str = "norm"
     single_steps: int = 3000
     row_steps: int = 6000

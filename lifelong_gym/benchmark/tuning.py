@@ -171,9 +171,8 @@ def tune(tuning: Tuning, n_trials: int, console: Console, n_processes: int | Non
             spec = replace(spec, references=together(tuning.family, levels))
             first = not any(trial.user_attrs.get(ARGUMENTS) == {} for trial in done)
             left = range(len(done), n_trials)
-            run_jobs(
-                [Trial(tuning, spec, k, first and k == left[0]) for k in left], tuning.folder, console, n_processes
-            )
+            jobs = [TuningTrial(tuning, spec, k, first and k == left[0]) for k in left]
+            run_jobs(jobs, tuning.folder, console, n_processes)
         return _written(tuning, tuning.study())
 
 
@@ -194,7 +193,7 @@ def _written(tuning: Tuning, study: optuna.Study) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TuningTrial:
     """One trial, as a job for a worker.
 
     Attributes:

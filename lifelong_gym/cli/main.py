@@ -276,15 +276,11 @@ def benchmark(
     from lifelong_gym.benchmark.outputs import Outputs
     from lifelong_gym.benchmark.runner import run_experiment
 
-    chosen = None if seeds is None else seeds_of(seeds)
     drawn = _given(n_tasks=n_tasks, preset=preset, task_seed=task_seed)
     budget = _given(episodes_per_task=episodes_per_task, n_evaluations=n_evaluations)
     made_with = _given(reward=reward, physics=physics, horizon=horizon)
-    tables = {
-        "arguments": arguments_of(env_argument),
-        "constraints": arguments_of(constraint),
-        "evaluate": sets_of(evaluate),
-    }
+    own, limits = arguments_of(env_argument), arguments_of(constraint)
+    tables = {"arguments": own, "constraints": limits, "evaluate": sets_of(evaluate)}
     family = {**drawn, **made_with, **{key: table for key, table in tables.items() if table}}
     typed = {
         "learners": agents.split(","),
@@ -293,9 +289,10 @@ def benchmark(
         "quick": quick,
     }
     content = typed if experiment is None else read_toml(experiment)
-    content.update(_given(tuned=None if tuned is None else str(tuned)))
+    content |= {} if tuned is None else {"tuned": str(tuned)}
     search_current_folder(*named(content))
-    described = Experiment.of_dict(content).part(only.split(",") if only else (), chosen)
+    names, numbers = only.split(",") if only else (), None if seeds is None else seeds_of(seeds)
+    described = Experiment.of_dict(content).part(names, numbers)
     _conclude(run_experiment(described, folder, console, processes, Outputs(keep_models, tensorboard, wandb)), folder)
 
 

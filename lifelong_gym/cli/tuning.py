@@ -53,22 +53,15 @@ def tune(
     search_current_folder(agent, env, space or "")
     learner = LearnerSpec.of(agent, arguments=arguments_of(argument))
     family = FamilySpec.of(env, n_tasks, preset, TASK_SEED)
-    protocol = Protocol(
-        episodes_per_task=episodes_per_task,
-        n_evaluations=n_evaluations,
-        n_eval_episodes=n_eval_episodes,
-        evaluation_seed=EVALUATION_SEED,
-    )
-    asked: dict[str, Any] = {
-        "trials": trials,
-        "n-tasks": n_tasks,
-        "preset": family.preset,
-        "episodes-per-task": episodes_per_task,
-        "n-evaluations": n_evaluations,
-        "n-eval-episodes": n_eval_episodes,
-        **({} if space is None else {"space": space}),
+    budget: dict[str, Any] = {
+        "episodes_per_task": episodes_per_task,
+        "n_evaluations": n_evaluations,
+        "n_eval_episodes": n_eval_episodes,
     }
-    words = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
+    protocol = Protocol(**budget, evaluation_seed=EVALUATION_SEED)
+    asked: dict[str, Any] = {"trials": trials, "n_tasks": n_tasks, "preset": family.preset, **budget}
+    asked |= {} if space is None else {"space": space}
+    words = [word for name, value in asked.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     words += [word for name, value in learner.arguments.items() for word in ("-a", f"{name}={json.dumps(value)}")]
     command = shlex.join(["lifelong", "tune", agent, env, *words])
     table = search(

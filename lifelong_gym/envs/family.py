@@ -147,9 +147,7 @@ class Family(ABC):
 
 
 class KnownFamily:
-    """What a learner may know of a family whose tasks are hidden: what is the same in all of them.
-
-    Besides these it has the attributes that the family names in ``known``.
+    """What a learner may know where tasks are hidden: what is the same in all, and what a family names in ``known``.
 
     Attributes:
         actions: see `Family`.
