@@ -21,10 +21,10 @@ ROWS = 16
 
 def make_single(id: str, physics: str | None) -> Any:
     """Without wrappers, ready to be stepped."""
+    settings: dict[str, Any] = {} if physics is None else {"physics": physics, "n_tasks": 1}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Gymnasium's robots have newer versions
-        ours: dict[str, Any] = {} if physics is None else {"physics": physics, "n_tasks": 1}
-        env = gym.make(id, **ours).unwrapped
+        env = gym.make(id, **settings).unwrapped
     env.reset(seed=0)
     return env
 
