@@ -46,7 +46,8 @@ def test_it_is_sb3s_own_normalisation(tmp_path: Path) -> None:
     learner.save(tmp_path / "model.zip")
     again = Normalised.load(PPO, tmp_path / "model.zip")
     np.testing.assert_array_equal(again.predict(raw, deterministic=True)[0], expected)
-    np.testing.assert_array_equal(again.statistics.obs_rms.mean, before)
+    moments: Any = again.statistics.obs_rms
+    np.testing.assert_array_equal(moments.mean, before)
     assert again.statistics.ret_rms.var == statistics.ret_rms.var
     assert again.num_timesteps == other.num_timesteps
     assert not hasattr(again, "for_task")
