@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -89,7 +90,7 @@ def words_of(command: str) -> list[str]:
         return [program, *words, "--help"]  # that it is there is all that was said
     if words[0] != "benchmark":
         return [program, *words, *SHORT.get(words[0], ())]
-    is_described = any(word.endswith(".toml") for word in words)
+    is_described = any(word.endswith(".toml") and before != "--tuned" for before, word in pairwise(words))
     if is_described:
         return [program, *words, "--keep-models", *(ONE_SEED if "--seeds" in words else ())]
     n_episodes = next((n for name, n in SLOW.items() if name in words), N_EPISODES)
