@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BOUND = re.compile(r"([\w.-]+)>=([\d.]+)")
+BOUND = re.compile(r"([\w.-]+)>=([\d.]+)(?:; python_version < .*)?")
 EXTRA = "test"
 PINNED = "torch"  # comes with Stable-Baselines3; its build is chosen where it is installed
 

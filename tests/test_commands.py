@@ -43,7 +43,9 @@ SHORT = {
 }
 ELSEWHERE = ("demo", "reproduce")
 ONE_SEED = ("--seeds", "5:6")
-FEW = ("--quick", "--n-evaluations", "1", "--n-tasks", "2", "--seeds", "1", "--envs", "LifelongCartPole-v0")
+MODULES = "third_party_method", "third_party_rounds"  # examples that commands name
+FEW = ("--quick", "--n-evaluations", "1", "--n-tasks", "2", "--seeds", "1")
+ONE_ENV = ("--envs", "LifelongCartPole-v0")
 N_EPISODES = 10  # fewer are less than half of what PPO observes at once
 SLOW = {"TQC": 1}  # which trains after every step
 IN_CI = ("demo", "bench", "test")
@@ -94,7 +96,8 @@ def words_of(command: str) -> list[str]:
     if is_described:
         return [program, *words, "--keep-models", *(ONE_SEED if "--seeds" in words else ())]
     n_episodes = next((n for name, n in SLOW.items() if name in words), N_EPISODES)
-    return [program, *words, "--keep-models", *FEW, "--episodes-per-task", str(n_episodes)]
+    one_env = () if "rounds" in words else ONE_ENV  # learners that only that protocol has may need another
+    return [program, *words, "--keep-models", *FEW, *one_env, "--episodes-per-task", str(n_episodes)]
 
 
 SOURCES: list[Path | str] = [*PAGES, *EXAMPLES, HELP]
@@ -107,13 +110,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "my_module.py").write_text(OWN, encoding="utf-8")
-    shutil.copy(ROOT / "examples" / "third_party_method.py", tmp_path)
+    for example in MODULES:
+        shutil.copy(ROOT / "examples" / f"{example}.py", tmp_path)
     for source in ("examples/comparison.toml", "docs/benchmark.md"):
         (tmp_path / Path(source).with_suffix(".toml").name.replace("benchmark", "experiment")).write_text(
             shortened((ROOT / source).read_text(encoding="utf-8")), encoding="utf-8"
         )
     yield tmp_path
-    for module in ("my_module", "third_party_method"):
+    for module in ("my_module", *MODULES):
         sys.modules.pop(module, None)
 
 

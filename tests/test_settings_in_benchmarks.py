@@ -200,5 +200,7 @@ def test_commands_take_them(tmp_path: Path) -> None:
     page = (tmp_path / "b" / "report" / "report.html").read_text()
     assert all(word in page for word in ("<strong>short</strong>", "horizon=12", "violations"))
     assert "Did you mean 'quadratic'?" in lifelong(*words, "--reward", "quadratik", code=2)
-    assert "`n_agents` and `rounds` belong to the protocol" in lifelong(*words, "--n-agents", "2", code=2)
+    assert "`n_agents`, `rounds` and `meeting_steps` belong to the protocol" in lifelong(
+        *words, "--n-agents", "2", code=2
+    )
     assert "must be `NAME:key=value`" in lifelong(*words, "--evaluate", "preset", code=2)

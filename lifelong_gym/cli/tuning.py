@@ -36,7 +36,7 @@ def tune(
     """Search for settings of a learner on a family, on tasks and seeds that no benchmark reports.
 
     The first trial has the defaults; others are drawn by Optuna and pruned where they do worse than the median. After
-    an interruption, the same command goes on. What is found is in `tuned.toml`, for `lifelong benchmark --tuned`.
+    an interruption, the same command goes on. What is found is in `tuned.toml`, which benchmarks take by `--tuned`.
 
     Example: `lifelong tune PPO+append LifelongCartPole-v0`
     """

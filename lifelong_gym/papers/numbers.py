@@ -37,10 +37,12 @@ class Numbers:
 
     def has(self, *place: str) -> bool:
         """Whether the study, the system in it, or the method there was run."""
-        within: Any = self.content["values"]
+        within: Any = self.content[QUANTITIES]
         for name in place:
-            within = within.get(name, {})
-        return bool(within)
+            if name not in within:
+                return False
+            within = within[name]
+        return True
 
     def of(self, part: str, place: Place) -> Any:
         """One of `PARTS`, of a study, system and method.
