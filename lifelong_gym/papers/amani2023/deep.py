@@ -24,13 +24,18 @@ from lifelong_gym.wrappers import Faults, ParameterSharing, as_vec_env
 NOISE = 0.05  # of greedy policies in tests
 
 
+def sizes(settings: Values) -> dict[str, Any]:
+    """What environments are made with, beside their tasks."""
+    return {"horizon": settings["horizon"], **settings["env_arguments"]}
+
+
 class Exact:
     """Expected returns where all is known: 5% noise, the horizon of the env."""
 
     def __init__(self, settings: Values) -> None:
         """Of the tasks."""
         family = registry.family(settings["env"])
-        self.horizon = int(settings["env_arguments"]["horizon"])
+        self.horizon = int(settings["horizon"])
         self.models: list[TabularModel] = [tabular_model(family, task) for task in settings["tasks"]]
         n, self.n_actions = self.models[0].R.shape
         self.seen = th.arange(n)[:, None]
@@ -58,7 +63,7 @@ class Played:
 
     def __init__(self, settings: Values) -> None:
         """Of the tasks."""
-        self.env: Any = as_vec_env(settings["env"], tasks=settings["tasks"], **settings["env_arguments"])
+        self.env: Any = as_vec_env(settings["env"], tasks=settings["tasks"], **sizes(settings))
         self.episodes, self.n_actions = int(settings["episodes"]), int(self.env.action_space.n)
         self.random = self([None] * self.env.num_envs)
 
@@ -94,7 +99,7 @@ class Played:
 def made(settings: Values) -> tuple[SharedExperienceDQN, Any]:
     """The agents, and the rounds that they go through; they have a hub where they share."""
     given = {"tasks": settings["tasks"], "n_agents": settings["n_agents"], "schedule": {"rounds": "permutation"}}
-    env: Any = pettingzoo.make("parallel", settings["env"], **given, **settings["env_arguments"])
+    env: Any = pettingzoo.make("parallel", settings["env"], **given, **sizes(settings))
     if settings["faults"]:
         nodes = {"hub": [], **{agent: [agent] for agent in env.possible_agents}}
         env = ParameterSharing(env, "star", nodes=nodes, faults=Faults(**settings["faults"], seed=settings["seed"]))

@@ -12,6 +12,8 @@ from lifelong_gym.numerics.arrays import FloatArray
 from lifelong_gym.papers.sweeps import Progress, Values
 from lifelong_gym.wrappers import as_vec_env
 
+from .deep import sizes
+
 SCRIPT, N_REPORTS = 20, 2  # seed of the script that all play; reports of each task
 THRESHOLDS = tuple(round(0.02 * i, 2) for i in range(51))
 
@@ -36,7 +38,7 @@ def recorded(env: Any, n_steps: int, rng: np.random.Generator, scripted: bool) -
 
 def distances(settings: Values, tasks: list[dict[str, Any]], progress: Progress) -> tuple[FloatArray, FloatArray]:
     """Of all pairs of reports, (n, n), and whether they are of one task."""
-    env: Any = as_vec_env(settings["env"], tasks=tasks, **settings["env_arguments"])
+    env: Any = as_vec_env(settings["env"], tasks=tasks, **sizes(settings))
     signature = SIGNATURES[settings["signature"]](env.observation_space, env.action_space)
     rng, reports = np.random.default_rng(settings["seed"]), list[Report]()
     for i in range(N_REPORTS):
