@@ -18,6 +18,19 @@ from lifelong_gym.papers.specs import PAPER, US
 
 TINY: Mapping[str, Any] = {"n_tasks": 3, "seeds": 1, "sweeps": 2}
 FEWER: Mapping[str, Mapping[str, Any]] = {
+    "amani2023": {
+        **{
+            "k1": 10,
+            "k2": 20,
+            "most_rounds": 1,
+            "draws": 20,
+            "steps": 80,
+            "meeting_steps": 40,
+            "marks": 1,
+            "episodes": 1,
+        },
+        **{"signature": "observation", "horizon": 12},
+    },
     "bouammar2015": {"n_policies": 2, "n_rounds": [10, 40], "n_searches": 0},
     "permutation_invariant_mtl": {
         **{"n_states": 20, "n_actions": 30, "sizes": [20, 40, 60], "n_tasks": 5, "n_compared": 2, "n_unseen": 2},
@@ -109,6 +122,7 @@ def test_nothing_is_measured_again(tiny: Reproduction, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("name", "lines", "python"),
     [
+        ("amani2023", 400, 700),
         ("bouammar2015", 280, 640),
         ("permutation_invariant_mtl", 350, 704),
         ("zeng2021", 450, 700),

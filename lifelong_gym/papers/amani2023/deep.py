@@ -38,7 +38,7 @@ class Exact:
         self.horizon = int(settings["horizon"])
         self.models: list[TabularModel] = [tabular_model(family, task) for task in settings["tasks"]]
         n, self.n_actions = self.models[0].R.shape
-        self.seen = th.arange(n)[:, None]
+        self.seen = np.arange(n)
         self.random = [self._worth(task, np.full((n, self.n_actions), 1 / self.n_actions)) for task in self.tasks]
 
     @property
@@ -46,13 +46,12 @@ class Exact:
         """Their numbers."""
         return range(len(self.models))
 
-    def __call__(self, nets: Sequence[Any]) -> list[float]:
-        """Of one network a task; those that are the same one are asked once."""
-        asked = {id(net): net for net in nets}
-        with th.no_grad():
-            best = {key: net(self.seen).argmax(dim=1).numpy() for key, net in asked.items()}
+    def __call__(self, policies: Sequence[Any]) -> list[float]:
+        """Of one policy a task; those that are the same one are asked once."""
+        asked = {id(policy): policy for policy in policies}
+        best = {key: policy.predict(self.seen, deterministic=True)[0] for key, policy in asked.items()}
         greedy = {key: (1 - NOISE) * np.eye(self.n_actions)[at] + NOISE / self.n_actions for key, at in best.items()}
-        return [self._worth(task, greedy[id(net)]) for task, net in enumerate(nets)]
+        return [self._worth(task, greedy[id(policy)]) for task, policy in enumerate(policies)]
 
     def _worth(self, task: int, policy: FloatArray) -> float:
         return policy_return(self.models[task], policy, self.horizon)
@@ -72,27 +71,27 @@ class Played:
         """Their numbers."""
         return range(self.env.num_envs)
 
-    def __call__(self, nets: Sequence[Any]) -> list[float]:
-        """Of one network a task; None: at random."""
+    def __call__(self, policies: Sequence[Any]) -> list[float]:
+        """Of one policy a task; None: at random."""
         self.env.seed(EVALUATION_SEED)
         rng, seen = np.random.default_rng(EVALUATION_SEED), self.env.reset()
-        found: list[list[float]] = [[] for _ in nets]
-        returns = np.zeros(len(nets))
+        found: list[list[float]] = [[] for _ in policies]
+        returns = np.zeros(len(policies))
         while min(map(len, found)) < self.episodes:
-            seen, rewards, dones, _ = self.env.step(self._actions(nets, seen, rng))
+            seen, rewards, dones, _ = self.env.step(self._actions(policies, seen, rng))
             returns += rewards
             for i in np.flatnonzero(dones):
                 found[i].append(float(returns[i]))
             returns[dones] = 0.0
         return [float(np.mean(each[: self.episodes])) for each in found]
 
-    def _actions(self, nets: Sequence[Any], seen: Any, rng: np.random.Generator) -> Any:
-        drawn, noise = rng.integers(0, self.n_actions, len(nets)), rng.random(len(nets))
-        with th.no_grad():
-            best = [
-                drawn[i] if net is None else int(net(th.as_tensor(seen[i : i + 1])).argmax())
-                for i, net in enumerate(nets)
-            ]
+    def _actions(self, policies: Sequence[Any], seen: Any, rng: np.random.Generator) -> Any:
+        n = len(policies)
+        drawn, noise = rng.integers(0, self.n_actions, n), rng.random(n)
+        best = [
+            drawn[i] if policy is None else policy.predict(seen[i], deterministic=True)[0]
+            for i, policy in enumerate(policies)
+        ]
         return np.where(noise < NOISE, drawn, best)
 
 
@@ -127,7 +126,7 @@ class Tests:
 
     def look(self) -> None:
         """Test everybody in everything."""
-        self.history.append([self.test(self._nets(i)) for i in range(len(self.model.agents))])
+        self.history.append([self.test(self._policies(i)) for i in range(len(self.model.agents))])
 
     def end_round(self) -> None:
         """Note who took its task for which; labels are the hub's, or each agent's own."""
@@ -139,10 +138,10 @@ class Tests:
                 first = self.names[0 if shared else i].setdefault(label, task)
                 self.right.append(first == task)
 
-    def _nets(self, i: int) -> list[Any]:
-        """The network that an agent has for each task: one for all, but with a library."""
+    def _policies(self, i: int) -> list[Any]:
+        """The policy that an agent has for each task: one for all, but with a library."""
         agent: Any = self.model.agents[i]
-        now = agent.algorithm.q_net
+        now = agent.policy
         if not isinstance(agent.way, Library):
             return [now] * len(self.test.tasks)
         found = []
@@ -155,7 +154,7 @@ class Tests:
     def _restored(self, agent: Any, kept: dict[str, th.Tensor]) -> Any:
         policy = agent.copy_of_policy()
         policy.load_state_dict(kept)
-        return policy.q_net
+        return policy
 
 
 def measure(settings: Values, progress: Progress) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def measure(settings: Values, progress: Progress) -> dict[str, Any]:
     ``now``: returns in each agent's own task at the end of its round, ``lost``: what of it is gone at the end, means.
     """
     if not settings["tested"]:
-        return {"tested": 0, **dict.fromkeys(("final", "history", "steps", "random"), [])}
+        return {"tested": 0, "final": [], "history": [], "random": [], "lost": 0.0, "right": 0.0, "bytes": 0}
     th.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of meetings all held to be alike: counted as wrong

@@ -177,7 +177,16 @@ def traffic(numbers: Numbers, spec: FigureSpec) -> Figure:
 
 def ar_table(numbers: Numbers, spec: TableSpec) -> Table:
     """Raw means, AR, its best of five, AT, tasks told apart, and bytes; what wasn't run is said."""
-    head = ["", "mean return", "AR", f"best of {BEST_OF}", "AT, 90% of isolated", "gone at the end", "right", "kB an agent"]
+    head = [
+        "",
+        "mean return",
+        "AR",
+        f"best of {BEST_OF}",
+        "AT, 90% of isolated",
+        "gone at the end",
+        "right",
+        "kB an agent",
+    ]
     rows = []
     for system in numbers.systems(spec.study, spec.systems):
         for method in spec.methods:
@@ -186,8 +195,9 @@ def ar_table(numbers: Numbers, spec: TableSpec) -> Table:
             if not all(read("tested")):
                 rows.append([name, *["not tested"] * (len(head) - 1)])
                 continue
-            own, time = rewards(numbers, spec.study, system, method), times(
-                numbers, spec.study, system, method, NINE_TENTHS
+            own, time = (
+                rewards(numbers, spec.study, system, method),
+                times(numbers, spec.study, system, method, NINE_TENTHS),
             )
             shown = [[np.mean(each) for each in read("final")], own]
             bounds = [mean_interval(each) for each in shown]
