@@ -56,7 +56,8 @@ FEWER: Mapping[str, Mapping[str, Any]] = {
         "graph": "chain",
     },
 }
-ALIKE = ("ablations",)  # studies of which one method is run here: `test_zeng2021` makes the others' learners
+# Studies of which one method is run here: `test_zeng2021` and `test_shared_experience` make the others' learners.
+ALIKE = ("ablations", "forgetting")
 
 
 @pytest.fixture(scope="module", params=names())

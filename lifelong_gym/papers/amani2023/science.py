@@ -22,6 +22,7 @@ from .theory import expected_scratch
 ISOLATED, OWN, LIBRARY = "isolated", "isolated + own replay", "isolated, library"
 SHARES = (0.2, 0.4, 0.6, 0.8, 0.99)
 NINE_TENTHS, PAPER_SLOPE, BEST_OF = 0.9, 0.88, 5
+LEAST = 1e-6  # return, by which isolated and random agents differ
 Table = tuple[list[str], list[list[str]]]
 
 
@@ -32,11 +33,14 @@ def isolated(numbers: Numbers, study: str, system: str) -> FloatArray:
 
 
 def rewards(numbers: Numbers, study: str, system: str, method: str) -> list[float]:
-    """AR, by seed: 0 is acting at random, 1 the isolated agent."""
-    runs = numbers.by_seed(study, system, method, "final")
+    """AR, by seed: 0 is acting at random, 1 the isolated agent; of tasks in which these two differ, else 0."""
+    runs = np.array(numbers.by_seed(study, system, method, "final"), np.float64)
     random = np.mean(numbers.by_seed(study, system, ISOLATED, "random"), axis=0)
     alone = isolated(numbers, study, system)
-    return [float(metrics.agent_reward(run, random, alone)) for run in runs]
+    told = np.abs(alone - random) > LEAST
+    if not told.any():
+        return [0.0] * len(runs)
+    return [float(metrics.agent_reward(run[:, told], random[told], alone[told])) for run in runs]
 
 
 def sharing(numbers: Numbers, study: str, system: str, methods: Sequence[str]) -> dict[int, str]:
@@ -48,7 +52,7 @@ def sharing(numbers: Numbers, study: str, system: str, methods: Sequence[str]) -
 def normalised(numbers: Numbers, study: str, system: str, method: str) -> list[FloatArray]:
     """Mean returns of all tasks over time, (n_agents, n_evaluations) a seed: 0 is random, 1 isolated at the end."""
     random = np.mean(numbers.by_seed(study, system, ISOLATED, "random"))
-    span = max(float(isolated(numbers, study, system).mean() - random), 1e-9)
+    span = max(float(isolated(numbers, study, system).mean() - random), LEAST)
     return [(np.asarray(run) - random) / span for run in numbers.by_seed(study, system, method, "history")]
 
 
