@@ -19,17 +19,8 @@ from lifelong_gym.papers.specs import PAPER, US
 TINY: Mapping[str, Any] = {"n_tasks": 3, "seeds": 1, "sweeps": 2}
 FEWER: Mapping[str, Mapping[str, Any]] = {
     "amani2023": {
-        **{
-            "k1": 10,
-            "k2": 20,
-            "most_rounds": 1,
-            "draws": 20,
-            "steps": 80,
-            "meeting_steps": 40,
-            "marks": 1,
-            "episodes": 1,
-        },
-        **{"signature": "observation", "horizon": 12},
+        **{"k1": 10, "k2": 20, "most_rounds": 1, "draws": 20, "steps": 70, "meeting_steps": 60},
+        **{"marks": 1, "episodes": 1, "horizon": 12, "n_agents": 2},
     },
     "bouammar2015": {"n_policies": 2, "n_rounds": [10, 40], "n_searches": 0},
     "permutation_invariant_mtl": {

@@ -99,10 +99,9 @@ def made(settings: Values) -> tuple[SharedExperienceDQN, Any]:
     """The agents, and the rounds that they go through; they have a hub where they share."""
     given = {"tasks": settings["tasks"], "n_agents": settings["n_agents"], "schedule": {"rounds": "permutation"}}
     env: Any = pettingzoo.make("parallel", settings["env"], **given, **sizes(settings))
-    if settings["faults"]:
-        nodes = {"hub": [], **{agent: [agent] for agent in env.possible_agents}}
-        env = ParameterSharing(env, "star", nodes=nodes, faults=Faults(**settings["faults"], seed=settings["seed"]))
-    rounds = as_vec_env(env)
+    nodes = {"hub": [], **{agent: [agent] for agent in env.possible_agents}}
+    faults = Faults(**settings["faults"], seed=settings["seed"])
+    rounds = as_vec_env(ParameterSharing(env, "star", nodes=nodes, faults=faults))
     rounds.seed(settings["seed"])
     names = ("signature", "threshold", "meeting_steps", "borrow_share", "pretrain", "exploration_steps", "seed")
     own = {name: settings[name] for name in names}
