@@ -91,7 +91,8 @@ def curves(spec: FigureSpec, paper: PaperSpec, numbers: Numbers) -> Figure:
         axes.set(title=system if name == system else f"{system}: {name}", xlabel=spec.across)
         if spec.log and runs[0]["at"][0] > 0:
             axes.set(xscale="log")
-        _limit(axes, means, spec.log)
+        if spec.cut:
+            _limit(axes, means, spec.log)
     return finish(figure, panels, spec.label or "cost per step")
 
 

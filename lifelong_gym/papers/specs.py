@@ -235,6 +235,7 @@ class FigureSpec(ShownSpec):
     film: Annotated[str, own_or("film")] = ""  # shown below it: from numbers to frames, (n, height, width, 3) uint8
     label: str = ""  # of the y axis
     across: str = "sweeps"  # label of the x axis of curves
+    cut: StrictBool = True  # whether curves that rise far above their start, as costs shouldn't, are cut off
     log: StrictBool = False  # whether axes are logarithmic, that of x only where it doesn't begin at 0
 
 

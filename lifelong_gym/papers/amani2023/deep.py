@@ -57,13 +57,14 @@ class Exact:
         return policy_return(self.models[task], policy, self.horizon)
 
 
-class Played:
+class Sampled:
     """Mean returns of so many episodes a task, which all begin alike for everybody; 5% noise."""
 
     def __init__(self, settings: Values) -> None:
         """Of the tasks."""
         self.env: Any = as_vec_env(settings["env"], tasks=settings["tasks"], **sizes(settings))
-        self.episodes, self.n_actions = int(settings["episodes"]), int(self.env.action_space.n)
+        actions: Any = self.env.action_space
+        self.episodes, self.n_actions = int(settings["episodes"]), int(actions.n)
         self.random = self([None] * self.env.num_envs)
 
     @property
@@ -115,7 +116,7 @@ def made(settings: Values) -> tuple[SharedExperienceDQN, Any]:
 class Tests:
     """What each agent is worth in every task, now and then; labels are those that it found for the task it was in."""
 
-    def __init__(self, model: SharedExperienceDQN, rounds: Any, test: Exact | Played) -> None:
+    def __init__(self, model: SharedExperienceDQN, rounds: Any, test: Exact | Sampled) -> None:
         """See the class."""
         self.model, self.rounds, self.test = model, rounds, test
         self.labels: list[dict[int, int]] = [{} for _ in model.agents]
@@ -167,7 +168,7 @@ def measure(settings: Values, progress: Progress) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of meetings all held to be alike: counted as wrong
         model, rounds = made(settings)
-        tests = Tests(model, rounds, Exact(settings) if is_exact(settings) else Played(settings))
+        tests = Tests(model, rounds, Exact(settings) if is_exact(settings) else Sampled(settings))
         n, n_tasks, marks = settings["n_agents"], len(settings["tasks"]), settings["marks"]
         tests.look()
         own, places = np.zeros((n, n_tasks)), range(n)
@@ -187,7 +188,7 @@ def measure(settings: Values, progress: Progress) -> dict[str, Any]:
         **{"tested": 1, "final": history[-1].tolist(), "random": tests.test.random},
         **{"history": history.mean(axis=2).T.tolist(), "steps": settings["steps"] // marks},
         **{"mean": float(history[-1].mean()), "now": float(own.mean()), "lost": float((own - history[-1]).mean())},
-        **{"chance": float(np.mean(tests.test.random)), "right": float(np.mean(tests.right or [0.0]))},
+        **{"chance": float(np.mean(tests.test.random)), "right": float(np.mean([*map(float, tests.right)] or [0.0]))},
         **{"labels": len({label for of in tests.labels for label in of.values()})},
         "bytes": 0 if model.settings.borrow is None else model.channel.ledger.bytes / n,
     }
@@ -196,4 +197,5 @@ def measure(settings: Values, progress: Progress) -> dict[str, Any]:
 def is_exact(settings: Values) -> bool:
     """Whether returns can be computed."""
     family = registry.family(settings["env"])
-    return isinstance(family, KernelFamily) and family.observations.n <= 1000  # type: ignore[union-attr]
+    observations: Any = family.observations
+    return isinstance(family, KernelFamily) and bool(observations.n <= 1000)

@@ -57,14 +57,15 @@ def normalised(numbers: Numbers, study: str, system: str, method: str) -> list[F
 
 
 def times(numbers: Numbers, study: str, system: str, method: str, share: float) -> list[float]:
-    """Steps of an agent, the mean of agents, until that share of the isolated one's reward; never counts as all steps.
+    """Steps of an agent, the mean of agents, until that share of the isolated one's reward.
 
-    One number a seed; 1 is how long there was.
+    Whoever has it from the start takes the steps to the first evaluation; never counts as all steps. One number a
+    seed; 1 is how long there was.
     """
     found = []
     for run in normalised(numbers, study, system, method):
         last = run.shape[1] - 1
-        found.append(float(np.minimum(metrics.time_to_threshold(run, share), last).mean() / last))
+        found.append(float(np.clip(metrics.time_to_threshold(run, share), 1, last).mean() / last))
     return found
 
 
@@ -73,7 +74,7 @@ def own_times(numbers: Numbers, study: str, system: str, method: str) -> list[fl
     runs = normalised(numbers, study, system, method)
     level = NINE_TENTHS * float(np.mean([run[:, -1] for run in runs]))
     last = runs[0].shape[1] - 1
-    return [float(np.minimum(metrics.time_to_threshold(run, level), last).mean() / last) for run in runs]
+    return [float(np.clip(metrics.time_to_threshold(run, level), 1, last).mean() / last) for run in runs]
 
 
 def _most(numbers: Numbers, study: str, system: str) -> str:
@@ -192,7 +193,7 @@ def ar_table(numbers: Numbers, spec: TableSpec) -> Table:
         "kB an agent",
     ]
     rows = []
-    for system in numbers.systems(spec.study, spec.systems):
+    for system in spec.systems:
         for method in spec.methods:
             name = method if len(spec.systems) == 1 else f"{system}, {method}"
             read = partial(numbers.by_seed, spec.study, system, method)

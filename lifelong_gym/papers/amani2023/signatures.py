@@ -8,7 +8,7 @@ import numpy as np
 
 from lifelong_gym.agents.deep.replay.packing import Transitions
 from lifelong_gym.agents.deep.sharing.signatures import SIGNATURES, Report
-from lifelong_gym.numerics.arrays import FloatArray
+from lifelong_gym.numerics.arrays import BoolArray, FloatArray
 from lifelong_gym.papers.sweeps import Progress, Values
 from lifelong_gym.wrappers import as_vec_env
 
@@ -36,7 +36,7 @@ def recorded(env: Any, n_steps: int, rng: np.random.Generator, scripted: bool) -
     return [Transitions(*(a[i] for a in arrays[:3]), *(a[i].astype(np.float32) for a in arrays[3:])) for i in range(n)]
 
 
-def distances(settings: Values, tasks: list[dict[str, Any]], progress: Progress) -> tuple[FloatArray, FloatArray]:
+def distances(settings: Values, tasks: list[dict[str, Any]], progress: Progress) -> tuple[FloatArray, BoolArray]:
     """Of all pairs of reports, (n, n), and whether they are of one task."""
     env: Any = as_vec_env(settings["env"], tasks=tasks, **sizes(settings))
     signature = SIGNATURES[settings["signature"]](env.observation_space, env.action_space)
